@@ -1,0 +1,58 @@
+//! What a network is to this crate: something that predicts the next token. Two surfaces, held to
+//! each other by a test of whoever implements them: [`Predictor::score`] measures, [`Session`]
+//! codes. Which network it is, and on what device, stays behind them.
+
+/// A failure of the network or its device, in its own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct PredictorError(pub String);
+
+/// Predicts each token of a chunk from those before it, starting from an empty context.
+pub trait Predictor: Send + Sync {
+    /// Number of different tokens; a row of probabilities has as many entries.
+    fn vocabulary(&self) -> usize;
+
+    /// The most tokens that a chunk may have.
+    fn context(&self) -> usize;
+
+    /// Fed before a chunk's first token and never coded; it may lie outside the vocabulary.
+    fn begin_token(&self) -> u32;
+
+    /// SHA-256 of what decides the probabilities: weights and shape.
+    fn identity(&self) -> [u8; 32];
+
+    /// Whether a session gives the same bits however its tokens are grouped into steps, on every
+    /// machine. If not, whoever codes must step token by token, and decode on the same machine.
+    fn is_exact(&self) -> bool;
+
+    /// Ideal bits, −log2 p, of every token of each chunk: one vector a chunk, as long as it is.
+    ///
+    /// # Errors
+    /// If a chunk is longer than the context, holds a token outside the vocabulary, or the device
+    /// fails.
+    fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError>;
+
+    /// Starts `lanes` chunks side by side, each from an empty context.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError>;
+}
+
+/// Chunks in the middle of being predicted, side by side.
+pub trait Session {
+    /// Feeds the next `count` tokens of every lane and gives the probabilities of what follows
+    /// each. The first token fed is the begin token.
+    ///
+    /// `inputs`: [lanes, count]; `rows` becomes [lanes, count, vocabulary]. Every entry is finite
+    /// and not negative, and a row sums to 1 but for rounding.
+    ///
+    /// # Errors
+    /// If the context is exceeded, a token is outside the vocabulary, or the device fails.
+    fn step(
+        &mut self,
+        inputs: &[u32],
+        count: usize,
+        rows: &mut Vec<f32>,
+    ) -> Result<(), PredictorError>;
+}

@@ -1,0 +1,19 @@
+//! What a run is: sizes, tokenizations, recipes, plans, records, units, and the store that keeps
+//! them on disk. Leftmost crate of the data flow: it names no other crate of the workspace, and
+//! holds no tensor and no corpus byte.
+
+pub mod plan;
+pub mod recipe;
+pub mod record;
+pub mod size;
+pub mod store;
+pub mod tokenization;
+pub mod units;
+
+pub use plan::{Budget, Plan};
+pub use recipe::{Choices, Recipe};
+pub use record::{RateRecord, Span, StepRecord};
+pub use size::{LADDER, Size};
+pub use store::{Run, Store, StoreError};
+pub use tokenization::Tokenization;
+pub use units::{Bits, Bytes};

@@ -1,0 +1,251 @@
+//! The resolved plan of a run: arguments become one plan, and nothing later reads arguments. It is
+//! saved beside the weights, which are never read without it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::{Begin, Choices, Norm, Recipe};
+use crate::size::Size;
+use crate::tokenization::Tokenization;
+use crate::units::{Bytes, short_count};
+
+/// How much training, as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Budget {
+    /// So many tokens.
+    Tokens(u64),
+    /// So many optimizer steps.
+    Steps(u64),
+    /// So many minutes on this machine; timed trial steps turn them into steps before the first.
+    Minutes(f64),
+}
+
+/// Which bytes of the corpus train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainOn {
+    /// The first 90 %; the next 5 % validate, the last 5 % test.
+    #[default]
+    Split,
+    /// Every byte (the paper's protocol); the last 5 % validate as well, in-sample.
+    All,
+}
+
+/// Everything that decides a run's weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Name of the run: of its folder, and in records.
+    pub name: String,
+    /// Shape of the network.
+    pub size: Size,
+    /// How bytes become tokens.
+    pub tokenization: Tokenization,
+    /// Name of the row of choices.
+    pub recipe: Recipe,
+    /// Name of the corpus it trains on.
+    pub corpus: String,
+    /// Length of that corpus.
+    pub corpus_bytes: Bytes,
+    /// SHA-256 of that corpus, hexadecimal.
+    pub corpus_sha256: String,
+    /// Which of its bytes train.
+    pub train_on: TrainOn,
+    /// The amount of training asked for.
+    pub budget: Budget,
+    /// Optimizer steps that the budget comes to.
+    pub steps: u64,
+    /// Tokens of a sequence, which is also the longest chunk that the run can code.
+    pub context: usize,
+    /// Sequences of one forward and backward pass.
+    pub batch: usize,
+    /// Passes whose gradients make one step.
+    pub accumulation: usize,
+    /// Seed of the weights and of the data's order.
+    pub seed: u64,
+    /// Steps between two validations, each of which also keeps a checkpoint.
+    pub validate_every: u64,
+    /// Sequences of one validation.
+    pub validation_sequences: usize,
+    /// What the recipe's row said when the plan was made.
+    pub choices: Choices,
+}
+
+impl Plan {
+    /// The stable name of a run: its choices, those that are not the usual ones included.
+    #[must_use]
+    pub fn name_of(&self) -> String {
+        let mut name = format!("{}-{}-{}", self.size, self.tokenization, self.recipe);
+        if self.corpus != DEFAULT_CORPUS {
+            name += &format!("-{}", file_safe(&self.corpus));
+        }
+        if self.train_on == TrainOn::All {
+            name += "-all";
+        }
+        if self.context != DEFAULT_CONTEXT {
+            name += &format!("-c{}", self.context);
+        }
+        match self.budget {
+            Budget::Tokens(tokens) if tokens == default_tokens(self.size) => {}
+            Budget::Tokens(tokens) => name += &format!("-{}tok", short_count(tokens)),
+            Budget::Steps(steps) => name += &format!("-{}steps", short_count(steps)),
+            Budget::Minutes(minutes) => name += &format!("-{minutes}min"),
+        }
+        format!("{name}-s{}", self.seed)
+    }
+
+    /// Rows of the embedding table: the vocabulary's, and the begin token's where it has its own.
+    #[must_use]
+    pub fn embedding_rows(&self) -> usize {
+        self.tokenization.vocabulary() + usize::from(self.choices.begin == Begin::OwnRow)
+    }
+
+    /// Token fed before the first of a chunk, never coded.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "vocabularies have at most 2^18 tokens")]
+    pub fn begin_token(&self) -> u32 {
+        match self.choices.begin {
+            Begin::OwnRow => self.tokenization.vocabulary() as u32,
+            Begin::TokenZero => 0,
+        }
+    }
+
+    /// Parameters of embedding table and head.
+    #[must_use]
+    pub fn embedding_parameters(&self) -> u64 {
+        let vocabulary = self.tokenization.vocabulary();
+        let head_bias = if self.choices.biases { vocabulary } else { 0 };
+        ((self.embedding_rows() + vocabulary) * self.size.width + head_bias) as u64
+    }
+
+    /// Every parameter: what the adjusted rate counts.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let Size { width, layers, heads, .. } = self.size;
+        let norms = if self.choices.norm == Norm::PostLayer { 4 * width } else { 0 };
+        let biases = if self.choices.biases { 5 * width } else { 0 };
+        let gains = if self.choices.qk_norm { heads } else { 0 };
+        let extras = (layers * (norms + biases + gains)) as u64;
+        self.size.core_parameters() + self.embedding_parameters() + extras
+    }
+
+    /// Tokens of one optimizer step.
+    #[must_use]
+    pub fn tokens_per_step(&self) -> u64 {
+        (self.context * self.batch * self.accumulation) as u64
+    }
+
+    /// Tokens of the whole training.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.steps * self.tokens_per_step()
+    }
+
+    /// Floating-point operations to train on one token: three times the forward pass, which
+    /// multiplies and adds once a weight outside the embedding table, and in causal attention
+    /// meets half the context twice (scores and values).
+    #[must_use]
+    pub fn flops_per_token(&self) -> u64 {
+        let weights =
+            self.size.core_parameters() + (self.tokenization.vocabulary() * self.size.width) as u64;
+        let attention = (2 * self.context * self.size.width * self.size.layers) as u64;
+        3 * (2 * weights + attention)
+    }
+
+    /// Floating-point operations of the whole training.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn flops(&self) -> f64 {
+        self.flops_per_token() as f64 * self.tokens() as f64
+    }
+
+    /// Memory that training takes, estimated: weights, gradients and two moments, and some 34
+    /// numbers a token, layer and unit of width that the backward pass keeps, all f32.
+    #[must_use]
+    pub fn memory_estimate(&self) -> Bytes {
+        let state = 4 * self.parameters();
+        let tokens = (self.batch * self.context) as u64;
+        let kept = tokens * (34 * self.size.layers * self.size.width) as u64;
+        let logits = tokens * self.tokenization.vocabulary() as u64;
+        Bytes(4 * (state + kept + logits))
+    }
+}
+
+/// Corpus that a run trains on if none is named.
+pub const DEFAULT_CORPUS: &str = "enwik8";
+/// Tokens of a sequence if nothing is said: the paper's.
+pub const DEFAULT_CONTEXT: usize = 2048;
+
+/// Tokens that a size trains on if nothing is said: 20 for each weight outside the embeddings
+/// (Hoffmann et al., arXiv 2203.15556).
+#[must_use]
+pub fn default_tokens(size: Size) -> u64 {
+    20 * size.core_parameters()
+}
+
+/// A name that can stand in a folder's name: letters, digits, `.`, `_`, `=` and `-`.
+#[must_use]
+pub fn file_safe(name: &str) -> String {
+    let stem = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let safe = |letter: char| {
+        if letter.is_ascii_alphanumeric() || "._=-".contains(letter) { letter } else { '-' }
+    };
+    stem.chars().map(safe).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn example() -> Plan {
+        let size: Size = "200K".parse().expect("in the ladder");
+        let mut plan = Plan {
+            name: String::new(),
+            size,
+            tokenization: Tokenization::Bytes,
+            recipe: Recipe::Modern,
+            corpus: "enwik8".into(),
+            corpus_bytes: Bytes(100_000_000),
+            corpus_sha256: "00".repeat(32),
+            train_on: TrainOn::Split,
+            budget: Budget::Tokens(default_tokens(size)),
+            steps: 480,
+            context: 2048,
+            batch: 4,
+            accumulation: 1,
+            seed: 0,
+            validate_every: 100,
+            validation_sequences: 16,
+            choices: Recipe::Modern.choices(),
+        };
+        plan.name = plan.name_of();
+        plan
+    }
+
+    #[test]
+    fn a_name_says_what_is_unusual() {
+        let mut plan = example();
+        assert_eq!(plan.name_of(), "200K-bytes-modern-s0");
+        plan.tokenization = Tokenization::Bpe(5000);
+        plan.corpus = "texts/my file.txt".into();
+        plan.budget = Budget::Minutes(10.0);
+        plan.context = 512;
+        plan.seed = 3;
+        assert_eq!(plan.name_of(), "200K-bpe-5000-modern-my-file.txt-c512-10min-s3");
+    }
+
+    #[test]
+    fn parameters_are_counted() {
+        let mut plan = example();
+        assert_eq!(plan.parameters(), 196_608 + (257 + 256) * 64 + 4 * 4);
+        plan.recipe = Recipe::Paper;
+        plan.choices = Recipe::Paper.choices();
+        assert_eq!(plan.parameters(), 196_608 + 512 * 64 + 256 + 4 * (4 * 64 + 5 * 64));
+    }
+
+    #[test]
+    fn a_plan_survives_toml() {
+        let plan = example();
+        let text = toml::to_string(&plan).expect("a plan serialises");
+        assert_eq!(toml::from_str::<Plan>(&text).expect("and reads back"), plan);
+    }
+}

@@ -1,0 +1,336 @@
+//! Records: what was measured, as counts. Rates are methods; a measurement that was not made is
+//! absent, never 0. Keys of the JSON are the fields' names.
+
+use serde::{Deserialize, Serialize};
+
+use crate::recipe::Recipe;
+use crate::size::Size;
+use crate::tokenization::Tokenization;
+use crate::units::{Bits, Bytes};
+
+/// Where and by what a number was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Commit of the program, if it was built from a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Processor, cores and system.
+    pub machine: String,
+    /// What computed: `cpu`, or the GPU's name.
+    pub device: String,
+    /// Command line that made it.
+    pub command: String,
+}
+
+/// One logged step of a training, a line of `train.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// Tokens seen.
+    pub tokens: u64,
+    /// Raw bytes that those tokens stand for.
+    pub raw_bytes: Bytes,
+    /// Mean training loss since the last record, in nats a token.
+    pub train_nats_per_token: f64,
+    /// The same in bits a raw byte.
+    pub train_bits_per_byte: f64,
+    /// Global norm of the gradient before clipping, at this step.
+    pub gradient_norm: f64,
+    /// Factor on the learning rates at this step.
+    pub learning_rate_factor: f64,
+    /// Tokens a second since the last record, validation and saving excluded.
+    pub train_tokens_per_s: f64,
+    /// Seconds of training so far, over all of its sessions.
+    pub seconds: f64,
+    /// Σ −log2 p of each batch before its update, over fresh data only; absent once data repeat
+    /// (Blier & Ollivier, arXiv 1802.07044).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prequential_bits: Option<Bits>,
+    /// On the validation part, if this step validated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_bits_per_byte: Option<f64>,
+}
+
+/// What kind of thing compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A network that `fit` trained.
+    Run,
+    /// A general or media compressor.
+    Compressor,
+    /// A language model from elsewhere.
+    Pretrained,
+}
+
+/// How a corpus was cut before it was compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Chunking {
+    /// Pieces of so many bytes, each from an empty context.
+    Bytes(u64),
+    /// Pieces of so many tokens, each from an empty context.
+    Tokens(u64),
+    /// One piece.
+    Whole,
+}
+
+impl std::fmt::Display for Chunking {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(length) => formatter.pad(&format!("{length} bytes")),
+            Self::Tokens(length) => formatter.pad(&format!("{length} tokens")),
+            Self::Whole => formatter.pad("whole"),
+        }
+    }
+}
+
+/// A range of a corpus's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Span {
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+/// Chunks drawn at random instead of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sample {
+    /// Chunks measured.
+    pub chunks: u64,
+    /// Chunks that the span has.
+    pub of: u64,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+/// The compression of one corpus by one compressor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RateRecord {
+    /// Run, compressor or model.
+    pub name: String,
+    /// What kind of thing `name` is.
+    pub kind: Kind,
+    /// Corpus by name.
+    pub corpus: String,
+    /// SHA-256 of the whole corpus, hexadecimal.
+    pub corpus_sha256: String,
+    /// The bytes of the corpus that were measured, or sampled from.
+    pub span: Span,
+    /// How they were cut.
+    pub chunking: Chunking,
+    /// Which chunks, if not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+
+    /// Bytes that were compressed.
+    pub raw_bytes: Bytes,
+    /// Pieces that they were cut into.
+    pub chunks: u64,
+    /// Tokens that were coded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Σ −log2 p, in f64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ideal_bits: Option<Bits>,
+    /// 95 % bootstrap interval of `ideal_bits` (else of 8 · `coded_bytes`) over chunks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_interval: Option<[Bits; 2]>,
+    /// What the coder emitted; for a chunked classical compressor its header counts once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coded_bytes: Option<Bytes>,
+    /// Header bytes within `coded_bytes`.
+    pub header_bytes: Bytes,
+    /// Bits that the protocol loses (masked tokens), not within `coded_bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_bits: Option<Bits>,
+    /// Of `raw_bytes`, those that the model was trained on.
+    pub in_sample_bytes: Bytes,
+
+    /// Shape of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Its recipe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
+    /// Its tokenization.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenization: Option<Tokenization>,
+    /// All of its parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// Bytes that each parameter is stored in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_parameter: Option<f64>,
+    /// Compressed bytes of the tokenizer's vocabulary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer_bytes: Option<Bytes>,
+    /// Corpus it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
+    /// Tokens it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_trained: Option<u64>,
+    /// Seed it was trained with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Identity of the weights, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
+    /// A classical compressor's preset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// Its library and version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
+
+    /// Seconds that the measurement took.
+    pub seconds: f64,
+    /// By what and where it was made.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+}
+
+impl RateRecord {
+    /// Compressed bytes of the data alone: coded if the coder ran, else ideal; lost bits included.
+    /// Absent if neither was measured.
+    #[must_use]
+    pub fn compressed_bytes(&self) -> Option<f64> {
+        let coded = self.coded_bytes.map(Bytes::as_f64);
+        let data = coded.or_else(|| self.ideal_bits.map(Bits::as_bytes))?;
+        Some(data + self.lost_bits.map_or(0.0, Bits::as_bytes))
+    }
+
+    /// Compressed / raw bytes. Absent if nothing was measured, or there was nothing to compress.
+    #[must_use]
+    pub fn raw_rate(&self) -> Option<f64> {
+        self.over_raw(self.compressed_bytes()?)
+    }
+
+    /// What a decoder must have besides the data: weights at their stated code, and the tokenizer.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "parameters stay far below 2^53")]
+    pub fn model_bytes(&self) -> f64 {
+        let weights = self.parameters.unwrap_or(0) as f64 * self.bytes_per_parameter.unwrap_or(0.0);
+        weights + self.tokenizer_bytes.map_or(0.0, Bytes::as_f64)
+    }
+
+    /// (Compressed + model) / raw bytes, for this much data. For a sample that is the whole span,
+    /// at the sample's raw rate.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
+    pub fn adjusted_rate(&self) -> Option<f64> {
+        let span = (self.span.end - self.span.start) as f64;
+        Some(self.raw_rate()? + self.model_bytes() / span)
+    }
+
+    /// Compressed bits a raw byte.
+    #[must_use]
+    pub fn bits_per_byte(&self) -> Option<f64> {
+        self.raw_rate().map(|rate| 8.0 * rate)
+    }
+
+    /// 95 % interval of [`Self::raw_rate`] over chunks.
+    #[must_use]
+    pub fn raw_rate_interval(&self) -> Option<[f64; 2]> {
+        let [low, high] = self.bits_interval?;
+        let measured = self.ideal_bits.or(self.coded_bytes.map(Bytes::as_bits))?;
+        let rate = self.raw_rate()?;
+        (measured.0 > 0.0).then(|| [rate * low.0 / measured.0, rate * high.0 / measured.0])
+    }
+
+    /// What the coder emitted over what it ideally had to: 0.001 is 0.1 %.
+    #[must_use]
+    pub fn coding_overhead(&self) -> Option<f64> {
+        let ideal = self.ideal_bits?.as_bytes();
+        (ideal > 0.0).then_some(self.coded_bytes?.as_f64() / ideal - 1.0)
+    }
+
+    /// Share of the raw bytes that the model was trained on.
+    #[must_use]
+    pub fn in_sample_share(&self) -> f64 {
+        self.over_raw(self.in_sample_bytes.as_f64()).unwrap_or(0.0)
+    }
+
+    /// Two records with the same key measure the same thing.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let weights = self.weights.as_deref().or(self.preset.as_deref()).unwrap_or_default();
+        let Span { start, end } = self.span;
+        let sample = self.sample.map(|sample| (sample.chunks, sample.seed));
+        let text = &self.corpus_sha256;
+        format!("{} {weights} {text} {start}..{end} {} {sample:?}", self.name, self.chunking)
+    }
+
+    fn over_raw(&self, bytes: f64) -> Option<f64> {
+        (self.raw_bytes.0 > 0).then(|| bytes / self.raw_bytes.as_f64())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn example() -> RateRecord {
+        RateRecord {
+            name: "200K-bytes-modern-s0".into(),
+            kind: Kind::Run,
+            corpus: "enwik7".into(),
+            corpus_sha256: "00".repeat(32),
+            span: Span { start: 0, end: 10_000 },
+            chunking: Chunking::Bytes(2048),
+            sample: None,
+            raw_bytes: Bytes(10_000),
+            chunks: 5,
+            tokens: Some(10_000),
+            ideal_bits: Some(Bits(20_000.0)),
+            bits_interval: Some([Bits(19_000.0), Bits(22_000.0)]),
+            coded_bytes: Some(Bytes(2_502)),
+            header_bytes: Bytes(0),
+            lost_bits: None,
+            in_sample_bytes: Bytes(2_500),
+            size: None,
+            recipe: None,
+            tokenization: Some(Tokenization::Bytes),
+            parameters: Some(100),
+            bytes_per_parameter: Some(2.0),
+            tokenizer_bytes: None,
+            trained_on: None,
+            tokens_trained: None,
+            seed: None,
+            weights: None,
+            preset: None,
+            library: None,
+            seconds: 1.0,
+            provenance: Provenance::default(),
+        }
+    }
+
+    #[test]
+    fn rates_divide_once() {
+        let mut record = example();
+        assert_eq!(record.raw_rate(), Some(0.2502));
+        assert_eq!(record.adjusted_rate(), Some(0.2702));
+        assert_eq!(record.in_sample_share(), 0.25);
+        assert!((record.coding_overhead().expect("both measured") - 0.0008).abs() < 1e-12);
+        record.coded_bytes = None;
+        assert_eq!(record.bits_per_byte(), Some(2.0));
+        record.lost_bits = Some(Bits(1000.0));
+        assert_eq!(record.bits_per_byte(), Some(2.1));
+        record.ideal_bits = None;
+        assert_eq!(record.raw_rate(), None);
+        record.raw_bytes = Bytes(0);
+        record.coded_bytes = Some(Bytes(0));
+        assert_eq!(record.raw_rate(), None, "no data, no rate");
+    }
+
+    #[test]
+    fn a_record_survives_json() {
+        let record = example();
+        let text = serde_json::to_string(&record).expect("a record serialises");
+        assert!(text.contains("\"ideal_bits\":20000.0") && !text.contains("lost_bits"), "{text}");
+        assert_eq!(serde_json::from_str::<RateRecord>(&text).expect("and reads back"), record);
+    }
+}
