@@ -3,6 +3,7 @@
 //! holds no tensor and no corpus byte.
 
 pub mod plan;
+pub mod random;
 pub mod recipe;
 pub mod record;
 pub mod size;

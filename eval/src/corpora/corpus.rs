@@ -1,0 +1,160 @@
+//! A corpus: bytes with a name, an identity and, where it is known, an entropy rate.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use lmtrain_runs::{Bytes, Span};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::files::Contents;
+
+/// Bytes to train on, to score and to code. Reading a mapped file is what brings it from the disk.
+pub struct Corpus {
+    name: String,
+    contents: Contents,
+    /// At most `contents.len()`: a corpus may be the beginning of a longer file.
+    length: usize,
+    path: Option<PathBuf>,
+    entropy_rate: Option<f64>,
+    sha256: OnceLock<String>,
+}
+
+/// What tells a corpus from every other, as plans and records keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorpusIdentity {
+    /// What it was called.
+    pub name: String,
+    /// Its length.
+    pub bytes: Bytes,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+}
+
+impl Corpus {
+    pub(super) fn new(name: String, contents: Contents) -> Self {
+        let length = contents.len();
+        let sha256 = OnceLock::new();
+        Self { name, contents, length, path: None, entropy_rate: None, sha256 }
+    }
+
+    /// A corpus of bytes in memory.
+    #[must_use]
+    pub fn from_bytes(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self::new(name.into(), Contents::Owned(bytes))
+    }
+
+    pub(super) fn at_path(self, path: &Path) -> Self {
+        Self { path: Some(path.to_owned()), ..self }
+    }
+
+    pub(super) fn with_entropy_rate(self, rate: f64) -> Self {
+        Self { entropy_rate: Some(rate), ..self }
+    }
+
+    /// Its first `length` bytes alone; all, if it has no more.
+    pub(super) fn beginning(self, length: u64) -> Self {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.length);
+        Self { length, sha256: OnceLock::new(), ..self }
+    }
+
+    /// Its name, in the form that records keep: `enwik8`, `wiki15-8`, `markov:order=3`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every byte.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.contents[..self.length]
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length as u64
+    }
+
+    /// The bytes of a span.
+    ///
+    /// # Panics
+    /// If the span reaches beyond the end.
+    #[must_use]
+    pub fn slice(&self, span: Span) -> &[u8] {
+        &self.bytes()[span.start as usize..span.end as usize]
+    }
+
+    /// The file it comes from, as the user knows it: the `.xz`, not its unpacked copy. None if it
+    /// is made by the program.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// SHA-256 of its bytes, hexadecimal. The first call reads all of them.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        self.sha256.get_or_init(|| sha256_of(self.bytes()))
+    }
+
+    /// Bits per byte that no code can go below on average; none for a text of people.
+    #[must_use]
+    pub fn entropy_rate(&self) -> Option<f64> {
+        self.entropy_rate
+    }
+
+    /// Name, length and hash, for plans and records.
+    #[must_use]
+    pub fn identity(&self) -> CorpusIdentity {
+        CorpusIdentity {
+            name: self.name.clone(),
+            bytes: Bytes(self.length()),
+            sha256: self.sha256().to_owned(),
+        }
+    }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub(super) fn sha256_of(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+impl Deref for Corpus {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl fmt::Debug for Corpus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Corpus({}, {})", self.name, Bytes(self.length()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_is_a_corpus_of_its_own() {
+        let whole = Corpus::from_bytes("abc", b"abc".to_vec());
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(whole.sha256(), expected);
+        let beginning = whole.beginning(2);
+        assert_eq!((beginning.bytes(), beginning.length()), (&b"ab"[..], 2));
+        assert_eq!(beginning.sha256(), sha256_of(b"ab"));
+        assert_eq!(beginning.slice(Span { start: 1, end: 2 }), b"b");
+        assert_eq!(beginning.beginning(9).bytes(), b"ab");
+    }
+
+    #[test]
+    fn corpora_are_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Corpus>();
+    }
+}

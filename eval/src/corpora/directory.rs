@@ -1,0 +1,294 @@
+//! Where data is: `--data-dir`, else `$LMTRAIN_DATA`, else the user's data directory. Text is in
+//! its folder `text/`, where any file is a corpus by its name without suffix.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use directories::ProjectDirs;
+use serde::Serialize;
+
+use super::archive::{Format, unpacked_length};
+use super::catalogue::{CORPORA, Kind, holders, known};
+use super::error::CorpusError;
+
+/// The environment's name for the data directory.
+const VARIABLE: &str = "LMTRAIN_DATA";
+
+/// Suffixes that a file may have beyond its corpus's name; those that open fastest come first.
+const SUFFIXES: [&str; 8] = ["", ".txt", ".xz", ".txt.xz", ".gz", ".txt.gz", ".zip", ".txt.zip"];
+
+/// What downloads leave in `text/` until they are whole.
+pub(super) const PART_SUFFIX: &str = ".part";
+pub(super) const ORIGIN_SUFFIX: &str = ".part-origin";
+
+/// The directory that data is looked for in, and the one that unpacked copies are kept in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDirectory {
+    /// Holds `text/`, `images/` and `audio/`. It is written to by downloads alone.
+    pub root: PathBuf,
+    /// Unpacked copies of compressed files; everything in it can be made again.
+    pub cache: PathBuf,
+    /// Whether `--data-dir` named it, so that commands in hints must name it, too.
+    from_option: bool,
+}
+
+/// A corpus, here or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// What to call it.
+    pub name: String,
+    /// Whether it is here.
+    pub presence: Presence,
+    /// The file that it is, or is in.
+    pub path: Option<PathBuf>,
+    /// Length of that file.
+    pub bytes_on_disk: Option<u64>,
+    /// Length of the corpus, if that is known without unpacking it.
+    pub bytes: Option<u64>,
+    /// What it is, of known ones.
+    pub about: Option<&'static str>,
+}
+
+/// Whether a corpus is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// As a file.
+    Present,
+    /// As the beginning of this other corpus, which is.
+    PrefixOf(String),
+    /// Not here, but can be fetched.
+    Absent,
+    /// In the program.
+    AlwaysThere,
+}
+
+impl DataDirectory {
+    /// The directory given as `--data-dir`, else `$LMTRAIN_DATA`, else the user's. It need not
+    /// exist.
+    ///
+    /// # Errors
+    /// [`CorpusError::NoDirectory`] if none is given and the user has no home.
+    pub fn resolve(option: Option<&Path>) -> Result<Self, CorpusError> {
+        if let Some(root) = option {
+            return Ok(Self { from_option: true, ..Self::at(root) });
+        }
+        if let Some(root) = env::var_os(VARIABLE).filter(|root| !root.is_empty()) {
+            return Ok(Self::at(root));
+        }
+        let user = user_directories().ok_or(CorpusError::NoDirectory)?;
+        Ok(Self::at(user.data_dir()))
+    }
+
+    /// This directory, with the user's cache.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        let cache = user_directories()
+            .map_or_else(|| env::temp_dir().join("lmtrain"), |user| user.cache_dir().to_owned());
+        Self { root: root.into(), cache, from_option: false }
+    }
+
+    /// The same with another cache.
+    #[must_use]
+    pub fn with_cache(self, cache: impl Into<PathBuf>) -> Self {
+        Self { cache: cache.into(), ..self }
+    }
+
+    /// Where text is.
+    #[must_use]
+    pub fn text(&self) -> PathBuf {
+        self.root.join("text")
+    }
+
+    /// A command of the program that works on this directory.
+    #[must_use]
+    pub fn command(&self, arguments: &str) -> String {
+        if self.from_option {
+            return format!("lmtrain {arguments} --data-dir {}", self.root.display());
+        }
+        format!("lmtrain {arguments}")
+    }
+
+    /// The file in `text/` that is the corpus of this name, or has this very name.
+    pub(super) fn file_of(&self, name: &str) -> Option<PathBuf> {
+        let folder = self.text();
+        let files = SUFFIXES.iter().map(|suffix| folder.join(format!("{name}{suffix}")));
+        files.into_iter().find(|file| file.is_file())
+    }
+
+    /// Where the corpus of this name would be, for messages.
+    pub(super) fn looked_for(&self, name: &str) -> PathBuf {
+        self.text().join(format!("{name}[.txt][.xz|.gz|.zip]"))
+    }
+
+    /// Known corpora, in the order of their table, then every other file in `text/`, by name.
+    ///
+    /// # Errors
+    /// If `text/` is there and cannot be read.
+    pub fn list(&self) -> Result<Vec<Listing>, CorpusError> {
+        let mut files = self.files()?;
+        let mut listings = Vec::new();
+        for row in CORPORA {
+            let file = files.remove(row.name);
+            let found = match &row.kind {
+                Kind::Published(_) => self.published(row.name, file),
+                // Their names never mean a file.
+                Kind::Source => always_there(row.name, super::open::SOURCE.len() as u64),
+                Kind::Random => always_there(row.name, super::name::RandomOptions::default().bytes),
+                Kind::Markov => always_there(row.name, super::name::MarkovOptions::default().bytes),
+            };
+            listings.push(Listing { about: Some(row.about), ..found });
+        }
+        let others = files.into_iter().map(|(name, file)| present(name, &file));
+        listings.extend(others);
+        Ok(listings)
+    }
+
+    fn published(&self, name: &'static str, file: Option<PathBuf>) -> Listing {
+        if let Some(file) = file {
+            return present(name.to_owned(), &file);
+        }
+        let bytes = holders(name).next().map(|(_, published)| published.bytes);
+        let longer =
+            holders(name).skip(1).find_map(|(holder, _)| Some((holder, self.file_of(holder)?)));
+        match longer {
+            Some((holder, file)) => Listing {
+                presence: Presence::PrefixOf(holder.to_owned()),
+                bytes,
+                ..present(name.to_owned(), &file)
+            },
+            None => Listing {
+                name: name.to_owned(),
+                presence: Presence::Absent,
+                path: None,
+                bytes_on_disk: None,
+                bytes,
+                about: None,
+            },
+        }
+    }
+
+    /// Every file in `text/` by the name that opens it.
+    fn files(&self) -> Result<BTreeMap<String, PathBuf>, CorpusError> {
+        let folder = self.text();
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            entries => entries.map_err(CorpusError::file("read", &folder))?,
+        };
+        let mut files = BTreeMap::new();
+        for entry in entries {
+            let path = entry.map_err(CorpusError::file("read", &folder))?.path();
+            let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let is_unfinished =
+                file_name.ends_with(PART_SUFFIX) || file_name.ends_with(ORIGIN_SUFFIX);
+            if file_name.starts_with('.') || is_unfinished || !path.is_file() {
+                continue;
+            }
+            let stem = corpus_name(&path);
+            let opens = self.file_of(&stem).as_deref() == Some(&path);
+            let name = if opens { stem } else { file_name.to_owned() };
+            files.insert(name, path);
+        }
+        Ok(files)
+    }
+}
+
+/// The corpus's name that a file's name gives: without the suffixes of [`SUFFIXES`].
+pub(super) fn corpus_name(path: &Path) -> String {
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let longest = SUFFIXES.iter().rev().filter_map(|suffix| file_name.strip_suffix(suffix));
+    let stem = longest.min_by_key(|stem| stem.len()).filter(|stem| !stem.is_empty());
+    stem.unwrap_or(&file_name).to_owned()
+}
+
+/// The name of a corpus given as a path: its file's, unless that is a known corpus's.
+pub(super) fn path_corpus_name(path: &Path) -> String {
+    let name = corpus_name(path);
+    if known(&name).is_some() { path.display().to_string() } else { name }
+}
+
+fn present(name: String, file: &Path) -> Listing {
+    Listing {
+        name,
+        presence: Presence::Present,
+        path: Some(file.to_owned()),
+        bytes_on_disk: file.metadata().ok().map(|metadata| metadata.len()),
+        bytes: unpacked_length(file, Format::of(file)),
+        about: None,
+    }
+}
+
+fn always_there(name: &str, bytes: u64) -> Listing {
+    Listing {
+        name: name.to_owned(),
+        presence: Presence::AlwaysThere,
+        path: None,
+        bytes_on_disk: None,
+        bytes: Some(bytes),
+        about: None,
+    }
+}
+
+fn user_directories() -> Option<ProjectDirs> {
+    ProjectDirs::from("", "", "lmtrain")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_wins() {
+        let given = DataDirectory::resolve(Some(Path::new("given"))).expect("given");
+        assert_eq!(given.text(), Path::new("given").join("text"));
+        assert_eq!(
+            given.command("data fetch enwik8"),
+            "lmtrain data fetch enwik8 --data-dir given"
+        );
+        assert_eq!(DataDirectory::at("x").command("data list"), "lmtrain data list");
+    }
+
+    #[test]
+    fn names_are_files_without_their_suffixes() {
+        for (file, name) in [
+            ("wiki15-8.xz", "wiki15-8"),
+            ("a.txt.gz", "a"),
+            ("a.tar.gz", "a.tar"),
+            ("v1.5", "v1.5"),
+            ("b.txt", "b"),
+            (".xz", ".xz"),
+        ] {
+            assert_eq!(corpus_name(Path::new(file)), name);
+        }
+    }
+
+    #[test]
+    fn everything_is_listed_under_the_name_that_opens_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDirectory::at(folder.path());
+        let named = |name: &str| {
+            let listings = data.list().expect("lists");
+            listings.into_iter().find(|listing| listing.name == name)
+        };
+        assert_eq!(data.list().expect("nothing but the known").len(), CORPORA.len());
+        assert_eq!(named("enwik7").map(|listing| listing.presence), Some(Presence::Absent));
+        assert_eq!(named("source").map(|listing| listing.presence), Some(Presence::AlwaysThere));
+        fs::create_dir_all(data.text().join("folder")).expect("made");
+        for file in ["enwik8.gz", "a", "a.xz", "b.txt", ".hidden", "enwik9.part"] {
+            fs::write(data.text().join(file), b"abc").expect("written");
+        }
+        let seven = named("enwik7").expect("listed");
+        assert_eq!(seven.presence, Presence::PrefixOf("enwik8".to_owned()));
+        assert_eq!((seven.bytes, seven.bytes_on_disk), (Some(10_000_000), Some(3)));
+        let eight = named("enwik8").expect("listed");
+        assert_eq!((eight.presence, eight.bytes), (Presence::Present, None));
+        assert_eq!(named("a").and_then(|listing| listing.bytes), Some(3));
+        for name in ["a.xz", "b"] {
+            assert!(named(name).is_some(), "{name}");
+        }
+        assert_eq!(data.list().expect("lists").len(), CORPORA.len() + 3);
+    }
+}

@@ -1,0 +1,185 @@
+//! What can go wrong between a corpus's name and its bytes. Each message names the thing, the
+//! value, where it was looked for and, where there is one, the next command.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lmtrain_runs::Bytes;
+
+/// A corpus that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CorpusError {
+    /// No such corpus was found.
+    #[error("corpus `{name}` is not here: looked for {}\nhint: `{hint}`", list(looked_for))]
+    Absent {
+        /// The name or path, as it was given.
+        name: String,
+        /// The files that would have served; a last part in brackets stands for several.
+        looked_for: Vec<PathBuf>,
+        /// The next command.
+        hint: String,
+    },
+    /// The name is none.
+    #[error("corpus name `{name}`: {reason}\nhint: `lmtrain data list`")]
+    Name {
+        /// The name, as it was given.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is neither a data directory nor a home to keep one in.
+    #[error(
+        "no data directory: this user has no home directory\n\
+         hint: give `--data-dir DIR`, or set `LMTRAIN_DATA`"
+    )]
+    NoDirectory,
+    /// The system refused something.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was to be done, as a verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The path is there, but is a folder or a device.
+    #[error("{} is not a file", .0.display())]
+    NotAFile(PathBuf),
+    /// A compressed file that is damaged, cut short, or none.
+    #[error("cannot unpack {}: {reason}", path.display())]
+    Archive {
+        /// The compressed file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk is too full.
+    #[error(
+        "{} has {} free, and {} are needed\n\
+         hint: free some, or put data elsewhere with `--data-dir DIR`",
+        path.display(), Bytes(*available), Bytes(*needed)
+    )]
+    NoSpace {
+        /// The folder to be written to.
+        path: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        available: u64,
+    },
+    /// A file that goes by a published corpus's name, and is not that corpus.
+    #[error(
+        "{} has {found} bytes, and {name} has {expected}: it is damaged, or something else\n\
+         hint: move it away, then `{hint}`",
+        path.display()
+    )]
+    WrongLength {
+        /// The corpus.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Bytes it has.
+        found: u64,
+        /// Bytes it should have.
+        expected: u64,
+        /// The command that gets the right one.
+        hint: String,
+    },
+    /// Only published corpora can be fetched.
+    #[error("corpus `{name}` cannot be fetched: {reason}\nhint: `lmtrain data list`")]
+    NothingToFetch {
+        /// The corpus.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// No server answered.
+    #[error(
+        "cannot reach {url}: {reason}\n\
+         hint: download it elsewhere and put it into {} as it is",
+        folder.display()
+    )]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// What the network said.
+        reason: String,
+        /// Where the file may be put by hand.
+        folder: PathBuf,
+    },
+    /// The server answered something else than the file.
+    #[error("{url} answered {answer}")]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// The answer, in short.
+        answer: String,
+    },
+    /// The connection broke; what came is kept.
+    #[error(
+        "the download of {url} broke off after {bytes} bytes: {reason}\n\
+         hint: give the command again, and it goes on from there"
+    )]
+    BrokenOff {
+        /// What was asked for.
+        url: String,
+        /// Bytes here.
+        bytes: u64,
+        /// What the network said.
+        reason: String,
+    },
+    /// What came is not what is published. It is removed again.
+    #[error("what {url} sent is not {name}: {reason}")]
+    WrongContent {
+        /// What was asked for.
+        url: String,
+        /// The corpus it should be.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The progress callback asked to stop.
+    #[error("interrupted; what is done is kept")]
+    Interrupted,
+    /// Another process is at it.
+    #[error("another process is writing {}", .0.display())]
+    Busy(PathBuf),
+}
+
+impl CorpusError {
+    /// Whether the corpus is merely not here, so that another might do.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent { .. })
+    }
+
+    /// Whether the callback asked for it.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
+    /// Whether the network is at fault: no answer, the wrong one, or half of one.
+    #[must_use]
+    pub fn is_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Refused { .. }
+                | Self::BrokenOff { .. }
+                | Self::WrongContent { .. }
+        )
+    }
+
+    /// For `map_err`: the system refused `action` on `path`.
+    pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + Copy {
+        move |source| Self::File { action, path: path.to_owned(), source }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
+}

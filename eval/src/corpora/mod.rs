@@ -1,0 +1,47 @@
+//! Corpora: the bytes that everything begins with. A name or a path becomes a [`Corpus`], whose
+//! bytes are memory-mapped, packed into the program or made by a seeded generator.
+//!
+//! ```text
+//! name ─ name ─► open ─┬─ catalogue, directory   which file, and where
+//!                      ├─ archive, cache         .xz, .gz, .zip → a file that can be mapped
+//!                      └─ random, markov         generated
+//! fetch, verify: downloads and their hashes      split: which bytes train, which were trained on
+//! ```
+
+mod archive;
+mod cache;
+mod catalogue;
+mod corpus;
+mod directory;
+mod download;
+mod error;
+mod fetch;
+mod files;
+mod markov;
+mod name;
+mod open;
+mod part_file;
+mod progress;
+mod random;
+mod split;
+#[cfg(test)]
+mod test_download;
+#[cfg(test)]
+mod test_server;
+mod trained_on;
+mod transfer;
+mod verify;
+mod xz_index;
+
+pub use catalogue::{CORPORA, Kind, KnownCorpus, Published};
+pub use corpus::{Corpus, CorpusIdentity};
+pub use directory::{DataDirectory, Listing, Presence};
+pub use error::CorpusError;
+pub use fetch::{FetchOptions, Fetched, fetch};
+pub use markov::MarkovSource;
+pub use name::{MarkovOptions, RandomOptions};
+pub use open::{open, open_with};
+pub use progress::{Progress, ProgressCallback};
+pub use split::{Part, Split};
+pub use trained_on::TrainedOn;
+pub use verify::{Verdict, Verification, verify};

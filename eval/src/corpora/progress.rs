@@ -1,0 +1,39 @@
+//! How long work says where it is. The library prints nothing; whoever calls it may.
+
+use std::ops::ControlFlow;
+
+/// What is being done, and how far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of a download that are here, of how many if the server said.
+    Downloading {
+        /// Bytes here.
+        bytes: u64,
+        /// Bytes in all.
+        of: Option<u64>,
+    },
+    /// Bytes unpacked, of how many if the archive says.
+    Unpacking {
+        /// Bytes unpacked.
+        bytes: u64,
+        /// Bytes in all.
+        of: Option<u64>,
+    },
+    /// Bytes hashed.
+    Hashing {
+        /// Bytes hashed.
+        bytes: u64,
+        /// Bytes in all.
+        of: Option<u64>,
+    },
+}
+
+/// Told of [`Progress`] many times a second; answers whether to go on. After
+/// [`ControlFlow::Break`] the work stops cleanly with
+/// [`CorpusError::Interrupted`](super::CorpusError::Interrupted).
+pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// For callers who do not care.
+pub(super) fn silent(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}

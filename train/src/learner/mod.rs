@@ -1,0 +1,209 @@
+//! Training: burn-train's learner, driven by a strategy of ours. The strategy (`segments.rs`) walks
+//! the steps of the plan in segments that end with a validation and a checkpoint; what burn-train
+//! asks to be told about networks, schedules and metrics is in `components.rs`.
+
+mod components;
+mod segments;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use lmtrain_runs::{Plan, Run, StepRecord, StoreError};
+
+use crate::batches::{Batches, Tokens};
+use crate::checkpoint::{self, Progress, Saved};
+use crate::network::Network;
+use crate::ops::Kernels;
+use crate::optimizer::{RecipeOptimizer, State};
+use crate::tensor_file::FormatError;
+use components::{Components, Factor, Gauge, NoLoader, Silent};
+use segments::Segments;
+
+/// What went wrong in training.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data do not fill one sequence.
+    #[error("the training data have {tokens} tokens, and one sequence takes {context}")]
+    TooShort {
+        /// Tokens there are.
+        tokens: usize,
+        /// Tokens of a sequence.
+        context: usize,
+    },
+    /// The loss is no number any more.
+    #[error(
+        "training diverged: at step {step} the loss is {loss}; the checkpoint of step {kept} is kept"
+    )]
+    Diverged {
+        /// The step at which it was seen.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// Step of the last good checkpoint, 0 if none.
+        kept: u64,
+    },
+    /// A file of the run is not what it should be.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of the run cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The checkpoint is of another plan.
+    #[error("the checkpoint of run `{0}` was made by another plan")]
+    OtherPlan(String),
+    /// Tensors cannot be written or read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// burn-train gave up, or its dashboard was told to kill the training.
+    #[error("training was killed; `--resume` goes on from the last checkpoint")]
+    Killed,
+}
+
+/// What to train, and who watches.
+pub struct Job {
+    /// The resolved plan.
+    pub plan: Plan,
+    /// Where it is kept.
+    pub run: Run,
+    /// What trains.
+    pub training: Arc<dyn Tokens>,
+    /// What validates.
+    pub validation: Arc<dyn Tokens>,
+    /// SHA-256 of the tokenizer's vocabulary.
+    pub tokenizer: [u8; 32],
+    /// Show burn-train's dashboard on the terminal.
+    pub dashboard: bool,
+    /// Set by whoever wants training to stop with everything kept.
+    pub stop: Arc<AtomicBool>,
+    /// Told of each record as it is made.
+    pub observe: Box<dyn FnMut(&StepRecord) + Send>,
+}
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fitted {
+    /// Steps done.
+    pub step: u64,
+    /// Whether these are all of the plan's.
+    pub finished: bool,
+    /// The lowest validation, in bits a byte, and so that of the kept weights.
+    pub best_bits_per_byte: Option<f64>,
+    /// Seconds of training, over all sessions.
+    pub seconds: f64,
+}
+
+/// Trains a run from its last checkpoint, or from the start if it has none.
+///
+/// # Errors
+/// See [`TrainError`]; what was done until the last checkpoint is kept in every case.
+pub fn fit<B: Kernels>(job: Job, device: &B::Device) -> Result<Fitted, TrainError> {
+    let saved = checkpoint::load::<B>(&job.run, device)?;
+    let Saved { network, state, progress, .. } = match saved {
+        Some(saved) if saved.origin.plan != job.plan => {
+            return Err(TrainError::OtherPlan(job.plan.name));
+        }
+        Some(saved) => saved,
+        None => Saved {
+            network: Network::new(&job.plan, device),
+            state: State::default(),
+            progress: Progress::default(),
+            origin: segments::origin(&job, 0),
+        },
+    };
+    job.run.keep_steps_until(progress.step)?;
+    launch(job, network, state, progress, device)
+}
+
+fn launch<B: Kernels>(
+    job: Job,
+    network: Network<B>,
+    state: State<B>,
+    progress: Progress,
+    device: &B::Device,
+) -> Result<Fitted, TrainError> {
+    let interrupter = Interrupter::new();
+    let optimizer = RecipeOptimizer::new(job.plan.choices, job.plan.accumulation, state);
+    let schedule = Factor::new(&job.plan, progress.step);
+    let folder = job.run.checkpoint_folder();
+    let dashboard = job.dashboard;
+    let outcome = Arc::new(Mutex::new(None));
+    let segments = Segments::new(job, optimizer.clone(), progress, device, outcome.clone())?;
+    let network = network.with_gradients();
+
+    let loader = Arc::new(NoLoader);
+    let mut training = SupervisedTraining::<Components<B>>::new(folder, loader.clone(), loader)
+        .with_application_logger(None)
+        .with_metric_logger(burn_train::logger::InMemoryMetricLogger::new())
+        .with_interrupter(interrupter)
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(segments)));
+    for gauge in Gauge::all() {
+        training = training.metric_train_numeric(gauge.clone()).metric_valid_numeric(gauge);
+    }
+    if !dashboard {
+        training = training.renderer(Silent);
+    }
+    let launched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        training.launch(Learner::new(network, optimizer, schedule));
+    }));
+    let outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (outcome, launched) {
+        (Some(outcome), _) => outcome,
+        (None, Ok(())) => Err(TrainError::Killed),
+        (None, Err(_)) if dashboard => Err(TrainError::Killed),
+        (None, Err(panic)) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Seconds that one step of this plan takes on this device, measured on a network that is thrown
+/// away: what turns a budget of minutes into steps, and what `--dry-run` estimates from.
+///
+/// # Errors
+/// If the data do not fill one sequence.
+pub fn seconds_per_step<B: Kernels>(
+    plan: &Plan,
+    training: Arc<dyn Tokens>,
+    device: &B::Device,
+    stop: &AtomicBool,
+) -> Result<f64, TrainError> {
+    const TRIALS: u64 = 4;
+    let batches = Batches::new(plan, training)?;
+    let optimizer = RecipeOptimizer::<B>::new(plan.choices, plan.accumulation, State::default());
+    let network = Network::<B>::new(plan, device).with_gradients();
+    let mut learner = Learner::<Components<B>>::new(network, optimizer, Factor::new(plan, 0));
+    let mut fastest = f64::INFINITY;
+    for step in 0..TRIALS {
+        let start = Instant::now();
+        for part in 0..plan.accumulation {
+            let output = learner.train_step(batches.get(step, part, device));
+            if part + 1 == plan.accumulation {
+                learner.lr_step();
+                learner.optimizer_step(output.grads);
+            }
+        }
+        let _ = B::sync(device);
+        // The first step also pays for what is made once.
+        if step > 0 {
+            fastest = fastest.min(start.elapsed().as_secs_f64());
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(fastest)
+}

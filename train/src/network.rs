@@ -1,0 +1,269 @@
+//! The network: one definition of the decoder-only Transformer for every recipe, size and device,
+//! written in the operations of [`Ops`]. Its choices come from the plan's table; it is trained by
+//! `learner.rs`, saved by `weights.rs` and asked by `predictor.rs`.
+
+use burn::backend::Autodiff;
+use burn::module::{AutodiffModule, Module, ModuleMapper, Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+use lmtrain_runs::random::SplitMix64;
+use lmtrain_runs::recipe::{Activation, Norm};
+use lmtrain_runs::{Choices, Plan};
+
+use crate::ops::{Attention, Head, Ops};
+
+/// Deviation of the paper's embeddings (haiku's TruncatedNormal(0.02)).
+const PAPER_EMBEDDING_DEVIATION: f32 = 0.02;
+/// A normal cut off at ±2 has this deviation; haiku divides it out of its linear layers.
+const CUT_NORMAL_DEVIATION: f32 = 0.879_625_66;
+/// Queries and keys of RMS 1 give scores within ±√d; a gain of 1.5 lets attention grow sharp.
+const INITIAL_GAIN: f32 = 1.5;
+
+/// A decoder-only Transformer.
+#[derive(Module, Debug)]
+pub struct Network<B: Backend> {
+    embedding: Param<Tensor<B, 2>>, // [embedding rows, width]
+    blocks: Vec<Block<B>>,
+    head: Param<Tensor<B, 2>>, // [width, vocabulary]
+    head_bias: Option<Param<Tensor<B, 1>>>,
+    #[module(skip)]
+    architecture: Architecture,
+}
+
+/// One layer: attention and MLP, each around the residual stream.
+#[derive(Module, Debug)]
+struct Block<B: Backend> {
+    qkv: Param<Tensor<B, 2>>,          // [width, 3 · width]
+    gain: Option<Param<Tensor<B, 1>>>, // [heads]
+    proj: Param<Tensor<B, 2>>,         // [width, width]
+    attention_norm: Option<LayerNorm<B>>,
+    up: Param<Tensor<B, 2>>, // [width, 4 · width]
+    up_bias: Option<Param<Tensor<B, 1>>>,
+    down: Param<Tensor<B, 2>>, // [4 · width, width]
+    down_bias: Option<Param<Tensor<B, 1>>>,
+    mlp_norm: Option<LayerNorm<B>>,
+}
+
+/// Scale and offset of a layer norm, each [width].
+#[derive(Module, Debug)]
+struct LayerNorm<B: Backend> {
+    scale: Param<Tensor<B, 1>>,
+    offset: Param<Tensor<B, 1>>,
+}
+
+/// What of a plan shapes the network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Architecture {
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Heads of each attention.
+    pub heads: usize,
+    /// The recipe's row.
+    pub choices: Choices,
+}
+
+/// What an attention layer does with its queries, keys and values: the whole sequence at once, or
+/// the next tokens of sequences whose past is cached. `(layer, qkv, gain) → output`.
+pub type Attend<'a, B> = dyn FnMut(usize, Tensor<B, 3>, Option<Tensor<B, 1>>) -> Tensor<B, 3> + 'a;
+
+impl<B: Backend> Network<B> {
+    /// The network of a plan, with the weights that its seed draws.
+    #[must_use]
+    pub fn new(plan: &Plan, device: &B::Device) -> Self {
+        let mut draw = Draw { generator: SplitMix64::stream(plan.seed, 0), device };
+        let (width, choices) = (plan.size.width, plan.choices);
+        let vocabulary = plan.tokenization.vocabulary();
+        let embedding_deviation =
+            if choices.scale_embeddings { PAPER_EMBEDDING_DEVIATION } else { 1.0 };
+        let embedding = draw.matrix([plan.embedding_rows(), width], embedding_deviation);
+        let blocks = (0..plan.size.layers)
+            .map(|_| Block::new(width, plan.size.heads, &choices, &mut draw))
+            .collect();
+        let head = draw.output([width, vocabulary], &choices);
+        let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
+        let architecture = Architecture { width, heads: plan.size.heads, choices };
+        Self { embedding, blocks, head, head_bias, architecture }
+    }
+
+    /// What shapes it.
+    #[must_use]
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// The same weights as leaves of a graph, each of which gets a gradient.
+    #[must_use]
+    pub fn with_gradients(self) -> Network<Autodiff<B>> {
+        Network::from_inner(self).map(&mut RequireGradients)
+    }
+}
+
+impl<B: Ops> Network<B> {
+    /// −ln p of each target: `inputs` [batch, time] begin with the begin token, `targets`
+    /// [batch, time] are what follows each → nats [batch · time].
+    #[must_use]
+    pub fn loss(&self, inputs: Tensor<B, 2, Int>, targets: Tensor<B, 2, Int>) -> Tensor<B, 1> {
+        let rows = targets.shape().num_elements();
+        let hidden = self.hidden(inputs, &mut self.attend_whole());
+        B::head_loss(self.output_head(), hidden, targets.reshape([rows]))
+    }
+
+    /// Attention over whole sequences from an empty context.
+    pub fn attend_whole(
+        &self,
+    ) -> impl FnMut(usize, Tensor<B, 3>, Option<Tensor<B, 1>>) -> Tensor<B, 3> + use<B> {
+        let attention = self.attention();
+        move |_, qkv, gain| B::attend(attention, qkv, gain)
+    }
+
+    /// Heads and positions of every attention layer.
+    #[must_use]
+    pub fn attention(&self) -> Attention {
+        let Architecture { heads, choices, .. } = self.architecture;
+        Attention { heads, rope_base: choices.rope_base }
+    }
+
+    /// The head's weights.
+    #[must_use]
+    pub fn output_head(&self) -> Head<B> {
+        Head {
+            weights: self.head.val(),
+            bias: self.head_bias.as_ref().map(Param::val),
+            soft_cap: self.architecture.choices.soft_cap,
+        }
+    }
+
+    /// Tokens [batch, time] → what the head reads, [batch · time, width].
+    pub fn hidden(&self, tokens: Tensor<B, 2, Int>, attend: &mut Attend<'_, B>) -> Tensor<B, 2> {
+        let [batch, time] = tokens.dims();
+        let Architecture { width, choices, .. } = self.architecture;
+        let scale = if choices.scale_embeddings { (width as f64).sqrt() } else { 1.0 };
+        let tokens = tokens.reshape([batch * time]);
+        let mut x = B::embed(self.embedding.val(), tokens, scale); // [batch · time, width]
+        if choices.norm == Norm::PreRms {
+            x = B::normalize_rms(x);
+        }
+        for (layer, block) in self.blocks.iter().enumerate() {
+            let mut attend = |x: Tensor<B, 2>| {
+                let qkv = B::project(x, block.qkv.val()).reshape([batch, time, 3 * width]);
+                let gain = block.gain.as_ref().map(Param::val);
+                attend(layer, qkv, gain).reshape([batch * time, width])
+            };
+            x = block.forward(x, choices.activation, choices.norm, &mut attend);
+        }
+        match choices.norm {
+            Norm::PreRms => B::normalize_rms(x),
+            Norm::PostLayer => x,
+        }
+    }
+}
+
+struct RequireGradients;
+
+impl<B: Backend> ModuleMapper<B> for RequireGradients {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(Tensor::require_grad)
+    }
+}
+
+impl<B: Backend> Block<B> {
+    fn new(width: usize, heads: usize, choices: &Choices, draw: &mut Draw<'_, B>) -> Self {
+        let layer_norm = choices.norm == Norm::PostLayer;
+        Self {
+            qkv: draw.input([width, 3 * width]),
+            gain: choices.qk_norm.then(|| draw.vector(heads, INITIAL_GAIN)),
+            proj: draw.output([width, width], choices),
+            attention_norm: layer_norm.then(|| LayerNorm::new(width, draw)),
+            up: draw.input([width, 4 * width]),
+            up_bias: choices.biases.then(|| draw.vector(4 * width, 0.0)),
+            down: draw.output([4 * width, width], choices),
+            down_bias: choices.biases.then(|| draw.vector(width, 0.0)),
+            mlp_norm: layer_norm.then(|| LayerNorm::new(width, draw)),
+        }
+    }
+}
+
+impl<B: Ops> Block<B> {
+    /// x [batch · time, width] → the same; `attend` maps a layer's normed input to the mixed
+    /// values, before the output projection.
+    fn forward(
+        &self,
+        x: Tensor<B, 2>,
+        activation: Activation,
+        norm: Norm,
+        attend: &mut dyn FnMut(Tensor<B, 2>) -> Tensor<B, 2>,
+    ) -> Tensor<B, 2> {
+        match norm {
+            Norm::PreRms => {
+                let mixed = attend(B::normalize_rms(x.clone()));
+                let x = x + B::project(mixed, self.proj.val());
+                x.clone() + self.mlp(B::normalize_rms(x), activation)
+            }
+            Norm::PostLayer => {
+                let mixed = attend(x.clone());
+                let x = normed(&self.attention_norm, x + B::project(mixed, self.proj.val()));
+                let mlp = self.mlp(x.clone(), activation);
+                normed(&self.mlp_norm, x + mlp)
+            }
+        }
+    }
+
+    fn mlp(&self, x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+        let up = biased(B::project(x, self.up.val()), &self.up_bias); // [batch · time, 4 · width]
+        biased(B::project(B::activate(activation, up), self.down.val()), &self.down_bias)
+    }
+}
+
+fn biased<B: Ops>(x: Tensor<B, 2>, bias: &Option<Param<Tensor<B, 1>>>) -> Tensor<B, 2> {
+    match bias {
+        Some(bias) => B::add_bias(x, bias.val()),
+        None => x,
+    }
+}
+
+fn normed<B: Ops>(norm: &Option<LayerNorm<B>>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    match norm {
+        Some(norm) => B::normalize_layer(x, norm.scale.val(), norm.offset.val()),
+        None => x,
+    }
+}
+
+impl<B: Backend> LayerNorm<B> {
+    fn new(width: usize, draw: &mut Draw<'_, B>) -> Self {
+        Self { scale: draw.vector(width, 1.0), offset: draw.vector(width, 0.0) }
+    }
+}
+
+/// Draws initial weights, in the order of the network's fields.
+struct Draw<'a, B: Backend> {
+    generator: SplitMix64,
+    device: &'a B::Device,
+}
+
+impl<B: Backend> Draw<'_, B> {
+    /// A matrix of a normal distribution cut off at twice its `deviation`.
+    fn matrix(&mut self, shape: [usize; 2], deviation: f32) -> Param<Tensor<B, 2>> {
+        let count = shape[0] * shape[1];
+        let values: Vec<f32> =
+            (0..count).map(|_| self.generator.truncated_normal() * deviation).collect();
+        self.parameter(TensorData::new(values, shape))
+    }
+
+    /// [inputs, outputs] that keep the variance: 1/√inputs (haiku's default for linear layers).
+    fn input(&mut self, shape: [usize; 2]) -> Param<Tensor<B, 2>> {
+        self.matrix(shape, 1.0 / (shape[0] as f32).sqrt() / CUT_NORMAL_DEVIATION)
+    }
+
+    /// [inputs, outputs] that write to the residual stream or the logits.
+    fn output(&mut self, shape: [usize; 2], choices: &Choices) -> Param<Tensor<B, 2>> {
+        if choices.zero_outputs { self.matrix(shape, 0.0) } else { self.input(shape) }
+    }
+
+    fn vector(&mut self, length: usize, value: f32) -> Param<Tensor<B, 1>> {
+        self.parameter(TensorData::new(vec![value; length], [length]))
+    }
+
+    fn parameter<const D: usize>(&self, data: TensorData) -> Param<Tensor<B, D>> {
+        Param::initialized(ParamId::new(), Tensor::from_data(data, self.device))
+    }
+}

@@ -1,0 +1,179 @@
+//! Both recipes against PyTorch: `reference/make.py` writes losses, gradients and 20 training steps
+//! in float64 to `reference/reference.json`; weights and tokens come from the same formulas here.
+
+use std::collections::BTreeMap;
+
+use burn::backend::{Autodiff, Flex, NdArray};
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::optim::{GradientsParams, Optimizer};
+use burn::tensor::Tensor;
+use burn_train::TrainStep;
+use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::{Budget, Bytes, Plan, Tokenization};
+use serde_json::Value;
+
+use crate::batches::Batch;
+use crate::network::Network;
+use crate::ops::Kernels;
+use crate::optimizer::{RecipeOptimizer, State};
+use crate::paths::Paths;
+use crate::tensor_file::{Numbers, TensorFile};
+use crate::weights::{network_from, tensors_of};
+
+const TIME: usize = 16;
+const STEPS: u64 = 20;
+
+/// Float32 rounds at 6e-8; sums of some hundred terms and a chain of layers bring that to about
+/// 1e-6, and Newton–Schulz, which amplifies small singular values 3.4 times a step, to 1e-4.
+const FORWARD_TOLERANCE: f64 = 2e-5;
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+const TRAINING_TOLERANCE: f64 = 1e-3;
+
+impl Kernels for NdArray {}
+
+fn plan(recipe: Recipe) -> Plan {
+    Plan {
+        name: "reference".into(),
+        size: "50K".parse().expect("in the ladder"),
+        tokenization: Tokenization::Bytes,
+        recipe,
+        corpus: "none".into(),
+        corpus_bytes: Bytes(0),
+        corpus_sha256: String::new(),
+        train_on: TrainOn::All,
+        budget: Budget::Steps(STEPS),
+        steps: STEPS,
+        context: TIME,
+        batch: 2,
+        accumulation: 1,
+        seed: 0,
+        validate_every: STEPS,
+        validation_sequences: 1,
+        choices: recipe.choices(),
+    }
+}
+
+fn batch<B: Kernels>(plan: &Plan, step: u64) -> Batch<Autodiff<B>> {
+    let token = |i: u64| ((7 * i + 3 * i * i + 11 * step) % 256) as i32;
+    let count = (plan.batch * TIME) as u64;
+    Batch::new(plan.begin_token(), (0..count).map(token).collect(), TIME, &Default::default())
+}
+
+/// Centre and deviation of a parameter's weights, as in `make.py`.
+fn spread(path: &str) -> (f64, f64) {
+    match path.rsplit_once('.').map_or(path, |(_, name)| name) {
+        "embedding" => (0.0, 0.5),
+        "qkv" => (0.0, 0.25),
+        "head" | "proj" | "up" => (0.0, 0.2),
+        "gain" => (1.5, 0.2),
+        "scale" => (1.0, 0.1),
+        _ => (0.0, 0.1),
+    }
+}
+
+fn network<B: Kernels>(plan: &Plan) -> Network<Autodiff<B>> {
+    let device = Default::default();
+    let mut file = TensorFile::default();
+    let shapes = tensors_of(&Network::<B>::new(plan, &device));
+    for (index, (path, numbers)) in shapes.into_iter().enumerate() {
+        let (centre, deviation) = spread(&path);
+        let value = |i: usize| centre + deviation * (1.3 * i as f64 + 0.7 * index as f64).sin();
+        let values = (0..numbers.values.len()).map(|i| value(i) as f32).collect();
+        file.tensors.insert(path, Numbers { shape: numbers.shape, values });
+    }
+    network_from::<B>(plan, &mut file, &device).expect("every tensor is there").with_gradients()
+}
+
+struct CollectGradients<'a> {
+    gradients: &'a GradientsParams,
+    paths: Paths,
+    found: BTreeMap<String, Vec<f32>>,
+}
+
+impl<B: Kernels> ModuleVisitor<Autodiff<B>> for CollectGradients<'_> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.paths.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.paths.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let gradient = self.gradients.get::<B, D>(param.id).expect("every weight has a gradient");
+        self.found.insert(self.paths.current(), gradient.into_data().iter().collect());
+    }
+}
+
+fn close(what: &str, got: f64, expected: f64, scale: f64, tolerance: f64) {
+    let error = (got - expected).abs() / scale.abs().max(1e-12);
+    assert!(error < tolerance, "{what}: {got} where PyTorch has {expected} (off by {error:.1e})");
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    let list = value.as_array().expect("a list");
+    list.iter().map(|item| item.as_f64().expect("a number")).collect()
+}
+
+/// Compares norm and first elements of each tensor, relative to its norm.
+fn compare(expected: &Value, got: &BTreeMap<String, Vec<f32>>, tolerance: f64) {
+    let expected = expected.as_object().expect("an object");
+    assert_eq!(expected.keys().collect::<Vec<_>>(), got.keys().collect::<Vec<_>>());
+    for (path, values) in got {
+        let norm = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let reference = expected[path]["norm"].as_f64().expect("a number");
+        close(path, norm, reference, reference, tolerance);
+        for (value, first) in values.iter().zip(numbers(&expected[path]["first"])) {
+            close(path, f64::from(*value), first, reference, tolerance);
+        }
+    }
+}
+
+fn agrees<B: Kernels>(recipe: Recipe) {
+    let text = include_str!("../reference/reference.json");
+    let reference: Value = serde_json::from_str(text).expect("valid JSON");
+    let reference = &reference[recipe.to_string()];
+    let plan = plan(recipe);
+    let mut network = network::<B>(&plan);
+
+    let first = batch::<B>(&plan, 0);
+    let nats = network.loss(first.inputs.clone(), first.targets.clone()).into_data();
+    for (nats, expected) in nats.iter::<f64>().zip(numbers(&reference["nats"])) {
+        close("loss of a token", nats, expected, expected, FORWARD_TOLERANCE);
+    }
+    let output = network.step(first);
+    let gradients = &output.grads;
+    let mut collect =
+        CollectGradients { gradients, paths: Paths::default(), found: BTreeMap::new() };
+    network.visit(&mut collect);
+    compare(&reference["gradients"], &collect.found, GRADIENT_TOLERANCE);
+
+    let mut optimizer = RecipeOptimizer::<B>::new(plan.choices, 1, State::default());
+    let expected =
+        numbers(&reference["losses"]).into_iter().zip(numbers(&reference["gradient_norms"]));
+    for (step, (expected_loss, expected_norm)) in (0..).zip(expected) {
+        let output = network.step(batch(&plan, step));
+        let loss = output.item.loss.into_data().iter::<f64>().next().expect("one number");
+        let factor = plan.choices.schedule.factor(step, plan.steps);
+        network = optimizer.step(factor, network, output.grads);
+        close("loss of a step", loss, expected_loss, expected_loss, TRAINING_TOLERANCE);
+        let norm = optimizer.gradient_norm();
+        close("gradient norm", norm, expected_norm, expected_norm, 10.0 * TRAINING_TOLERANCE);
+    }
+    let weights = tensors_of(&network.valid());
+    let weights = weights.into_iter().map(|(path, numbers)| (path, numbers.values)).collect();
+    compare(&reference["weights"], &weights, TRAINING_TOLERANCE);
+}
+
+#[test]
+fn the_modern_recipe_agrees_with_pytorch() {
+    agrees::<Flex>(Recipe::Modern);
+    agrees::<NdArray>(Recipe::Modern);
+}
+
+#[test]
+fn the_paper_recipe_agrees_with_pytorch() {
+    agrees::<Flex>(Recipe::Paper);
+    agrees::<NdArray>(Recipe::Paper);
+}

@@ -1,0 +1,197 @@
+//! Named tensors in a safetensors file, with one text of metadata. Weights and checkpoints are such
+//! files; Python's `safetensors` reads them as they are.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use half::f16;
+use safetensors::tensor::{Dtype, SafeTensors, View};
+
+/// Key of the one metadata entry: several would be written in an order of no one's choice.
+const KEY: &str = "lmtrain";
+
+/// What is wrong with a file of tensors.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct FormatError(pub String);
+
+/// A tensor as numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers {
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its values, row-major.
+    pub values: Vec<f32>,
+}
+
+/// How numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// IEEE half precision, 2 bytes.
+    Half,
+    /// IEEE single precision, 4 bytes.
+    Single,
+}
+
+/// Named tensors and a text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TensorFile {
+    /// Free text, JSON in every use here.
+    pub metadata: String,
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Numbers>,
+}
+
+struct Stored<'a> {
+    shape: &'a [usize],
+    dtype: Dtype,
+    data: Vec<u8>,
+}
+
+impl View for &Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.data)
+    }
+
+    fn data_len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+impl TensorFile {
+    /// The file's bytes; the same content gives the same bytes.
+    ///
+    /// # Errors
+    /// If a number does not fit into half precision, naming its tensor.
+    pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, FormatError> {
+        let mut stored = Vec::new();
+        for (name, numbers) in &self.tensors {
+            stored.push((name.as_str(), numbers.stored(name, precision)?));
+        }
+        let views = stored.iter().map(|(name, stored)| (*name, stored));
+        let metadata = HashMap::from([(KEY.to_owned(), self.metadata.clone())]);
+        safetensors::serialize(views, Some(metadata))
+            .map_err(|error| FormatError(error.to_string()))
+    }
+
+    /// Reads [`Self::to_bytes`]; halves become singles.
+    ///
+    /// # Errors
+    /// If the bytes are no safetensors file, lack the metadata, or hold another type of number.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        let refuse = |error: safetensors::SafeTensorError| {
+            FormatError(format!("it is no whole safetensors file: {error}"))
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
+        let metadata = header.metadata().as_ref().and_then(|entries| entries.get(KEY)).cloned();
+        let metadata =
+            metadata.ok_or_else(|| FormatError(format!("its metadata have no entry `{KEY}`")))?;
+        let file = SafeTensors::deserialize(bytes).map_err(refuse)?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.tensors() {
+            let values = numbers(&name, view.dtype(), view.data())?;
+            tensors.insert(name, Numbers { shape: view.shape().to_vec(), values });
+        }
+        Ok(Self { metadata, tensors })
+    }
+
+    /// Takes out the tensor of this name and shape.
+    ///
+    /// # Errors
+    /// If it is missing or of another shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FormatError> {
+        let found = self.tensors.remove(name);
+        let found = found.ok_or_else(|| FormatError(format!("tensor `{name}` is missing")))?;
+        if found.shape == shape {
+            return Ok(found.values);
+        }
+        let has = &found.shape;
+        Err(FormatError(format!("tensor `{name}` has shape {has:?} where {shape:?} belongs")))
+    }
+}
+
+impl Numbers {
+    fn stored(&self, name: &str, precision: Precision) -> Result<Stored<'_>, FormatError> {
+        let (dtype, data) = match precision {
+            Precision::Single => {
+                (Dtype::F32, self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            }
+            Precision::Half => {
+                let halves = self.values.iter().map(|value| f16::from_f32(*value));
+                if let Some(value) =
+                    self.values.iter().find(|value| !f16::from_f32(**value).is_finite())
+                {
+                    let message = format!("{value} in tensor `{name}` does not fit into 16 bits");
+                    return Err(FormatError(message));
+                }
+                (Dtype::F16, halves.flat_map(f16::to_le_bytes).collect())
+            }
+        };
+        Ok(Stored { shape: &self.shape, dtype, data })
+    }
+}
+
+fn numbers(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>, FormatError> {
+    match dtype {
+        Dtype::F32 => {
+            Ok(data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        }
+        Dtype::F16 => {
+            let halves = data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes));
+            Ok(halves.map(f16::to_f32).collect())
+        }
+        other => {
+            Err(FormatError(format!("tensor `{name}` is stored as {other:?}, not F16 or F32")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn example() -> TensorFile {
+        let numbers = Numbers { shape: vec![2, 2], values: vec![0.5, -2.0, 0.0, 1024.0] };
+        let tensors = BTreeMap::from([("b".into(), numbers.clone()), ("a.0".into(), numbers)]);
+        TensorFile { metadata: "{\"plan\": \"x\"}".into(), tensors }
+    }
+
+    #[test]
+    fn a_file_reads_back_in_either_precision() {
+        for precision in [Precision::Half, Precision::Single] {
+            let bytes = example().to_bytes(precision).expect("fits");
+            assert_eq!(bytes, example().to_bytes(precision).expect("fits"));
+            assert_eq!(TensorFile::from_bytes(&bytes).expect("reads"), example());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let mut file = example();
+        assert!(file.clone().take("c", &[1]).expect_err("missing").0.contains("`c`"));
+        assert!(file.clone().take("b", &[4]).expect_err("misshapen").0.contains("[2, 2]"));
+        file.tensors.get_mut("b").expect("there").values[0] = 1e9;
+        assert!(file.to_bytes(Precision::Half).expect_err("too large").0.contains("`b`"));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_files_are_errors(position in 0_usize..400, byte: u8, cut in 0_usize..400) {
+            let mut bytes = example().to_bytes(Precision::Single).expect("fits");
+            let position = position % bytes.len();
+            bytes[position] = byte;
+            let _ = TensorFile::from_bytes(&bytes);
+            bytes.truncate(cut % bytes.len());
+            prop_assert!(TensorFile::from_bytes(&bytes).is_err());
+        }
+    }
+}
