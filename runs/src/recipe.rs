@@ -108,8 +108,6 @@ pub struct Choices {
     /// Logits become c · tanh(logit / c).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_cap: Option<f64>,
-    /// Base of the rotary positions (RoPE, arXiv 2104.09864).
-    pub rope_base: f64,
     /// What precedes a chunk.
     pub begin: Begin,
     /// Clip the gradient to this global norm.
@@ -137,7 +135,6 @@ impl Recipe {
                 scale_embeddings: false,
                 zero_outputs: true,
                 soft_cap: Some(15.0),
-                rope_base: 10_000.0,
                 begin: Begin::OwnRow,
                 clip_norm: Some(1.0),
                 optimizer: Optimizer::Muon {
@@ -156,7 +153,6 @@ impl Recipe {
                 scale_embeddings: true,
                 zero_outputs: false,
                 soft_cap: None,
-                rope_base: 10_000.0,
                 begin: Begin::TokenZero,
                 clip_norm: None,
                 optimizer: Optimizer::Adam { learning_rate: 1e-4 },

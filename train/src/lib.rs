@@ -3,11 +3,14 @@
 
 mod batches;
 mod checkpoint;
+mod device;
+mod kernels;
 mod learner;
-pub mod network;
+mod network;
 mod ops;
 mod optimizer;
 mod paths;
+mod predictor;
 #[cfg(test)]
 mod reference_tests;
 mod tensor_file;
@@ -15,4 +18,15 @@ mod validation;
 mod weights;
 
 pub use batches::{ByteTokens, Tokens};
-pub use learner::{Fitted, Job, TrainError, fit, seconds_per_step};
+pub use device::Device;
+pub use learner::{Fitted, Job, TrainError};
+pub use predictor::{SavedWeights, WeightsError};
+pub use weights::Origin;
+
+/// The SIMD level that the processor's kernels run at, as a name.
+///
+/// # Errors
+/// If `LMTRAIN_SIMD` asks for one that there is not, or that this machine does not have.
+pub fn simd_level() -> Result<String, String> {
+    kernels::level().map(|level| level.to_string())
+}

@@ -10,7 +10,7 @@ use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::recipe::{Activation, Norm};
 use lmtrain_runs::{Choices, Plan};
 
-use crate::ops::{Attention, Head, Ops};
+use crate::ops::{Head, Ops};
 
 /// Deviation of the paper's embeddings (haiku's TruncatedNormal(0.02)).
 const PAPER_EMBEDDING_DEVIATION: f32 = 0.02;
@@ -112,15 +112,8 @@ impl<B: Ops> Network<B> {
     pub fn attend_whole(
         &self,
     ) -> impl FnMut(usize, Tensor<B, 3>, Option<Tensor<B, 1>>) -> Tensor<B, 3> + use<B> {
-        let attention = self.attention();
-        move |_, qkv, gain| B::attend(attention, qkv, gain)
-    }
-
-    /// Heads and positions of every attention layer.
-    #[must_use]
-    pub fn attention(&self) -> Attention {
-        let Architecture { heads, choices, .. } = self.architecture;
-        Attention { heads, rope_base: choices.rope_base }
+        let heads = self.architecture.heads;
+        move |_, qkv, gain| B::attend(heads, qkv, gain)
     }
 
     /// The head's weights.

@@ -11,7 +11,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 use lmtrain_runs::recipe::Activation;
 
-use super::{Attention, Head, Kernels, Ops};
+use super::{Head, Kernels, Ops};
 
 fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
@@ -125,7 +125,7 @@ impl<B: Kernels> Gradient<B, 1> for ActivationGradient<B> {
 
 #[derive(Clone, Debug)]
 struct AttentionGradient<B: Backend> {
-    attention: Attention,
+    heads: usize,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
     output: Tensor<B, 3>,
@@ -134,9 +134,9 @@ struct AttentionGradient<B: Backend> {
 
 impl<B: Kernels> AttentionGradient<B> {
     fn both(self, gradient: FloatTensor<B>) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
-        let Self { attention, qkv, gain, output, log_sum } = self;
+        let Self { heads, qkv, gain, output, log_sum } = self;
         let gradient = tensor(gradient);
-        let (qkv, gain) = B::attend_backward(attention, qkv, gain, output, log_sum, gradient);
+        let (qkv, gain) = B::attend_backward(heads, qkv, gain, output, log_sum, gradient);
         (primitive(qkv), gain.map(primitive))
     }
 }
@@ -208,8 +208,8 @@ impl<B: Kernels> Ops for B {
         B::activate_forward(activation, x)
     }
 
-    fn attend(attention: Attention, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Tensor<B, 3> {
-        B::attend_forward(attention, qkv, gain).0
+    fn attend(heads: usize, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Tensor<B, 3> {
+        B::attend_forward(heads, qkv, gain).0
     }
 
     fn head_loss(head: Head<B>, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
@@ -277,16 +277,16 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     }
 
     fn attend(
-        attention: Attention,
+        heads: usize,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> Tensor<Self, 3> {
         let (qkv, gain) = (primitive(qkv), gain.map(primitive));
         let inner_qkv: Tensor<B, 3> = inner::<B, C, _>(&qkv);
         let inner_gain: Option<Tensor<B, 1>> = gain.as_ref().map(inner::<B, C, _>);
-        let (output, log_sum) = B::attend_forward(attention, inner_qkv.clone(), inner_gain.clone());
+        let (output, log_sum) = B::attend_forward(heads, inner_qkv.clone(), inner_gain.clone());
         let gradient = AttentionGradient {
-            attention,
+            heads,
             qkv: inner_qkv,
             gain: inner_gain,
             output: output.clone(),

@@ -1,7 +1,362 @@
-//! The processor's kernels.
+//! The processor's operations: burn's `Flex` tensors as slices, handed to the kernels.
+
+use std::ops::Deref;
 
 use burn::backend::Flex;
+use burn::backend::flex::{FlexDevice, FlexTensor};
+use burn::tensor::{Int, Tensor, TensorData};
+use lmtrain_runs::recipe::Activation;
 
-use super::Kernels;
+use super::{AdamSettings, Head, Kernels, MuonSettings};
+use crate::kernels::{self, AttentionShape, LinearShape};
 
-impl Kernels for Flex {}
+/// A tensor that can be read as a slice.
+struct Slice(FlexTensor);
+
+impl Deref for Slice {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.0.storage()
+    }
+}
+
+fn slice<const D: usize>(tensor: Tensor<Flex, D>) -> Slice {
+    Slice(tensor.into_primitive().tensor().to_contiguous())
+}
+
+/// The values of a tensor, to write over; copied only if someone else holds them too.
+fn values<const D: usize>(tensor: Tensor<Flex, D>) -> Vec<f32> {
+    tensor.into_data().into_vec().expect("Flex tensors here are f32")
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<Flex, D> {
+    Tensor::from_data(TensorData::new(values, shape), &FlexDevice)
+}
+
+fn tokens(tokens: Tensor<Flex, 1, Int>) -> Vec<u32> {
+    let tokens: Vec<i32> = tokens.into_data().into_vec().expect("Flex integers here are i32");
+    tokens.into_iter().map(i32::cast_unsigned).collect()
+}
+
+fn kernel_activation(activation: Activation) -> kernels::Activation {
+    match activation {
+        Activation::SquaredRelu => kernels::Activation::ReluSquared,
+        Activation::Gelu => kernels::Activation::Gelu,
+    }
+}
+
+/// A head as slices.
+struct HeadSlices {
+    width: usize,
+    vocabulary: usize,
+    weights: Slice,
+    bias: Option<Slice>,
+    soft_cap: Option<f32>,
+}
+
+impl HeadSlices {
+    fn new(head: Head<Flex>) -> Self {
+        let [width, vocabulary] = head.weights.dims();
+        Self {
+            width,
+            vocabulary,
+            weights: slice(head.weights),
+            bias: head.bias.map(slice),
+            soft_cap: head.soft_cap.map(|cap| cap as f32),
+        }
+    }
+
+    fn kernel(&self) -> kernels::Head<'_> {
+        kernels::Head {
+            width: self.width,
+            vocabulary: self.vocabulary,
+            weights: &self.weights,
+            bias: self.bias.as_deref(),
+            softcap: self.soft_cap,
+        }
+    }
+}
+
+/// Probabilities of each next token: `hidden` [rows, width] → [rows, vocabulary], into `rows`.
+pub(crate) fn probabilities(head: Head<Flex>, hidden: Tensor<Flex, 2>, rows: &mut Vec<f32>) {
+    let head = HeadSlices::new(head);
+    rows.resize(hidden.dims()[0] * head.vocabulary, 0.0);
+    kernels::softmax_rows(&head.kernel(), &slice(hidden), rows);
+}
+
+/// Attention of the next tokens of cached sequences: qkv [lanes, new, 3 · width] → [lanes, new,
+/// width].
+pub(crate) fn attend_step(
+    cache: &mut kernels::AttentionCache,
+    lanes: &[usize],
+    qkv: Tensor<Flex, 3>,
+    gain: Option<Tensor<Flex, 1>>,
+) -> Tensor<Flex, 3> {
+    let [count, new, triple] = qkv.dims();
+    let mut output = vec![0.0; count * new * triple / 3];
+    let gain = gain.map(slice);
+    kernels::attention_step(cache, lanes, new, &slice(qkv), gain.as_deref(), &mut output);
+    tensor(output, [count, new, triple / 3])
+}
+
+fn attention_shape(heads: usize, [batch, time, triple]: [usize; 3]) -> AttentionShape {
+    AttentionShape { batch, time, heads, head_dim: triple / 3 / heads, first_position: 0 }
+}
+
+impl Kernels for Flex {
+    fn embed_forward(
+        table: Tensor<Self, 2>,
+        ids: Tensor<Self, 1, Int>,
+        scale: f64,
+    ) -> Tensor<Self, 2> {
+        let (rows, width) = (ids.dims()[0], table.dims()[1]);
+        let mut output = vec![0.0; rows * width];
+        kernels::embedding(width, &slice(table), &tokens(ids), scale as f32, &mut output);
+        tensor(output, [rows, width])
+    }
+
+    fn embed_backward(
+        rows: usize,
+        ids: Tensor<Self, 1, Int>,
+        scale: f64,
+        gradient: Tensor<Self, 2>,
+    ) -> Tensor<Self, 2> {
+        let width = gradient.dims()[1];
+        let mut table = vec![0.0; rows * width];
+        let gradient = slice(gradient);
+        kernels::embedding_backward(width, &tokens(ids), &gradient, scale as f32, &mut table);
+        tensor(table, [rows, width])
+    }
+
+    fn normalize_rms_forward(x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let [rows, width] = x.dims();
+        let mut output = vec![0.0; rows * width];
+        kernels::rms_norm(rows, width, &slice(x), &mut output);
+        tensor(output, [rows, width])
+    }
+
+    fn normalize_rms_backward(x: Tensor<Self, 2>, gradient: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let [rows, width] = x.dims();
+        let mut output = vec![0.0; rows * width];
+        kernels::rms_norm_backward(rows, width, &slice(x), &slice(gradient), None, &mut output);
+        tensor(output, [rows, width])
+    }
+
+    fn normalize_layer_forward(
+        x: Tensor<Self, 2>,
+        scale: Tensor<Self, 1>,
+        offset: Tensor<Self, 1>,
+    ) -> Tensor<Self, 2> {
+        let [rows, width] = x.dims();
+        let mut output = vec![0.0; rows * width];
+        let (x, scale, offset) = (slice(x), slice(scale), slice(offset));
+        kernels::layer_norm(rows, width, &x, &scale, &offset, &mut output);
+        tensor(output, [rows, width])
+    }
+
+    fn normalize_layer_backward(
+        x: Tensor<Self, 2>,
+        scale: Tensor<Self, 1>,
+        gradient: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 1>, Tensor<Self, 1>) {
+        let [rows, width] = x.dims();
+        let (mut dx, mut dscale, mut doffset) =
+            (vec![0.0; rows * width], vec![0.0; width], vec![0.0; width]);
+        kernels::layer_norm_backward(
+            rows,
+            width,
+            &slice(x),
+            &slice(scale),
+            &slice(gradient),
+            None,
+            &mut dx,
+            &mut dscale,
+            &mut doffset,
+        );
+        (tensor(dx, [rows, width]), tensor(dscale, [width]), tensor(doffset, [width]))
+    }
+
+    fn project_forward(x: Tensor<Self, 2>, weights: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let ([rows, inputs], [_, outputs]) = (x.dims(), weights.dims());
+        let mut output = vec![0.0; rows * outputs];
+        let shape = LinearShape { rows, inputs, outputs };
+        kernels::linear(shape, &slice(x), &slice(weights), None, &mut output);
+        tensor(output, [rows, outputs])
+    }
+
+    fn project_input_backward(
+        weights: Tensor<Self, 2>,
+        gradient: Tensor<Self, 2>,
+    ) -> Tensor<Self, 2> {
+        let ([rows, outputs], [inputs, _]) = (gradient.dims(), weights.dims());
+        let mut output = vec![0.0; rows * inputs];
+        let shape = LinearShape { rows, inputs, outputs };
+        kernels::linear_grad_input(shape, &slice(gradient), &slice(weights), &mut output);
+        tensor(output, [rows, inputs])
+    }
+
+    fn project_weight_backward(x: Tensor<Self, 2>, gradient: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let ([rows, inputs], [_, outputs]) = (x.dims(), gradient.dims());
+        let mut output = vec![0.0; inputs * outputs];
+        let shape = LinearShape { rows, inputs, outputs };
+        kernels::linear_grad_weight(shape, &slice(x), &slice(gradient), &mut output);
+        tensor(output, [inputs, outputs])
+    }
+
+    fn add_bias_backward(gradient: Tensor<Self, 2>) -> Tensor<Self, 1> {
+        let [rows, outputs] = gradient.dims();
+        let mut output = vec![0.0; outputs];
+        kernels::linear_grad_bias(rows, outputs, &slice(gradient), &mut output);
+        tensor(output, [outputs])
+    }
+
+    fn activate_forward(activation: Activation, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let shape = x.dims();
+        let mut output = vec![0.0; shape[0] * shape[1]];
+        kernels::activate(kernel_activation(activation), &slice(x), &mut output);
+        tensor(output, shape)
+    }
+
+    fn activate_backward(
+        activation: Activation,
+        x: Tensor<Self, 2>,
+        gradient: Tensor<Self, 2>,
+    ) -> Tensor<Self, 2> {
+        let shape = x.dims();
+        let mut output = vec![0.0; shape[0] * shape[1]];
+        let activation = kernel_activation(activation);
+        kernels::activate_backward(activation, &slice(x), &slice(gradient), &mut output);
+        tensor(output, shape)
+    }
+
+    fn attend_forward(
+        heads: usize,
+        qkv: Tensor<Self, 3>,
+        gain: Option<Tensor<Self, 1>>,
+    ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
+        let shape = attention_shape(heads, qkv.dims());
+        let (batch, time, width) = (shape.batch, shape.time, shape.width());
+        let mut output = vec![0.0; batch * time * width];
+        let mut log_sum = vec![0.0; batch * heads * time];
+        let gain = gain.map(slice);
+        let sums = Some(log_sum.as_mut_slice());
+        kernels::attention(shape, &slice(qkv), gain.as_deref(), &mut output, sums);
+        (tensor(output, [batch, time, width]), tensor(log_sum, [batch, heads, time]))
+    }
+
+    fn attend_backward(
+        heads: usize,
+        qkv: Tensor<Self, 3>,
+        gain: Option<Tensor<Self, 1>>,
+        output: Tensor<Self, 3>,
+        log_sum: Tensor<Self, 3>,
+        gradient: Tensor<Self, 3>,
+    ) -> (Tensor<Self, 3>, Option<Tensor<Self, 1>>) {
+        let dims = qkv.dims();
+        let shape = attention_shape(heads, dims);
+        let mut dqkv = vec![0.0; dims.iter().product()];
+        let gain = gain.map(slice);
+        let mut dgain = gain.as_ref().map(|_| vec![0.0; heads]);
+        kernels::attention_backward(
+            shape,
+            &slice(qkv),
+            gain.as_deref(),
+            &slice(output),
+            &slice(log_sum),
+            &slice(gradient),
+            &mut dqkv,
+            dgain.as_deref_mut(),
+        );
+        (tensor(dqkv, dims), dgain.map(|values| tensor(values, [heads])))
+    }
+
+    fn head_loss_forward(
+        head: Head<Self>,
+        hidden: Tensor<Self, 2>,
+        targets: Tensor<Self, 1, Int>,
+    ) -> Tensor<Self, 1> {
+        let rows = hidden.dims()[0];
+        let mut nats = vec![0.0; rows];
+        let head = HeadSlices::new(head);
+        kernels::head_loss(&head.kernel(), &slice(hidden), &tokens(targets), &mut nats);
+        tensor(nats, [rows])
+    }
+
+    fn head_loss_backward(
+        head: Head<Self>,
+        hidden: Tensor<Self, 2>,
+        targets: Tensor<Self, 1, Int>,
+        gradient: Tensor<Self, 1>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
+        let head = HeadSlices::new(head);
+        let (shape, vocabulary) = (hidden.dims(), head.vocabulary);
+        let mut dhidden = vec![0.0; shape[0] * shape[1]];
+        let mut dweights = vec![0.0; head.width * vocabulary];
+        let mut dbias = head.bias.as_ref().map(|_| vec![0.0; vocabulary]);
+        kernels::head_loss_backward(
+            &head.kernel(),
+            &slice(hidden),
+            &tokens(targets),
+            &slice(gradient),
+            &mut dhidden,
+            &mut dweights,
+            dbias.as_deref_mut(),
+        );
+        let dbias = dbias.map(|values| tensor(values, [vocabulary]));
+        (tensor(dhidden, shape), tensor(dweights, [head.width, vocabulary]), dbias)
+    }
+
+    fn squared_norm(x: Tensor<Self, 1>) -> Tensor<Self, 1> {
+        let norm = kernels::global_norm(&[&slice(x)]);
+        tensor(vec![(norm * norm) as f32], [1])
+    }
+
+    fn adam_step(
+        settings: AdamSettings,
+        gradient: Tensor<Self, 1>,
+        [weights, first, second]: [Tensor<Self, 1>; 3],
+    ) -> [Tensor<Self, 1>; 3] {
+        let shape = weights.dims();
+        let kernel = kernels::AdamW {
+            learning_rate: settings.learning_rate as f32,
+            beta1: settings.beta1 as f32,
+            beta2: settings.beta2 as f32,
+            epsilon: settings.epsilon as f32,
+            weight_decay: 0.0,
+        };
+        let (mut weights, mut first, mut second) =
+            (values(weights), values(first), values(second));
+        let gradient = slice(gradient);
+        kernels::adamw_step(
+            &kernel,
+            settings.step,
+            1.0,
+            &gradient,
+            &mut weights,
+            &mut first,
+            &mut second,
+        );
+        [weights, first, second].map(|values| tensor(values, shape))
+    }
+
+    fn muon_step(
+        settings: MuonSettings,
+        gradient: Tensor<Self, 2>,
+        [weights, momentum]: [Tensor<Self, 2>; 2],
+    ) -> [Tensor<Self, 2>; 2] {
+        let shape = weights.dims();
+        let kernel = kernels::Muon {
+            learning_rate: settings.learning_rate as f32,
+            momentum: settings.momentum as f32,
+            weight_decay: settings.weight_decay as f32,
+            iterations: 5,
+            column_blocks: settings.column_blocks,
+        };
+        let (mut weights, mut momentum) = (values(weights), values(momentum));
+        let [rows, columns] = shape;
+        let gradient = slice(gradient);
+        kernels::muon_step(&kernel, rows, columns, 1.0, &gradient, &mut weights, &mut momentum);
+        [weights, momentum].map(|values| tensor(values, shape))
+    }
+}

@@ -7,18 +7,14 @@ mod autodiff;
 mod cpu;
 pub mod reference;
 
+pub(crate) use cpu::{attend_step, probabilities};
+
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 use lmtrain_runs::recipe::Activation;
 
-/// Shape and positions of causal self-attention.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Attention {
-    /// Number of heads; the head's dimension is width / heads.
-    pub heads: usize,
-    /// Base of the rotary positions.
-    pub rope_base: f64,
-}
+/// Base of the rotary positions' wavelengths (RoPE, arXiv 2104.09864).
+pub const ROPE_BASE: f64 = 10_000.0;
 
 /// The head: hidden states to logits.
 #[derive(Clone, Debug)]
@@ -61,7 +57,7 @@ pub trait Ops: Backend {
     /// pairs (i, i + d/2); with `gain` [heads] they are RMS-normalised first, and the queries
     /// multiplied by their head's gain. Scores are scaled by 1/√d.
     fn attend(
-        attention: Attention,
+        heads: usize,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> Tensor<Self, 3>;
@@ -197,23 +193,23 @@ pub trait Kernels: Backend {
     /// See [`Ops::attend`]; besides the output, what the backward pass needs of the soft-max:
     /// the logarithm of each row's sum, in the device's own form, [batch, heads, time].
     fn attend_forward(
-        attention: Attention,
+        heads: usize,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
-        reference::attention(attention, qkv, gain)
+        reference::attention(heads, qkv, gain)
     }
 
     /// Gradients of qkv and gain.
     fn attend_backward(
-        attention: Attention,
+        heads: usize,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
         output: Tensor<Self, 3>,
         log_sum: Tensor<Self, 3>,
         gradient: Tensor<Self, 3>,
     ) -> (Tensor<Self, 3>, Option<Tensor<Self, 1>>) {
-        reference::attention_backward(attention, qkv, gain, output, log_sum, gradient)
+        reference::attention_backward(heads, qkv, gain, output, log_sum, gradient)
     }
 
     /// See [`Ops::head_loss`].

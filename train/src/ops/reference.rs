@@ -7,7 +7,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_runs::recipe::Activation;
 
-use super::{AdamSettings, Attention, Head, MuonSettings};
+use super::{AdamSettings, Head, MuonSettings, ROPE_BASE};
 
 const RMS_EPSILON: f64 = 1e-6;
 const LAYER_EPSILON: f64 = 1e-5;
@@ -130,18 +130,18 @@ struct Prepared<B: Backend> {
 }
 
 fn prepare<B: Backend>(
-    attention: Attention,
+    heads: usize,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
 ) -> Prepared<B> {
-    let [raw_query, raw_key, value] = split_heads(attention.heads, qkv);
+    let [raw_query, raw_key, value] = split_heads(heads, qkv);
     let raw = [raw_query.clone(), raw_key.clone()];
     let (query, key) = match gain {
         None => (raw_query, raw_key),
         Some(gain) => (rms_norm(raw_query) * per_head(gain), rms_norm(raw_key)),
     };
     let [_, _, time, dimension] = query.dims();
-    let turn = rotation::<B>(time, dimension, attention.rope_base, &query.device());
+    let turn = rotation::<B>(time, dimension, &query.device());
     let (query, key) = (rotate(query, &turn, 1.0), rotate(key, &turn, 1.0));
     Prepared { query, key, value, raw }
 }
@@ -163,13 +163,12 @@ fn split_heads<B: Backend>(heads: usize, qkv: Tensor<B, 3>) -> [Tensor<B, 4>; 3]
 fn rotation<B: Backend>(
     time: usize,
     dimension: usize,
-    base: f64,
     device: &B::Device,
 ) -> [Tensor<B, 4>; 2] {
     let half = dimension / 2;
     let angle = |index: usize| {
         let (position, pair) = (index / half, index % half);
-        position as f64 * base.powf(-2.0 * pair as f64 / dimension as f64)
+        position as f64 * ROPE_BASE.powf(-2.0 * pair as f64 / dimension as f64)
     };
     let table = |function: fn(f64) -> f64| {
         let values: Vec<f32> =
@@ -202,11 +201,11 @@ fn scores<B: Backend>(query: Tensor<B, 4>, key: Tensor<B, 4>) -> Tensor<B, 4> {
 }
 
 pub(super) fn attention<B: Backend>(
-    attention: Attention,
+    heads: usize,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
 ) -> (Tensor<B, 3>, Tensor<B, 3>) {
-    let prepared = prepare(attention, qkv, gain);
+    let prepared = prepare(heads, qkv, gain);
     let scores = scores(prepared.query, prepared.key);
     let top = scores.clone().max_dim(3);
     let exponentials = (scores - top.clone()).exp();
@@ -224,15 +223,15 @@ fn join_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 3> {
 /// The gradient through the soft-max as in FlashAttention (Dao et al., arXiv 2205.14135, B.4):
 /// dS = P ∘ (dP − rowsum(dO ∘ O)).
 pub(super) fn attention_backward<B: Backend>(
-    attention: Attention,
+    heads: usize,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
     output: Tensor<B, 3>,
     log_sum: Tensor<B, 3>,
     gradient: Tensor<B, 3>,
 ) -> (Tensor<B, 3>, Option<Tensor<B, 1>>) {
-    let Prepared { query, key, value, raw } = prepare(attention, qkv, gain.clone());
-    let [batch, heads, time, dimension] = query.dims();
+    let Prepared { query, key, value, raw } = prepare(heads, qkv, gain.clone());
+    let [batch, _, time, dimension] = query.dims();
     let by_head = |x: Tensor<B, 3>| x.reshape([batch, time, heads, dimension]).swap_dims(1, 2);
     let (output, gradient) = (by_head(output), by_head(gradient));
     let shares = (scores(query.clone(), key.clone()) - log_sum.unsqueeze_dim(3)).exp();
@@ -243,7 +242,7 @@ pub(super) fn attention_backward<B: Backend>(
     let query_gradient = score_gradient.clone().matmul(key);
     let key_gradient = score_gradient.swap_dims(2, 3).matmul(query);
 
-    let turn = rotation::<B>(time, dimension, attention.rope_base, &query_gradient.device());
+    let turn = rotation::<B>(time, dimension, &query_gradient.device());
     let query_gradient = rotate(query_gradient, &turn, -1.0);
     let key_gradient = rotate(key_gradient, &turn, -1.0);
     let [raw_query, raw_key] = raw;
@@ -327,8 +326,8 @@ pub(super) fn muon_step<B: Backend>(
     gradient: Tensor<B, 2>,
     [weights, momentum]: [Tensor<B, 2>; 2],
 ) -> [Tensor<B, 2>; 2] {
-    let momentum = momentum * settings.momentum + gradient.clone() * (1.0 - settings.momentum);
-    let ahead = momentum.clone() * settings.momentum + gradient * (1.0 - settings.momentum);
+    let momentum = momentum * settings.momentum + gradient.clone();
+    let ahead = momentum.clone() * settings.momentum + gradient;
     let parts = ahead.chunk(settings.column_blocks, 1);
     let [inputs, outputs] = parts[0].dims();
     let update = Tensor::cat(parts.into_iter().map(orthogonal).collect(), 1);

@@ -1,0 +1,260 @@
+//! The `.lmz` archive: a file compressed by a network, streamed both ways in bounded memory and
+//! without seeking. It stands on [`block`](crate::block) and a [`Tokenizer`]; the commands
+//! `compress` and `decompress` stand on it.
+//!
+//! All integers are little-endian; a *seal* is the CRC-32 of everything since the one before.
+//!
+//! ```text
+//! magic      89 4C 4D 5A 0D 0A 1A 0A   as PNG's: shows what text modes and 7-bit links mangle
+//! header     version u8 · flags u8 (1: model embedded, 2: exact predictor)
+//!            chunk_tokens u32 · block_bytes u32
+//!            identity of the weights [32] · identity of the tokenizer [32]
+//!            tokenization u8 + text · name of the model u8 + text
+//!            if embedded: lengths of plan u64, vocabulary u64, weights u64
+//!            seal
+//! model      if embedded: plan · vocabulary · weights · seal
+//! block…     1 u8 · raw length u32 · payload length u32 · tokens u32 unless they are the bytes
+//!            CRC-32 of the raw bytes u32 · payload · seal
+//! trailer    0 u8 · raw length of all u64 · SHA-256 of all [32] · seal, and the file ends
+//! ```
+//!
+//! A block is tokenized whole and its tokens cut into chunks of `chunk_tokens`, each predicted from
+//! an empty context and all coded side by side. So no lengths of chunks need storing, and every
+//! lane but the last is full. For bytes these are the chunks of the paper's protocol.
+
+mod header;
+mod read;
+mod source;
+mod write;
+
+use std::io;
+use std::ops::ControlFlow;
+
+use lmtrain_runs::{Bits, Bytes, Tokenization};
+use lmtrain_tokenizers::{Tokenizer, TokenizerError};
+
+use crate::block::BlockError;
+use crate::predictor::Predictor;
+
+pub use header::Header;
+pub use read::ArchiveReader;
+pub use write::compress;
+
+const MAGIC: [u8; 8] = *b"\x89LMZ\r\n\x1a\n";
+const VERSION: u8 = 1;
+/// Tags before a block and before the trailer.
+const BLOCK: u8 = 1;
+const TRAILER: u8 = 0;
+
+/// Raw bytes that a block may have.
+pub const MAXIMUM_BLOCK_BYTES: u32 = 16 << 20;
+/// Chunks that a block may have: a decoder keeps a context for each.
+pub const MAXIMUM_LANES: u32 = 256;
+/// Tokens that a chunk may have.
+pub const MAXIMUM_CHUNK_TOKENS: u32 = 1 << 20;
+
+/// What the compressor may choose.
+#[derive(Clone, Debug)]
+pub struct ArchiveOptions {
+    /// Name of the model, by which a decompressor may find it; at most 255 bytes.
+    pub model: String,
+    /// Tokens of a chunk.
+    pub chunk_tokens: u32,
+    /// Raw bytes of a block. Whoever decodes keeps `block_bytes / chunk_tokens` contexts at once;
+    /// fewer take less memory, more share the reading of the weights.
+    pub block_bytes: u32,
+    /// The model itself, to travel in the archive.
+    pub embedded: Option<Embedded>,
+}
+
+impl ArchiveOptions {
+    /// Chunks of 2048 tokens, or of the predictor's context if it is shorter, 64 to a block.
+    #[must_use]
+    pub fn new(model: impl Into<String>, predictor: &dyn Predictor) -> Self {
+        let context = u32::try_from(predictor.context()).unwrap_or(u32::MAX);
+        let chunk_tokens = context.clamp(1, 2048);
+        Self { model: model.into(), chunk_tokens, block_bytes: 64 * chunk_tokens, embedded: None }
+    }
+}
+
+/// A model within an archive, as bytes that this crate does not look into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Embedded {
+    /// The run's plan.
+    pub plan: Vec<u8>,
+    /// The tokenizer's vocabulary; empty for bytes.
+    pub vocabulary: Vec<u8>,
+    /// The weights.
+    pub weights: Vec<u8>,
+}
+
+/// How far compressing or decompressing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the original that are done.
+    pub raw_bytes: u64,
+    /// Bytes of the archive written or read.
+    pub archive_bytes: u64,
+}
+
+/// Called now and then; a break stops with [`ArchiveError::Stopped`].
+pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Where an archive's bytes went; every byte is in one of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ArchiveSummary {
+    /// Bytes of the original.
+    pub raw_bytes: Bytes,
+    /// Tokens coded.
+    pub tokens: u64,
+    /// Magic and header.
+    pub header_bytes: Bytes,
+    /// The embedded model.
+    pub model_bytes: Bytes,
+    /// What the coder emitted.
+    pub payload_bytes: Bytes,
+    /// Lengths and checksums around the payloads, and the trailer.
+    pub framing_bytes: Bytes,
+    /// Σ −log2 p; absent when decompressing.
+    pub ideal_bits: Option<Bits>,
+}
+
+impl ArchiveSummary {
+    /// Length of the archive.
+    #[must_use]
+    pub fn archive_bytes(&self) -> Bytes {
+        self.header_bytes + self.model_bytes + self.payload_bytes + self.framing_bytes
+    }
+}
+
+/// What went wrong with an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// Reading failed.
+    #[error("reading failed: {0}")]
+    Read(#[source] io::Error),
+    /// Writing failed.
+    #[error("writing failed: {0}")]
+    Write(#[source] io::Error),
+    /// The file does not begin as an archive does.
+    #[error("this is no .lmz archive")]
+    Magic,
+    /// An archive of another version of the format.
+    #[error("the archive is of version {0} of the format; this program reads version {VERSION}")]
+    Version(u8),
+    /// The file ends too early.
+    #[error("the archive is cut short: it ends after {at} bytes")]
+    Truncated {
+        /// Bytes that are there.
+        at: u64,
+    },
+    /// A checksum or a field is wrong.
+    #[error("the archive is damaged: {what} (before byte {at})")]
+    Damaged {
+        /// What is wrong.
+        what: String,
+        /// Bytes read so far.
+        at: u64,
+    },
+    /// The file goes on.
+    #[error("the archive ends at byte {at}, but the file goes on")]
+    Surplus {
+        /// Length of the archive.
+        at: u64,
+    },
+    /// Another model was given than the archive was made with.
+    #[error("the archive was made with model `{name}` of identity {archive}; this one has {given}")]
+    Model {
+        /// Name of the archive's model.
+        name: String,
+        /// Its identity, the first bytes in hexadecimal.
+        archive: String,
+        /// Identity of the model given.
+        given: String,
+    },
+    /// Another tokenizer was given than the archive was made with.
+    #[error(
+        "the archive was made with tokenizer `{name}` of identity {archive}; this one is \
+         `{given_name}` of {given}"
+    )]
+    Tokenizer {
+        /// The archive's tokenizer.
+        name: Tokenization,
+        /// Its identity, the first bytes in hexadecimal.
+        archive: String,
+        /// The tokenizer given.
+        given_name: Tokenization,
+        /// Its identity.
+        given: String,
+    },
+    /// A choice that the format or the model does not allow.
+    #[error("{what} is {value}; it may be {least} to {most}")]
+    Limit {
+        /// What was chosen.
+        what: &'static str,
+        /// The value.
+        value: u64,
+        /// The least allowed.
+        least: u64,
+        /// The most allowed.
+        most: u64,
+    },
+    /// A sound block that this predictor does not restore.
+    #[error(
+        "block {block} does not restore to what was compressed, though the archive is undamaged{}",
+        if *exact { "" } else { ": it was made by a predictor that is only itself on one machine" }
+    )]
+    Restored {
+        /// Which block.
+        block: u64,
+        /// Whether the archive was made by an exact predictor.
+        exact: bool,
+    },
+    /// A block cannot be coded.
+    #[error("block {block}: {source}")]
+    Block {
+        /// Which block.
+        block: u64,
+        /// Why.
+        source: BlockError,
+    },
+    /// The tokenizer failed.
+    #[error("block {block}: {source}")]
+    Tokens {
+        /// Which block.
+        block: u64,
+        /// Why.
+        source: TokenizerError,
+    },
+    /// The caller asked to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl ArchiveError {
+    /// Whether the caller's callback asked for it.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Block { source: BlockError::Stopped, .. })
+    }
+}
+
+/// Lengths of the chunks that so many tokens are cut into.
+fn chunk_lengths(tokens: usize, chunk_tokens: u32) -> Vec<usize> {
+    let length = chunk_tokens as usize;
+    (0..tokens.div_ceil(length)).map(|lane| length.min(tokens - lane * length)).collect()
+}
+
+/// Whether the tokens of a tokenizer are the bytes, so that their number need not be stored.
+fn tokens_are_bytes(tokenizer: &dyn Tokenizer) -> bool {
+    tokenizer.tokenization() == Tokenization::Bytes
+}
+
+/// `done` of `tokens`, as a share of `raw_bytes`.
+fn share(done: u64, tokens: usize, raw_bytes: usize) -> u64 {
+    let share = u128::from(done) * raw_bytes as u128 / (tokens as u128).max(1);
+    u64::try_from(share).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! Archives round-trip, account for every byte, and survive whatever is done to them.
+
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+
+use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{CountModel, PairTokenizer, text};
+
+fn go(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Small blocks, so that small inputs have several.
+fn options(predictor: &CountModel) -> ArchiveOptions {
+    let options = ArchiveOptions::new("50K-bytes-modern-s0", predictor);
+    ArchiveOptions { chunk_tokens: 30, block_bytes: 160, ..options }
+}
+
+fn pack(
+    raw: &[u8],
+    model: &CountModel,
+    tokenizer: &dyn Tokenizer,
+    options: &ArchiveOptions,
+) -> (Vec<u8>, ArchiveSummary) {
+    let mut archive = Vec::new();
+    let summary = compress(&mut &raw[..], &mut archive, model, tokenizer, options, &mut go);
+    (archive, summary.expect("compresses"))
+}
+
+fn unpack(
+    archive: impl Read,
+    model: &CountModel,
+    tokenizer: &dyn Tokenizer,
+) -> Result<(Vec<u8>, ArchiveSummary), ArchiveError> {
+    let mut raw = Vec::new();
+    let reader = ArchiveReader::open(archive)?;
+    let summary = reader.decompress(model, tokenizer, &mut raw, &mut go)?;
+    Ok((raw, summary))
+}
+
+fn sample(length: usize) -> Vec<u8> {
+    text(length, 256, 5).into_iter().map(|token| token as u8).collect()
+}
+
+/// An archive of three blocks with a model in it.
+fn example() -> (Vec<u8>, CountModel) {
+    let model = CountModel::exact(256);
+    let parts = [b"plan".to_vec(), Vec::new(), vec![9; 50]];
+    let [plan, vocabulary, weights] = parts;
+    let embedded = Some(Embedded { plan, vocabulary, weights });
+    let options = ArchiveOptions { embedded, ..options(&model) };
+    (pack(&sample(400), &model, &ByteTokenizer, &options).0, model)
+}
+
+#[test]
+fn every_byte_is_accounted_for_and_the_model_comes_back() {
+    let (archive, model) = example();
+    let mut reader = ArchiveReader::open(&archive[..]).expect("opens");
+    assert_eq!(reader.header().model, "50K-bytes-modern-s0");
+    assert!(reader.header().exact);
+    let embedded = reader.take_embedded().expect("embedded");
+    assert_eq!((&embedded.plan[..], embedded.weights.len()), (&b"plan"[..], 50));
+    let (raw, summary) = unpack(&archive[..], &model, &ByteTokenizer).expect("unpacks");
+    assert_eq!(raw, sample(400));
+    assert_eq!(summary.archive_bytes(), Bytes(archive.len() as u64));
+    assert_eq!(summary.model_bytes, Bytes(58));
+    assert_eq!(summary.framing_bytes, Bytes(3 * 17 + 45));
+}
+
+#[test]
+fn empty_and_one_byte_files_come_back() {
+    for tokenizer in [&ByteTokenizer as &dyn Tokenizer, &PairTokenizer] {
+        let model = CountModel::exact(300);
+        for raw in [&b""[..], b"x", b"aa"] {
+            let (archive, summary) = pack(raw, &model, tokenizer, &options(&model));
+            assert_eq!(summary.archive_bytes().0, archive.len() as u64);
+            let (restored, again) = unpack(&archive[..], &model, tokenizer).expect("unpacks");
+            assert_eq!(restored, raw);
+            assert_eq!(ArchiveSummary { ideal_bits: summary.ideal_bits, ..again }, summary);
+        }
+    }
+}
+
+#[test]
+fn a_long_file_costs_its_ideal_bits() {
+    let model = CountModel::exact(256);
+    let raw = sample(300_000);
+    let (archive, summary) = pack(&raw, &model, &ByteTokenizer, &ArchiveOptions::new("m", &model));
+    assert_eq!(unpack(&archive[..], &model, &ByteTokenizer).expect("unpacks").0, raw);
+    let ideal = summary.ideal_bits.expect("measured").as_bytes();
+    assert!(summary.payload_bytes.as_f64() / ideal - 1.0 < 1e-3);
+    assert!(archive.len() as f64 / ideal - 1.0 < 2e-3, "{summary:?}");
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let (archive, model) = example();
+    for at in 0..archive.len() {
+        for bit in 0..8 {
+            let mut flipped = archive.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(unpack(&flipped[..], &model, &ByteTokenizer).is_err(), "byte {at}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_any_addition_is_noticed() {
+    let (mut archive, model) = example();
+    for length in 0..archive.len() {
+        let error = unpack(&archive[..length], &model, &ByteTokenizer).expect_err("cut short");
+        let expected = if length < 8 {
+            matches!(error, ArchiveError::Magic)
+        } else {
+            matches!(error, ArchiveError::Truncated { at } if at <= length as u64)
+        };
+        assert!(expected, "{length}: {error}");
+    }
+    archive.push(0);
+    let error = unpack(&archive[..], &model, &ByteTokenizer).expect_err("goes on");
+    assert!(matches!(error, ArchiveError::Surplus { .. }), "{error}");
+}
+
+#[test]
+fn blocks_cannot_be_swapped_or_left_out() {
+    let model = CountModel::exact(256);
+    let pack = |raw: &[u8]| pack(raw, &model, &ByteTokenizer, &options(&model)).0;
+    let raw = sample(320);
+    let head = pack(b"").len() - 45;
+    let first = pack(&raw[..160]).len() - 45 - head;
+    let whole = pack(&raw);
+    let trailer = whole.len() - 45;
+    let (one, two) = whole[head..trailer].split_at(first);
+    for body in [[two, one].concat(), one.to_vec(), [one, two, two].concat()] {
+        let forged = [&whole[..head], &body, &whole[trailer..]].concat();
+        let error = unpack(&forged[..], &model, &ByteTokenizer).expect_err("forged");
+        assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_wrong_model_or_tokenizer_is_named() {
+    let (archive, mut model) = example();
+    model.identity = [0xab; 32];
+    let message = unpack(&archive[..], &model, &ByteTokenizer).expect_err("refused").to_string();
+    for part in ["50K-bytes-modern-s0", "070707070707", "abababababab"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let model = CountModel::exact(300);
+    let message = unpack(&archive[..], &model, &PairTokenizer).expect_err("refused").to_string();
+    assert!(message.contains("`bytes`") && message.contains("`bpe-300`"), "{message}");
+}
+
+#[test]
+fn a_predictor_that_changes_is_noticed() {
+    let model = CountModel::inexact(256);
+    let (archive, _) = pack(&sample(500), &model, &ByteTokenizer, &options(&model));
+    let mut other = CountModel::exact(256);
+    other.identity = model.identity;
+    let error = unpack(&archive[..], &other, &ByteTokenizer).expect_err("another machine");
+    assert!(matches!(error, ArchiveError::Restored { exact: false, .. }), "{error}");
+    assert!(error.to_string().contains("one machine"));
+}
+
+#[test]
+fn choices_out_of_bounds_are_refused() {
+    let model = CountModel::exact(256);
+    let good = options(&model);
+    let refused = [
+        ArchiveOptions { chunk_tokens: 0, ..good.clone() },
+        ArchiveOptions { chunk_tokens: 5000, ..good.clone() },
+        ArchiveOptions { block_bytes: 0, ..good.clone() },
+        ArchiveOptions { block_bytes: 30 * 256 + 1, ..good.clone() },
+        ArchiveOptions { model: "x".repeat(256), ..good.clone() },
+    ];
+    for options in refused {
+        let result =
+            compress(&mut io::empty(), &mut io::sink(), &model, &ByteTokenizer, &options, &mut go);
+        assert!(matches!(result, Err(ArchiveError::Limit { .. })), "{options:?}");
+    }
+    let small = compress(&mut io::empty(), &mut io::sink(), &model, &PairTokenizer, &good, &mut go);
+    assert!(matches!(small, Err(ArchiveError::Limit { .. })), "256 tokens cannot say 300");
+}
+
+#[test]
+fn lengths_that_lie_take_no_memory() {
+    let model = CountModel::exact(256);
+    let (archive, _) = pack(b"", &model, &ByteTokenizer, &options(&model));
+    let head = archive.len() - 45 - 4;
+    let mut hostile = archive[..head].to_vec();
+    hostile[9] |= 1;
+    hostile.extend([0xff; 24]);
+    hostile.extend(crc32fast::hash(&hostile).to_le_bytes());
+    let error = ArchiveReader::open(&hostile[..]).expect_err("2^64 bytes of plan");
+    assert!(matches!(error, ArchiveError::Truncated { .. }), "{error}");
+    let mut hostile = archive[..head + 4].to_vec();
+    hostile.extend([1, 100, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    let error = unpack(&hostile[..], &model, &ByteTokenizer).expect_err("4 GiB of payload");
+    assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_break_stops() {
+    let model = CountModel::exact(256);
+    let stop = &mut |_: Progress| ControlFlow::Break(());
+    let options = options(&model);
+    let (input, output) = (&mut &b"abc"[..], &mut io::sink());
+    let stopped = compress(input, output, &model, &ByteTokenizer, &options, stop);
+    assert!(stopped.expect_err("stopped").is_stopped());
+    let (archive, model) = example();
+    let reader = ArchiveReader::open(&archive[..]).expect("opens");
+    let stopped = reader.decompress(&model, &ByteTokenizer, &mut io::sink(), stop);
+    assert!(stopped.expect_err("stopped").is_stopped());
+}
+
+/// Gives one byte at a time, as a slow pipe may.
+struct Trickle<'a>(&'a [u8]);
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn any_file_comes_back(raw in prop::collection::vec(any::<u8>(), 0..1000), low: bool) {
+        let raw: Vec<u8> = raw.into_iter().map(|byte| if low { b'a' + byte % 4 } else { byte }).collect();
+        for tokenizer in [&ByteTokenizer as &dyn Tokenizer, &PairTokenizer] {
+            for model in [CountModel::exact(300), CountModel::inexact(300)] {
+                let (archive, _) = pack(&raw, &model, tokenizer, &options(&model));
+                let restored = unpack(Trickle(&archive), &model, tokenizer).expect("unpacks").0;
+                prop_assert_eq!(&restored, &raw);
+            }
+        }
+    }
+
+    #[test]
+    fn garbage_is_an_error(garbage in prop::collection::vec(any::<u8>(), 0..400), at in 0_usize..300) {
+        let (archive, model) = example();
+        prop_assert!(unpack(&garbage[..], &model, &ByteTokenizer).is_err());
+        let after_head = [&archive[..at.min(archive.len())], &garbage].concat();
+        prop_assert!(after_head == archive
+            || unpack(&after_head[..], &model, &ByteTokenizer).is_err());
+    }
+}

@@ -1,0 +1,40 @@
+//! gzip, level 9: the deflate stream of the program between the header and trailer of RFC 1952.
+//! The header has no file name and no time.
+
+use std::io::{self, Read, Write};
+
+use super::deflate::deflate;
+
+/// Magic, deflate, no flags, no time, slowest level, Unix.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
+
+pub(super) fn compress(
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+    _length: Option<u64>,
+) -> io::Result<()> {
+    output.write_all(&HEADER)?;
+    let mut summed = Summed { input, crc: crc32fast::Hasher::new(), length: 0 };
+    deflate(&mut summed, output)?;
+    output.write_all(&summed.crc.finalize().to_le_bytes())?;
+    output.write_all(&summed.length.to_le_bytes())
+}
+
+/// Passes bytes on, summing them up.
+struct Summed<'a> {
+    input: &'a mut dyn Read,
+    crc: crc32fast::Hasher,
+    /// Modulo 2^32, as the trailer has it.
+    length: u32,
+}
+
+impl Read for Summed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.crc.update(&buffer[..count]);
+        #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32")]
+        let low = count as u32;
+        self.length = self.length.wrapping_add(low);
+        Ok(count)
+    }
+}

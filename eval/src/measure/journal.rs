@@ -1,0 +1,64 @@
+//! The journal of a measurement: a line of JSON for every finished group, with the fingerprint of
+//! what is measured, so that nothing is done twice and nothing of another measurement slips in.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lmtrain_runs::store::{append_line, read_lines};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::MeasureError;
+
+#[derive(Serialize, Deserialize)]
+struct Line<T> {
+    measurement: String,
+    group: u64,
+    result: T,
+}
+
+/// Where finished groups are kept; without a path, nowhere.
+pub(super) struct Journal<'a, T> {
+    path: Option<&'a Path>,
+    fingerprint: String,
+    done: BTreeMap<u64, T>,
+}
+
+impl<'a, T: Serialize + DeserializeOwned> Journal<'a, T> {
+    /// Reads what is there. A last line cut short is not.
+    pub(super) fn open(path: Option<&'a Path>, fingerprint: String) -> Result<Self, MeasureError> {
+        let mut done = BTreeMap::new();
+        let lines: Vec<Line<T>> = path.map_or_else(|| Ok(Vec::new()), read_lines)?;
+        for line in lines {
+            if let Some(path) = path.filter(|_| line.measurement != fingerprint) {
+                let (found, expected) = (line.measurement, fingerprint);
+                return Err(MeasureError::Foreign { path: path.to_owned(), found, expected });
+            }
+            done.insert(line.group, line.result);
+        }
+        Ok(Self { path, fingerprint, done })
+    }
+
+    /// What an earlier session found for a group.
+    pub(super) fn take(&mut self, group: u64) -> Option<T> {
+        self.done.remove(&group)
+    }
+
+    /// Keeps a finished group.
+    pub(super) fn append(&self, group: u64, result: &T) -> Result<(), MeasureError> {
+        let Some(path) = self.path else { return Ok(()) };
+        let line = Line { measurement: self.fingerprint.clone(), group, result };
+        Ok(append_line(path, &line)?)
+    }
+}
+
+/// A fingerprint of facts, each of them a line.
+pub(super) fn fingerprint(facts: &[String]) -> String {
+    let digest = Sha256::digest(facts.join("\n").as_bytes());
+    hex(&digest[..16])
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

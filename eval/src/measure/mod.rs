@@ -1,0 +1,156 @@
+//! Measuring how far something compresses a range of a corpus: counts for a record, per-chunk bits
+//! for an interval, and bits by position for the rate against context length. [`Measurement`]
+//! measures a network, [`CompressorMeasurement`] a general compressor. Both go through the corpus
+//! in groups of chunks, append each finished group to a journal, and skip what is already there.
+
+mod compressor;
+mod journal;
+mod network;
+mod pieces;
+mod positions;
+
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+
+use lmtrain_runs::record::{Chunking, Sample};
+use lmtrain_runs::{Bits, Bytes, StoreError};
+
+use crate::block::BlockError;
+use crate::interval::{self, ChunkBits};
+use crate::predictor::PredictorError;
+
+pub use compressor::CompressorMeasurement;
+pub use network::Measurement;
+pub use pieces::Draw;
+pub use positions::{PositionBits, by_context};
+
+/// How far a measurement is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Raw bytes measured, those of an earlier session included.
+    pub raw_bytes_done: u64,
+    /// Raw bytes there are to measure.
+    pub raw_bytes: u64,
+    /// Of `raw_bytes_done`, those that an earlier session had measured.
+    pub raw_bytes_resumed: u64,
+    /// Bits of what is measured: ideal ones for a network.
+    pub bits: f64,
+}
+
+/// Called after each group, and more often where that is possible. A break stops with what is
+/// finished kept in the journal.
+pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// How a measurement ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// All is measured.
+    Finished(Measured),
+    /// The callback asked to stop.
+    Stopped,
+}
+
+/// What was measured, as counts. What does not apply is absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Bytes compressed.
+    pub raw_bytes: Bytes,
+    /// Tokens coded or scored.
+    pub tokens: Option<u64>,
+    /// Σ −log2 p.
+    pub ideal_bits: Option<Bits>,
+    /// What the coder or compressor emitted. A chunked compressor's header counts once.
+    pub coded_bytes: Option<Bytes>,
+    /// The header within `coded_bytes`: what a compressor makes of no bytes at all.
+    pub header_bytes: Bytes,
+    /// Each chunk: ideal bits of a network, else coded bits less the header. One for a whole.
+    pub chunks: Vec<ChunkBits>,
+    /// Which chunks, if not all.
+    pub sample: Option<Sample>,
+    /// A network's bits by position within the chunk.
+    pub positions: Vec<PositionBits>,
+    /// Seconds that it took, over all sessions.
+    pub seconds: f64,
+}
+
+impl Measured {
+    /// 95 % interval of the total bits over chunks, the header included; see [`interval`].
+    #[must_use]
+    pub fn bits_interval(&self, seed: u64) -> Option<[Bits; 2]> {
+        let header = self.header_bytes.as_bits();
+        interval::bootstrap(&self.chunks, seed).map(|interval| interval.map(|bits| bits + header))
+    }
+}
+
+/// What went wrong with a measurement.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The network failed.
+    #[error(transparent)]
+    Predictor(#[from] PredictorError),
+    /// Chunks could not be coded.
+    #[error("coding chunks from byte {at} on: {source}")]
+    Block {
+        /// First byte of the group of chunks.
+        at: u64,
+        /// Why.
+        source: BlockError,
+    },
+    /// The network gave scores of another shape than asked for, or that are no bits.
+    #[error("scoring chunks from byte {at} on: {what}")]
+    Score {
+        /// First byte of the group of chunks.
+        at: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The tokenizer's tokens are not those that it was given bytes for.
+    #[error("the tokenizer failed on bytes {}..{}: {what}", span.start, span.end)]
+    Tokens {
+        /// The bytes.
+        span: Range<u64>,
+        /// What is wrong.
+        what: String,
+    },
+    /// The compressor failed.
+    #[error("{name} failed: {source}")]
+    Compressor {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A span outside the corpus.
+    #[error("bytes {}..{} are outside the corpus of {length} bytes", span.start, span.end)]
+    Span {
+        /// The span.
+        span: Range<u64>,
+        /// Length of the corpus.
+        length: u64,
+    },
+    /// A chunking that cannot be measured this way.
+    #[error("chunks of {chunking} cannot be measured: {why}")]
+    Chunking {
+        /// The chunking.
+        chunking: Chunking,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The journal could not be read or written, or is damaged.
+    #[error(transparent)]
+    Journal(#[from] StoreError),
+    /// The journal is of another measurement.
+    #[error("{} holds another measurement ({found}, not {expected}); remove it", path.display())]
+    Foreign {
+        /// The journal.
+        path: PathBuf,
+        /// Fingerprint in it.
+        found: String,
+        /// Fingerprint of this measurement.
+        expected: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

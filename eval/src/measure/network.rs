@@ -1,0 +1,247 @@
+//! Measuring a network: its ideal bits by [`Predictor::score`], or by the coder, which gives both
+//! the ideal bits and the bytes that it really emits.
+
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::time::Instant;
+
+use lmtrain_runs::record::Chunking;
+use lmtrain_runs::{Bits, Bytes};
+use lmtrain_tokenizers::{Tokenizer, TokenizerError};
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Journal, fingerprint, hex};
+use super::pieces::{Draw, Pieces, slice};
+use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
+use crate::block::{BlockError, CodedBlock, encode_block};
+use crate::interval::ChunkBits;
+use crate::predictor::Predictor;
+
+/// What is to be measured, of which network, on what.
+#[derive(Clone)]
+pub struct Measurement<'a> {
+    /// The network.
+    pub predictor: &'a dyn Predictor,
+    /// Its tokenizer.
+    pub tokenizer: &'a dyn Tokenizer,
+    /// The whole corpus.
+    pub corpus: &'a [u8],
+    /// Its identity, in hexadecimal.
+    pub corpus_sha256: &'a str,
+    /// The bytes of it to measure, or to draw from.
+    pub span: Range<u64>,
+    /// Chunks of so many bytes, each tokenized by itself; or of so many tokens, cut from stretches
+    /// that are tokenized whole.
+    pub chunking: Chunking,
+    /// Some chunks, if not all; of bytes only.
+    pub sample: Option<Draw>,
+    /// Whether to run the coder too.
+    pub coding: bool,
+    /// Chunks that are scored or coded together, and after which progress is kept. Bounds memory:
+    /// coding keeps as many contexts at once.
+    pub group_chunks: u64,
+}
+
+/// A finished group, a line of the journal.
+#[derive(Default, Serialize, Deserialize)]
+struct Group {
+    /// Bits and raw bytes of each chunk.
+    chunks: Vec<(f64, u64)>,
+    tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coded_bytes: Option<u64>,
+    positions: Vec<PositionBits>,
+    seconds: f64,
+}
+
+impl Measurement<'_> {
+    /// A name for this measurement: the same only if everything that decides the result is.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        fingerprint(&[
+            "network 1".to_owned(),
+            hex(&self.predictor.identity()),
+            format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
+            format!("{} {:?}", self.corpus_sha256, self.span),
+            format!("{:?} {:?} {} {}", self.chunking, self.sample, self.coding, self.group_chunks),
+        ])
+    }
+
+    /// Measures what the journal does not already hold.
+    ///
+    /// # Errors
+    /// As [`MeasureError`] lists.
+    pub fn run(
+        &self,
+        journal: Option<&Path>,
+        progress: &mut ProgressCallback,
+    ) -> Result<Outcome, MeasureError> {
+        let (pieces, in_group) = self.pieces()?;
+        let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
+        let mut measured = Measured {
+            tokens: Some(0),
+            ideal_bits: Some(Bits(0.0)),
+            coded_bytes: self.coding.then_some(Bytes(0)),
+            sample: pieces.sample,
+            ..Default::default()
+        };
+        let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
+        for (index, ranges) in (0..).zip(pieces.ranges.chunks(in_group)) {
+            let resumed =
+                journal.take(index).filter(|group| group.raw_bytes() == length_of(ranges));
+            so_far.raw_bytes_resumed += resumed.as_ref().map_or(0, Group::raw_bytes);
+            let group = match resumed {
+                Some(group) => group,
+                None => match self.group(ranges, &mut || progress(so_far))? {
+                    Some(group) => {
+                        journal.append(index, &group)?;
+                        group
+                    }
+                    None => return Ok(Outcome::Stopped),
+                },
+            };
+            so_far.raw_bytes_done += group.raw_bytes();
+            so_far.bits += group.bits();
+            group.add_to(&mut measured);
+            if progress(so_far).is_break() {
+                return Ok(Outcome::Stopped);
+            }
+        }
+        Ok(Outcome::Finished(measured))
+    }
+
+    /// The ranges to go through, and how many of them are a group.
+    fn pieces(&self) -> Result<(Pieces, usize), MeasureError> {
+        let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
+        let group = self.group_chunks.max(1);
+        let (length, in_group) = match self.chunking {
+            Chunking::Bytes(0) | Chunking::Tokens(0) => return refuse("a chunk has a length"),
+            Chunking::Whole => return refuse("a network has a context"),
+            Chunking::Tokens(_) if self.sample.is_some() => {
+                return refuse("a sample is drawn of chunks of bytes");
+            }
+            Chunking::Bytes(length) => (length, usize::try_from(group).unwrap_or(usize::MAX)),
+            // A stretch of so many bytes has at most so many tokens.
+            Chunking::Tokens(length) => (length.saturating_mul(group), 1),
+        };
+        Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, in_group))
+    }
+
+    /// Measures the chunks of some ranges; nothing if stopped.
+    fn group(
+        &self,
+        ranges: &[Range<u64>],
+        pulse: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<Group>, MeasureError> {
+        let started = Instant::now();
+        let start = ranges.first().map_or(self.span.start, |range| range.start);
+        let span = start..ranges.last().map_or(start, |range| range.end);
+        let tokens: Vec<Vec<u32>> =
+            ranges.iter().map(|range| self.tokenizer.encode(slice(self.corpus, range))).collect();
+        let length = match self.chunking {
+            Chunking::Tokens(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let chunks: Vec<&[u32]> = tokens.iter().flat_map(|tokens| tokens.chunks(length)).collect();
+        let Some(scores) = self.scores(&chunks, start, pulse)? else { return Ok(None) };
+        let mut group = Group { coded_bytes: scores.coded_bytes, ..Default::default() };
+        for (chunk, bits) in chunks.iter().zip(&scores.bits) {
+            let added = self.add_chunk(chunk, bits, &mut group).map_err(|error| error.to_string());
+            added.map_err(|what| MeasureError::Tokens { span: span.clone(), what })?;
+        }
+        let raw_bytes = group.raw_bytes();
+        if raw_bytes != length_of(ranges) {
+            let what = format!("its tokens stand for {raw_bytes} bytes");
+            return Err(MeasureError::Tokens { span, what });
+        }
+        group.seconds = started.elapsed().as_secs_f64();
+        Ok(Some(group))
+    }
+
+    /// What every token costs; nothing if stopped.
+    fn scores(
+        &self,
+        chunks: &[&[u32]],
+        at: u64,
+        pulse: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<Scores>, MeasureError> {
+        if self.coding {
+            return match encode_block(self.predictor, chunks, &mut |_| pulse()) {
+                Ok(CodedBlock { payload, bits }) => {
+                    Ok(Some(Scores { bits, coded_bytes: Some(payload.len() as u64) }))
+                }
+                Err(BlockError::Stopped) => Ok(None),
+                Err(source) => Err(MeasureError::Block { at, source }),
+            };
+        }
+        let bits = self.predictor.score(chunks)?;
+        if !bits.iter().map(Vec::len).eq(chunks.iter().map(|chunk| chunk.len())) {
+            let what = "another number of scores than of tokens came back".to_owned();
+            return Err(MeasureError::Score { at, what });
+        }
+        if let Some(bad) = bits.iter().flatten().find(|bits| !bits.is_finite()) {
+            return Err(MeasureError::Score { at, what: format!("a token has {bad} ideal bits") });
+        }
+        Ok(Some(Scores { bits, coded_bytes: None }))
+    }
+
+    /// Adds one chunk, stretch by stretch of positions.
+    fn add_chunk(
+        &self,
+        tokens: &[u32],
+        bits: &[f32],
+        group: &mut Group,
+    ) -> Result<(), TokenizerError> {
+        let (mut total, mut raw_bytes, mut start) = (0.0, 0, 0);
+        while start < tokens.len() {
+            let end = positions::end_of(start);
+            let until = tokens.len().min(usize::try_from(end).unwrap_or(usize::MAX));
+            let sum = PositionBits {
+                end,
+                tokens: (until - start) as u64,
+                raw_bytes: self.tokenizer.decode(&tokens[start..until])?.len() as u64,
+                bits: bits[start..until].iter().map(|&bits| f64::from(bits)).sum(),
+            };
+            positions::add(&mut group.positions, sum);
+            total += sum.bits;
+            raw_bytes += sum.raw_bytes;
+            start = until;
+        }
+        group.tokens += tokens.len() as u64;
+        group.chunks.push((total, raw_bytes));
+        Ok(())
+    }
+}
+
+/// Ideal bits of every token of some chunks, and what the coder made of them if it ran.
+struct Scores {
+    bits: Vec<Vec<f32>>,
+    coded_bytes: Option<u64>,
+}
+
+fn length_of(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+impl Group {
+    fn raw_bytes(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.1).sum()
+    }
+
+    fn bits(&self) -> f64 {
+        self.chunks.iter().map(|chunk| chunk.0).sum()
+    }
+
+    fn add_to(self, measured: &mut Measured) {
+        measured.raw_bytes += Bytes(self.raw_bytes());
+        *measured.ideal_bits.get_or_insert_default() += Bits(self.bits());
+        *measured.tokens.get_or_insert_default() += self.tokens;
+        if let Some(bytes) = self.coded_bytes {
+            *measured.coded_bytes.get_or_insert_default() += Bytes(bytes);
+        }
+        let chunks = self.chunks.into_iter();
+        measured.chunks.extend(chunks.map(|(bits, raw_bytes)| ChunkBits { bits, raw_bytes }));
+        self.positions.into_iter().for_each(|sum| positions::add(&mut measured.positions, sum));
+        measured.seconds += self.seconds;
+    }
+}

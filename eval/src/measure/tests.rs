@@ -1,0 +1,193 @@
+//! Measurements add up, resume to the same numbers, and refuse what is not theirs.
+
+use std::fs;
+
+use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
+
+use super::*;
+use crate::compressors;
+use crate::testing::{CountModel, PairTokenizer, text};
+
+fn go(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn corpus(length: usize) -> Vec<u8> {
+    text(length, 256, 5).into_iter().map(|token| b'a'.wrapping_add(token as u8)).collect()
+}
+
+fn measurement<'a>(
+    predictor: &'a CountModel,
+    tokenizer: &'a dyn Tokenizer,
+    corpus: &'a [u8],
+) -> Measurement<'a> {
+    Measurement {
+        predictor,
+        tokenizer,
+        corpus,
+        corpus_sha256: "00",
+        span: 0..corpus.len() as u64,
+        chunking: Chunking::Bytes(100),
+        sample: None,
+        coding: false,
+        group_chunks: 4,
+    }
+}
+
+fn finished(outcome: Result<Outcome, MeasureError>) -> Measured {
+    match outcome.expect("measures") {
+        Outcome::Finished(measured) => Measured { seconds: 0.0, ..measured },
+        Outcome::Stopped => panic!("nobody asked it to stop"),
+    }
+}
+
+#[test]
+fn sums_agree_and_coding_gives_the_same_ideal_bits() {
+    let (model, corpus) = (CountModel::exact(300), corpus(1950));
+    for tokenizer in [&ByteTokenizer as &dyn Tokenizer, &PairTokenizer] {
+        let scored = finished(measurement(&model, tokenizer, &corpus).run(None, &mut go));
+        assert_eq!((scored.raw_bytes, scored.chunks.len()), (Bytes(1950), 20));
+        assert_eq!(scored.coded_bytes, None);
+        let bits = scored.ideal_bits.expect("measured").0;
+        assert!((scored.chunks.iter().map(|chunk| chunk.bits).sum::<f64>() - bits).abs() < 1e-6);
+        let contexts = by_context(&scored.positions);
+        let whole = contexts.last().expect("a row");
+        assert_eq!((whole.raw_bytes, Some(whole.tokens)), (1950, scored.tokens));
+        assert!((whole.bits - bits).abs() < 1e-6 && contexts[0].tokens == 20);
+        let [low, high] = scored.bits_interval(0).expect("many chunks");
+        assert!(low.0 < bits && bits < high.0);
+
+        let coding = Measurement { coding: true, ..measurement(&model, tokenizer, &corpus) };
+        let coded = finished(coding.run(None, &mut go));
+        let overhead = coded.coded_bytes.expect("coded").as_bits().0 - bits;
+        assert!((0.0..8.0 * 5.0).contains(&overhead), "{overhead} bits for five groups");
+        assert_eq!(Measured { coded_bytes: None, ..coded }, scored);
+    }
+}
+
+#[test]
+fn chunks_of_tokens_are_full_but_for_the_last_of_a_stretch() {
+    let (model, corpus) = (CountModel::exact(300), corpus(1950));
+    let chunking = Chunking::Tokens(100);
+    let tokens = Measurement { chunking, ..measurement(&model, &PairTokenizer, &corpus) };
+    let measured = finished(tokens.run(None, &mut go));
+    assert_eq!(measured.raw_bytes, Bytes(1950));
+    assert!((15..20).contains(&measured.chunks.len()), "{} chunks", measured.chunks.len());
+    let bytes = Measurement { chunking, ..measurement(&model, &ByteTokenizer, &corpus) };
+    let expected = measurement(&model, &ByteTokenizer, &corpus);
+    assert_eq!(finished(bytes.run(None, &mut go)), finished(expected.run(None, &mut go)));
+}
+
+#[test]
+fn a_stopped_measurement_resumes_to_the_same_numbers() {
+    let (model, corpus) = (CountModel::exact(256), corpus(1950));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chunks").join("a.jsonl");
+    for coding in [false, true] {
+        let all = Measurement { coding, ..measurement(&model, &ByteTokenizer, &corpus) };
+        let expected = finished(all.run(None, &mut go));
+        let mut stop = |progress: Progress| match progress.raw_bytes_done {
+            0..800 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        };
+        assert_eq!(all.run(Some(&path), &mut stop).expect("stops"), Outcome::Stopped);
+        let mut text = fs::read(&path).expect("two groups");
+        text.extend(b"{\"measurement\":\"half a li");
+        fs::write(&path, text).expect("written");
+        for expected_resumed in [800, 1950] {
+            let mut last = Progress::default();
+            let mut see = |progress: Progress| {
+                last = progress;
+                ControlFlow::Continue(())
+            };
+            assert_eq!(finished(all.run(Some(&path), &mut see)), expected);
+            assert_eq!((last.raw_bytes_resumed, last.raw_bytes), (expected_resumed, 1950));
+        }
+        fs::remove_file(&path).expect("removed");
+    }
+}
+
+#[test]
+fn another_measurement_or_damage_is_refused() {
+    let (model, corpus) = (CountModel::exact(256), corpus(500));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.jsonl");
+    let one = measurement(&model, &ByteTokenizer, &corpus);
+    finished(one.run(Some(&path), &mut go));
+    let others = [
+        Measurement { coding: true, ..one.clone() },
+        Measurement { span: 0..400, ..one.clone() },
+        Measurement { corpus_sha256: "01", ..one.clone() },
+        Measurement { chunking: Chunking::Tokens(100), ..one.clone() },
+        Measurement { sample: Some(Draw { chunks: 2, seed: 1 }), ..one.clone() },
+    ];
+    for other in others {
+        assert_ne!(other.fingerprint(), one.fingerprint());
+        let message = other.run(Some(&path), &mut go).expect_err("refused").to_string();
+        assert!(message.contains("a.jsonl") && message.contains("remove it"), "{message}");
+    }
+    fs::write(&path, "{}\n").expect("written");
+    assert!(matches!(one.run(Some(&path), &mut go), Err(MeasureError::Journal(_))));
+}
+
+#[test]
+fn samples_and_spans_are_what_was_asked_for() {
+    let (model, corpus) = (CountModel::exact(256), corpus(1950));
+    let one = measurement(&model, &ByteTokenizer, &corpus);
+    let draw = |chunks| Some(Draw { chunks, seed: 3 });
+    let some = finished(Measurement { sample: draw(7), ..one.clone() }.run(None, &mut go));
+    assert_eq!((some.chunks.len(), some.sample.expect("a sample").of), (7, 20));
+    let all = finished(Measurement { sample: draw(20), ..one.clone() }.run(None, &mut go));
+    assert_eq!((all.chunks.len(), all.sample), (20, None));
+    let none = finished(Measurement { span: 5..5, ..one.clone() }.run(None, &mut go));
+    assert_eq!(
+        (none.raw_bytes, none.tokens, none.ideal_bits),
+        (Bytes(0), Some(0), Some(Bits(0.0)))
+    );
+    for span in [0..1951, 2000..2001, u64::MAX - 1..u64::MAX] {
+        let outside = Measurement { span, ..one.clone() }.run(None, &mut go);
+        assert!(matches!(outside, Err(MeasureError::Span { .. })));
+    }
+    for chunking in [Chunking::Whole, Chunking::Bytes(0), Chunking::Tokens(0)] {
+        let odd = Measurement { chunking, ..one.clone() }.run(None, &mut go);
+        assert!(matches!(odd, Err(MeasureError::Chunking { .. })));
+    }
+}
+
+#[test]
+fn compressors_count_their_header_once_and_resume() {
+    let corpus = corpus(200_000);
+    let folder = tempfile::tempdir().expect("a folder");
+    for compressor in &compressors::COMPRESSORS {
+        let path = folder.path().join(compressor.name);
+        let chunked = CompressorMeasurement {
+            compressor,
+            corpus: &corpus,
+            corpus_sha256: "00",
+            span: 100..150_000,
+            chunking: Chunking::Bytes(200),
+            sample: None,
+        };
+        let stop = &mut |_: Progress| ControlFlow::Break(());
+        assert_eq!(chunked.run(Some(&path), stop).expect("stops"), Outcome::Stopped);
+        let measured = finished(chunked.run(Some(&path), &mut go));
+        let lengths = corpus[100..150_000].chunks(200);
+        let lengths: u64 = lengths
+            .map(|chunk| compressor.compress_chunk(chunk).expect("works").len() as u64)
+            .sum();
+        let (header, chunks) = (measured.header_bytes.0, measured.chunks.len() as u64);
+        assert_eq!((measured.raw_bytes, chunks), (Bytes(149_900), 750));
+        assert_eq!(measured.coded_bytes, Some(Bytes(lengths - header * chunks + header)));
+        assert_eq!((measured.tokens, measured.ideal_bits), (None, None));
+        let [low, high] = measured.bits_interval(0).expect("many chunks");
+        let bits = measured.coded_bytes.expect("coded").as_bits();
+        assert!(low < bits && bits < high);
+
+        let whole = CompressorMeasurement { chunking: Chunking::Whole, ..chunked };
+        let mut output = Vec::new();
+        compressor.compress(&mut &corpus[100..150_000], &mut output).expect("compresses");
+        let measured = finished(whole.run(None, &mut go));
+        assert_eq!(measured.coded_bytes, Some(Bytes(output.len() as u64)));
+        assert_eq!(whole.run(None, stop).expect("stops"), Outcome::Stopped);
+    }
+}

@@ -1,0 +1,308 @@
+//! The command line, as types. Everything is resolved once, in `commands/`, into plans and
+//! measurements; nothing further in reads arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::units::parse_count;
+use lmtrain_runs::{Size, Tokenization};
+use lmtrain_train::Device;
+
+const EXAMPLES: &str = "\
+Examples:
+  lmtrain quickstart                                  everything once, in a few minutes
+  lmtrain fit --size 200K --corpus enwik8 --minutes 10
+  lmtrain eval --size 200K --corpus enwik8 --compressor gzip,lzma2
+  lmtrain compress book.txt -o book.lmz --run 200K-bytes-modern-s0
+  lmtrain decompress book.lmz -o book.txt
+  lmtrain report --open";
+
+/// Train small language models and use them as lossless compressors.
+#[derive(Debug, Parser)]
+#[command(name = "lmtrain", version = version(), after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Where runs are kept [default: ./runs]
+    #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_RUNS", hide_env_values = true)]
+    pub(crate) runs_dir: Option<PathBuf>,
+    /// Where corpora are kept [default: the user's data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_DATA", hide_env_values = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Print results as one JSON document
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything once, in a few minutes: fit, evaluate, round-trip a file, report
+    Quickstart(Quickstart),
+    /// Corpora: where they are, downloads, checksums
+    #[command(subcommand)]
+    Data(Data),
+    /// Train a network
+    Fit(Fit),
+    /// Measure compression rates of runs and compressors on corpora
+    Eval(Eval),
+    /// Compress a file with a run
+    Compress(Compress),
+    /// Restore a file that `compress` made
+    Decompress(Decompress),
+    /// Figures, tables and one page of all that was measured
+    Report(Report),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// Do not try to download enwik8
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Minutes of training
+    #[arg(long, default_value_t = 2.0, value_parser = parse_minutes)]
+    pub(crate) minutes: f64,
+    /// Train on this corpus, by name or path [default: enwik8, or another text that is there]
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) corpus: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Data {
+    /// What is where
+    List,
+    /// Download; goes on where it was interrupted
+    Fetch {
+        /// enwik7, enwik8 (36 MB, serves enwik7 too) or enwik9 (323 MB, serves all three)
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Compare checksums with the published ones
+    Verify {
+        /// Names or paths [default: every known corpus that is there]
+        names: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fit {
+    /// Sizes of the ladder: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M
+    #[arg(long, required = true, value_delimiter = ',')]
+    pub(crate) size: Vec<Size>,
+    /// How bytes become tokens
+    #[arg(long, value_delimiter = ',', default_value = "bytes")]
+    pub(crate) tokenizer: Vec<Tokenization>,
+    /// Corpus to train on, by name or path
+    #[arg(long, value_name = "NAME|PATH", default_value = lmtrain_runs::plan::DEFAULT_CORPUS)]
+    pub(crate) corpus: String,
+    /// Row of choices: modern practice, or what the paper published
+    #[arg(long, default_value = "modern")]
+    pub(crate) recipe: Recipe,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArguments,
+    /// Tokens of a sequence
+    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_positive)]
+    pub(crate) context: usize,
+    /// Sequences of one pass [default: 4 with `modern`, 32 with `paper`]
+    #[arg(long, value_parser = parse_positive)]
+    pub(crate) batch: Option<usize>,
+    /// Passes whose gradients make one step; more, with a smaller batch, saves memory
+    #[arg(long, default_value = "1", value_parser = parse_positive)]
+    pub(crate) accumulate: usize,
+    /// Which bytes train
+    #[arg(long, value_enum, default_value_t = TrainOn::Split)]
+    pub(crate) train_on: TrainOn,
+    /// Seed of the weights and of the data's order
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to compute: auto, cpu, cuda or cuda:1
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: Device,
+    /// Name of the run [default: made of the choices]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Go on with a run that was stopped
+    #[arg(long, conflicts_with = "overwrite")]
+    pub(crate) resume: bool,
+    /// Throw away the run of this name, its records included, and start anew
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Plain lines instead of the dashboard on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Print the resolved plan, and train nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// How much training; 20 tokens for each weight outside the embeddings if nothing is said.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct BudgetArguments {
+    /// Train on so many tokens, such as 100M [default: 20 a weight outside the embeddings]
+    #[arg(long, value_parser = parse_count)]
+    pub(crate) tokens: Option<u64>,
+    /// Train for so many steps
+    #[arg(long, value_parser = parse_count)]
+    pub(crate) steps: Option<u64>,
+    /// Train for about so many minutes: trial steps are timed first, and make steps of them
+    #[arg(long, value_parser = parse_minutes)]
+    pub(crate) minutes: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrainOn {
+    /// The first 90 %; the next 5 % validate, the last 5 % test
+    Split,
+    /// Every byte, which is the paper's protocol
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// Runs of these sizes
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) size: Vec<Size>,
+    /// Runs of these tokenizations
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) tokenizer: Vec<Tokenization>,
+    /// Runs of this recipe
+    #[arg(long)]
+    pub(crate) recipe: Option<Recipe>,
+    /// Runs by name
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    pub(crate) run: Vec<String>,
+    /// Classical compressors: gzip, lzma2; chunked and whole
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) compressor: Vec<String>,
+    /// Corpora by name or path [default: the test part of what each run was trained on]
+    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH")]
+    pub(crate) corpus: Vec<String>,
+    /// Which part of each corpus
+    #[arg(long, value_enum, default_value_t = Part::Whole)]
+    pub(crate) part: Part,
+    /// Bytes of a chunk, each compressed from an empty context
+    #[arg(long, default_value = "2048", value_parser = parse_positive)]
+    pub(crate) chunk: usize,
+    /// Measure so many chunks, drawn at random, instead of all
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub(crate) sample_chunks: Option<usize>,
+    /// Seed of that draw
+    #[arg(long, default_value_t = 0)]
+    pub(crate) sample_seed: u64,
+    /// Sum ideal bits only, and do not run the coder
+    #[arg(long)]
+    pub(crate) ideal: bool,
+    /// Measure again what is recorded already
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Where to compute: auto, cpu, cuda or cuda:1
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: Device,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// All bytes
+    Whole,
+    /// The first 90 %
+    Train,
+    /// The next 5 %
+    Validation,
+    /// The last 5 %
+    Test,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compress {
+    /// File to compress; `-` is standard input
+    pub(crate) file: PathBuf,
+    /// Archive to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Run that predicts
+    #[arg(long, value_name = "NAME")]
+    pub(crate) run: String,
+    /// Put the run's weights into the archive, so that it decodes by itself
+    #[arg(long)]
+    pub(crate) embed_model: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decompress {
+    /// Archive; `-` is standard input
+    pub(crate) file: PathBuf,
+    /// File to write; `-` is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Folder to write [default: report, in the runs' folder]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Open the page in a browser
+    #[arg(long)]
+    pub(crate) open: bool,
+}
+
+/// Version and, if known, commit.
+fn version() -> &'static str {
+    match option_env!("LMTRAIN_COMMIT") {
+        Some(commit) => {
+            Box::leak(format!("{} ({commit})", env!("CARGO_PKG_VERSION")).into_boxed_str())
+        }
+        None => env!("CARGO_PKG_VERSION"),
+    }
+}
+
+fn parse_positive(text: &str) -> Result<usize, String> {
+    match parse_count(text)? {
+        0 => Err("it must be at least 1".to_owned()),
+        count => usize::try_from(count).map_err(|_| "it is too large".to_owned()),
+    }
+}
+
+fn parse_minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if minutes > 0.0 && minutes < 1e6 => Ok(minutes),
+        _ => Err("minutes are a number above 0, such as 10 or 0.5".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn budgets_exclude_each_other() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parse("lmtrain fit --size 200K,3.2M --tokens 1.5M").is_ok());
+        assert!(parse("lmtrain fit --size 200K --tokens 1M --steps 5").is_err());
+        assert!(parse("lmtrain fit --size 201K").is_err());
+        assert!(parse("lmtrain fit --size 200K --minutes 0").is_err());
+        assert!(parse("lmtrain fit --size 200K --batch 0").is_err());
+    }
+}

@@ -1,0 +1,255 @@
+//! `lmtrain compress` and `lmtrain decompress`: files through a run, and back bit for bit.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use lmtrain_eval::archive::{
+    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
+};
+use lmtrain_runs::Bytes;
+use lmtrain_tokenizers::tokenizer;
+use lmtrain_train::{Device, SavedWeights};
+use serde::Serialize;
+
+use super::eval::lanes;
+use super::output::print_json;
+use super::select::weights;
+use crate::cli;
+use crate::context::Context;
+use crate::progress::Progress as Shown;
+
+/// Where an archive's bytes went, as it is printed in JSON.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    raw_bytes: Bytes,
+    archive_bytes: Bytes,
+    payload_bytes: Bytes,
+    model_bytes: Bytes,
+    header_bytes: Bytes,
+    framing_bytes: Bytes,
+    rate: Option<f64>,
+    seconds: f64,
+}
+
+pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<()> {
+    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    let weights = weights(&arguments.run, context)?;
+    let summary = compress_file(
+        &arguments.file,
+        &arguments.output,
+        &weights,
+        arguments.embed_model,
+        context,
+    )?;
+    tell(&summary, &arguments.output, context)
+}
+
+/// Compresses one file with saved weights.
+pub(super) fn compress_file(
+    file: &Path,
+    output: &Path,
+    weights: &SavedWeights,
+    embed_model: bool,
+    context: &Context,
+) -> Result<Summary> {
+    let start = std::time::Instant::now();
+    let plan = &weights.origin.plan;
+    let predictor = weights.predictor(&Device::Cpu)?;
+    let tokenizer = tokenizer(&plan.tokenization)?;
+    let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
+    options.block_bytes = options.chunk_tokens * u32::try_from(lanes(plan)).unwrap_or(64);
+    options.embedded = embed_model.then(|| Embedded {
+        weights: weights.bytes.to_vec(),
+        ..Embedded::default()
+    });
+    let (mut input, length) = open(file)?;
+    let mut sink = Sink::create(output)?;
+    let mut shown = Shown::new(format!("compressing {}", file.display()), context.quiet);
+    let summary = archive::compress(
+        &mut input,
+        sink.writer(),
+        predictor.as_ref(),
+        tokenizer.as_ref(),
+        &options,
+        &mut |progress| step(&mut shown, progress, progress.raw_bytes, length, context),
+    )?;
+    sink.keep()?;
+    Ok(summarise(summary, start.elapsed().as_secs_f64()))
+}
+
+pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
+    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    let summary = decompress_file(&arguments.file, &arguments.output, context)?;
+    tell(&summary, &arguments.output, context)
+}
+
+/// Restores one file by the run that its archive names, or by the weights within it.
+pub(super) fn decompress_file(file: &Path, output: &Path, context: &Context) -> Result<Summary> {
+    let start = std::time::Instant::now();
+    let (input, length) = open(file)?;
+    let mut reader = ArchiveReader::open(input)
+        .with_context(|| format!("{} cannot be decompressed", file.display()))?;
+    let weights = match reader.take_embedded() {
+        Some(embedded) => SavedWeights::from_bytes(embedded.weights, "the archive")?,
+        None => find(reader.header(), context)?,
+    };
+    let predictor = weights.predictor(&Device::Cpu)?;
+    let tokenizer = tokenizer(&weights.origin.plan.tokenization)?;
+    let mut sink = Sink::create(output)?;
+    let mut shown = Shown::new(format!("decompressing {}", file.display()), context.quiet);
+    let summary = reader
+        .decompress(predictor.as_ref(), tokenizer.as_ref(), sink.writer(), &mut |progress| {
+            step(&mut shown, progress, progress.archive_bytes, length, context)
+        })
+        .with_context(|| format!("{} cannot be decompressed", file.display()))?;
+    sink.keep()?;
+    Ok(summarise(summary, start.elapsed().as_secs_f64()))
+}
+
+/// The weights that an archive was made with: its run's, or those of any run that has the same.
+fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
+    let named = context.store.run(&header.model);
+    let others = context.store.runs()?;
+    for run in std::iter::once(&named).chain(&others) {
+        let path = run.weights_path();
+        if path.is_file() {
+            let weights = SavedWeights::read(&path)?;
+            if weights.identity == header.predictor_identity {
+                return Ok(weights);
+            }
+        }
+    }
+    let identity: String =
+        header.predictor_identity[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let root = context.store.root().display();
+    if named.weights_path().is_file() {
+        bail!(
+            "run `{}` in {root} has other weights than the archive was made with ({identity}…)\n\
+             hint: `--runs-dir` names where the right ones are",
+            header.model
+        );
+    }
+    bail!(
+        "the archive was made with run `{}` (weights {identity}…), which is not in {root}\n\
+         hint: `--runs-dir` names where it is; `compress --embed-model` makes archives without need",
+        header.model
+    )
+}
+
+fn step(
+    shown: &mut Shown,
+    progress: Progress,
+    done: u64,
+    of: Option<u64>,
+    context: &Context,
+) -> ControlFlow<()> {
+    let raw = Bytes(progress.raw_bytes);
+    let archive = Bytes(progress.archive_bytes);
+    shown.update(done, of, &format!("{raw} / {archive}"));
+    if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn summarise(summary: ArchiveSummary, seconds: f64) -> Summary {
+    let archive_bytes = summary.archive_bytes();
+    let raw = summary.raw_bytes;
+    Summary {
+        raw_bytes: raw,
+        archive_bytes,
+        payload_bytes: summary.payload_bytes,
+        model_bytes: summary.model_bytes,
+        header_bytes: summary.header_bytes,
+        framing_bytes: summary.framing_bytes,
+        rate: (raw.0 > 0).then(|| archive_bytes.as_f64() / raw.as_f64()),
+        seconds,
+    }
+}
+
+impl Summary {
+    /// Archive / raw bytes.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+}
+
+/// Says what became of the file; on standard error if the output went to standard output.
+fn tell(summary: &Summary, output: &Path, context: &Context) -> Result<()> {
+    if is_standard(output) || !context.json {
+        let rate = summary.rate.map_or(String::new(), |rate| format!(" ({:.2} %)", 100.0 * rate));
+        context.say(&format!(
+            "{} ⇄ {}{rate} in {}",
+            summary.raw_bytes,
+            summary.archive_bytes,
+            lmtrain_runs::units::short_seconds(summary.seconds)
+        ));
+        return Ok(());
+    }
+    print_json(summary)
+}
+
+fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Opens a file, or standard input, and tells its length if that is known.
+fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
+    if is_standard(path) {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        bail!("{} is a folder; pack it first, for example with tar", path.display());
+    }
+    Ok((Box::new(BufReader::new(file)), metadata.is_file().then(|| metadata.len())))
+}
+
+/// Output that takes its name only when it is whole.
+enum Sink {
+    Standard(BufWriter<io::Stdout>),
+    File { writer: BufWriter<File>, temporary: PathBuf, path: PathBuf, kept: bool },
+}
+
+impl Sink {
+    fn create(path: &Path) -> Result<Self> {
+        if is_standard(path) {
+            return Ok(Self::Standard(BufWriter::new(io::stdout())));
+        }
+        let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
+        let mut name = name.to_owned();
+        name.push(format!(".{}.part", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = File::create(&temporary)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let writer = BufWriter::new(file);
+        Ok(Self::File { writer, temporary, path: path.to_owned(), kept: false })
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Standard(writer) => writer,
+            Self::File { writer, .. } => writer,
+        }
+    }
+
+    fn keep(mut self) -> Result<()> {
+        self.writer().flush()?;
+        if let Self::File { writer, temporary, path, kept } = &mut self {
+            writer.get_ref().sync_all()?;
+            std::fs::rename(temporary, &path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            *kept = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Self::File { temporary, kept: false, .. } = self {
+            let _ = std::fs::remove_file(temporary);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `lmtrain data`: where corpora are, downloads, checksums.
+
+use std::ops::ControlFlow;
+
+use anyhow::{Result, bail};
+use lmtrain_eval::corpora::{self, FetchOptions, Presence, Verdict};
+use lmtrain_runs::Bytes;
+
+use super::output::{print_json, print_table};
+use super::select::show;
+use crate::cli::Data;
+use crate::context::Context;
+use crate::progress::Progress;
+
+pub(super) fn run(arguments: &Data, context: &Context) -> Result<()> {
+    match arguments {
+        Data::List => list(context),
+        Data::Fetch { names } => names.iter().try_for_each(|name| fetch(name, context)),
+        Data::Verify { names } => verify(names, context),
+    }
+}
+
+fn list(context: &Context) -> Result<()> {
+    let listings = context.data.list()?;
+    if context.json {
+        return print_json(&listings);
+    }
+    let rows: Vec<Vec<String>> = listings
+        .iter()
+        .map(|listing| {
+            let place = match &listing.presence {
+                Presence::Present => {
+                    listing.path.as_ref().map_or(String::new(), |path| path.display().to_string())
+                }
+                Presence::PrefixOf(whole) => format!("the head of {whole}"),
+                Presence::Absent => format!("– (`lmtrain data fetch {}`)", listing.name),
+                Presence::AlwaysThere => "always there".to_owned(),
+            };
+            let length = listing.bytes.map_or("–".to_owned(), |bytes| Bytes(bytes).to_string());
+            vec![listing.name.clone(), length, place, listing.about.unwrap_or_default().to_owned()]
+        })
+        .collect();
+    context.say(&format!("data directory: {}", context.data.root.display()));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (names, places) = (width(0), width(2));
+    for row in &rows {
+        println!("{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3]);
+    }
+    Ok(())
+}
+
+/// Downloads one corpus, showing how far it is.
+fn fetch(name: &str, context: &Context) -> Result<()> {
+    let fetched = fetch_shown(name, &FetchOptions::default(), context)?;
+    if context.json {
+        return print_json(&serde_json::json!({
+            "name": name,
+            "path": fetched.path,
+            "downloaded_bytes": fetched.downloaded_bytes,
+            "was_there": fetched.was_there,
+        }));
+    }
+    let what = if fetched.was_there { "was there" } else { "downloaded and verified" };
+    println!("{name}: {what}: {}", fetched.path.display());
+    Ok(())
+}
+
+/// Downloads one corpus with progress; used by quickstart as well.
+pub(super) fn fetch_shown(
+    name: &str,
+    options: &FetchOptions,
+    context: &Context,
+) -> Result<corpora::Fetched, corpora::CorpusError> {
+    let mut shown = Progress::new(name, context.quiet);
+    corpora::fetch(name, &context.data, options, &mut |progress| {
+        show(&mut shown, progress);
+        if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+}
+
+fn verify(names: &[String], context: &Context) -> Result<()> {
+    let names = if names.is_empty() { present(context)? } else { names.to_vec() };
+    let mut verifications = Vec::new();
+    for name in &names {
+        let mut shown = Progress::new(name.as_str(), context.quiet);
+        verifications.push(corpora::verify(name, &context.data, &mut |progress| {
+            show(&mut shown, progress);
+            if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?);
+    }
+    if context.json {
+        print_json(&verifications)?;
+    } else {
+        let rows: Vec<Vec<String>> = verifications
+            .iter()
+            .map(|verification| {
+                let verdict = match &verification.verdict {
+                    Verdict::Matches => "as published".to_owned(),
+                    Verdict::Differs { published } => format!("DIFFERS from {published}"),
+                    Verdict::NothingPublished => "nothing published to compare with".to_owned(),
+                };
+                vec![verification.name.clone(), verification.sha256.clone(), verdict]
+            })
+            .collect();
+        print_table(&["", "sha256", ""], &rows)?;
+    }
+    let differs = |verdict: &Verdict| matches!(verdict, Verdict::Differs { .. });
+    if let Some(wrong) = verifications.iter().find(|item| differs(&item.verdict)) {
+        bail!("`{}` is not what was published; remove it and fetch it again", wrong.name);
+    }
+    Ok(())
+}
+
+/// The corpora that are files and there.
+fn present(context: &Context) -> Result<Vec<String>> {
+    let there = |listing: &corpora::Listing| listing.presence == Presence::Present;
+    let listings = context.data.list()?;
+    let names: Vec<String> =
+        listings.into_iter().filter(there).map(|listing| listing.name).collect();
+    if names.is_empty() {
+        bail!("no corpus is in {}\nhint: `lmtrain data fetch enwik8`", context.data.text().display());
+    }
+    Ok(names)
+}

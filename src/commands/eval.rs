@@ -1,0 +1,350 @@
+//! `lmtrain eval`: measures runs and compressors on corpora, one record each, skipping what is
+//! recorded already and going on with what was begun.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use lmtrain_eval::compressors::{self, Compressor};
+use lmtrain_eval::corpora::{Corpus, CorpusIdentity, Part, Split, TrainedOn};
+use lmtrain_eval::measure::{CompressorMeasurement, Draw, Measured, Measurement, Outcome, Progress};
+use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::{Bits, Bytes, Plan, RateRecord, Run, Span};
+use lmtrain_tokenizers::tokenizer;
+use lmtrain_train::{Device, SavedWeights};
+
+use super::output::print_rates;
+use super::select::{Selection, open_corpus};
+use crate::cli::{self, Eval};
+use crate::context::Context;
+use crate::progress::Progress as Shown;
+
+/// Bytes of keys and values that chunks coded side by side may take together.
+const CACHE_BYTES: usize = 1 << 29;
+/// What weights are stored in: half precision, as the paper counts them.
+const BYTES_PER_PARAMETER: f64 = 2.0;
+/// Bytes of enwik9 that enwik8 is, and training on it has seen.
+const ENWIK8_BYTES: u64 = 100_000_000;
+
+/// What is measured on each corpus, resolved.
+pub(super) struct Settings {
+    pub(super) part: cli::Part,
+    pub(super) chunk: u64,
+    pub(super) sample: Option<Draw>,
+    pub(super) coding: bool,
+    pub(super) again: bool,
+    pub(super) device: Device,
+}
+
+pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
+    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    let selection = Selection {
+        names: &arguments.run,
+        sizes: &arguments.size,
+        tokenizations: &arguments.tokenizer,
+        recipe: arguments.recipe,
+    };
+    let everything = selection.is_empty() && arguments.compressor.is_empty();
+    let runs = if !selection.is_empty() || everything { selection.runs(context)? } else { Vec::new() };
+    let compressors = match (&arguments.compressor[..], everything) {
+        ([], true) => vec!["gzip".to_owned(), "lzma2".to_owned()],
+        (names, _) => names.to_vec(),
+    };
+    let compressors: Vec<_> =
+        compressors.iter().map(|name| compressors::by_name(name)).collect::<Result<_, _>>()?;
+    let settings = Settings {
+        part: arguments.part,
+        chunk: arguments.chunk as u64,
+        sample: arguments
+            .sample_chunks
+            .map(|chunks| Draw { chunks: chunks as u64, seed: arguments.sample_seed }),
+        coding: !arguments.ideal,
+        again: arguments.again,
+        device: arguments.device,
+    };
+    let mut records = Vec::new();
+    for (corpus, part) in corpora(arguments, &runs, context)? {
+        let settings = Settings { part, ..settings };
+        for compressor in &compressors {
+            for chunking in [Chunking::Whole, Chunking::Bytes(settings.chunk)] {
+                records.extend(compressor_rate(compressor, chunking, &corpus, &settings, context)?);
+            }
+        }
+        for (run, plan) in &runs {
+            records.extend(run_rates(run, plan, &corpus, &settings, context)?);
+        }
+    }
+    print_rates(&records, context.json)?;
+    if context.is_stopping() {
+        bail!("stopped; the same command goes on from here");
+    }
+    Ok(())
+}
+
+/// What to measure on: the corpora named, or the test part of what the runs were trained on.
+fn corpora(
+    arguments: &Eval,
+    runs: &[(Run, Plan)],
+    context: &Context,
+) -> Result<Vec<(Arc<Corpus>, cli::Part)>> {
+    if !arguments.corpus.is_empty() {
+        let open = |name: &String| Ok((open_corpus(name, context)?, arguments.part));
+        return arguments.corpus.iter().map(open).collect();
+    }
+    let mut names: Vec<&str> = runs.iter().map(|(_, plan)| plan.corpus.as_str()).collect();
+    names.dedup();
+    if names.is_empty() {
+        bail!("nothing to measure on\nhint: `lmtrain eval --corpus enwik8`, or `lmtrain data list`");
+    }
+    let part = if arguments.part == cli::Part::Whole { cli::Part::Test } else { arguments.part };
+    names.into_iter().map(|name| Ok((open_corpus(name, context)?, part))).collect()
+}
+
+/// The bytes that a part of a corpus is.
+fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
+    let split = Split::of(corpus.length(), TrainOn::Split);
+    match part {
+        cli::Part::Whole => Span { start: 0, end: corpus.length() },
+        cli::Part::Train => split.span(Part::Train),
+        cli::Part::Validation => split.span(Part::Validation),
+        cli::Part::Test => split.span(Part::Test),
+    }
+}
+
+/// A record of what is to be measured, with nothing measured yet.
+fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span) -> RateRecord {
+    RateRecord {
+        name: name.to_owned(),
+        kind,
+        corpus: corpus.name().to_owned(),
+        corpus_sha256: corpus.sha256().to_owned(),
+        span,
+        chunking,
+        sample: None,
+        raw_bytes: Bytes(0),
+        chunks: 0,
+        tokens: None,
+        ideal_bits: None,
+        bits_interval: None,
+        coded_bytes: None,
+        header_bytes: Bytes(0),
+        lost_bits: None,
+        in_sample_bytes: Bytes(0),
+        size: None,
+        recipe: None,
+        tokenization: None,
+        parameters: None,
+        bytes_per_parameter: None,
+        tokenizer_bytes: None,
+        trained_on: None,
+        tokens_trained: None,
+        seed: None,
+        weights: None,
+        preset: None,
+        library: None,
+        seconds: 0.0,
+        provenance: Default::default(),
+    }
+}
+
+/// Takes over what was measured.
+fn fill(record: &mut RateRecord, measured: Measured, context: &Context, device: &str) {
+    record.sample = measured.sample;
+    record.raw_bytes = measured.raw_bytes;
+    record.chunks = measured.chunks.len() as u64;
+    record.tokens = measured.tokens;
+    record.ideal_bits = measured.ideal_bits;
+    record.bits_interval = measured.bits_interval(0);
+    record.coded_bytes = measured.coded_bytes;
+    record.header_bytes = measured.header_bytes;
+    record.seconds = measured.seconds;
+    record.provenance = context.provenance(device);
+}
+
+/// The record of the same measurement, if there is one and it may be used.
+fn recorded(run: &Run, record: &RateRecord, settings: &Settings) -> Result<Option<RateRecord>> {
+    if settings.again {
+        return Ok(None);
+    }
+    let same = |other: &RateRecord| {
+        other.key() == record.key() && (other.coded_bytes.is_some() || !settings.coding)
+    };
+    Ok(run.rates()?.into_iter().rev().find(same))
+}
+
+/// Measures one compressor in one way on one corpus; nothing if it was stopped.
+pub(super) fn compressor_rate(
+    compressor: &'static Compressor,
+    chunking: Chunking,
+    corpus: &Corpus,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Option<RateRecord>> {
+    let span = span_of(corpus, settings.part);
+    let mut record = blank(compressor.name, Kind::Compressor, chunking, corpus, span);
+    record.preset = Some(compressor.preset.to_owned());
+    record.library = Some(compressor.library.to_owned());
+    let sample = if chunking == Chunking::Whole { None } else { settings.sample };
+    let measurement = CompressorMeasurement {
+        compressor,
+        corpus: corpus.bytes(),
+        corpus_sha256: corpus.sha256(),
+        span: span.start..span.end,
+        chunking,
+        sample,
+    };
+    let store = context.store.compressors();
+    record.sample = sample.and_then(|draw| draw.of(span, settings.chunk));
+    if let Some(found) = recorded(&store, &record, settings)? {
+        return Ok(Some(found));
+    }
+    let label = format!("{} ({chunking}) on {}", compressor.name, corpus.name());
+    let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
+    let mut shown = Shown::new(label, context.quiet);
+    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    match measurement.run(Some(&journal), &mut progress)? {
+        Outcome::Stopped => Ok(None),
+        Outcome::Finished(measured) => {
+            fill(&mut record, measured, context, "cpu");
+            store.append_rate(&record)?;
+            Ok(Some(record))
+        }
+    }
+}
+
+/// Measures one run on one corpus: one record, and for enwik9 a second without its head, which
+/// enwik8 is.
+pub(super) fn run_rates(
+    run: &Run,
+    plan: &Plan,
+    corpus: &Corpus,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Vec<RateRecord>> {
+    if context.is_stopping() {
+        return Ok(Vec::new());
+    }
+    let weights = SavedWeights::read(&run.weights_path())?;
+    let span = span_of(corpus, settings.part);
+    let chunking = Chunking::Bytes(settings.chunk);
+    let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);
+    describe(&mut record, plan, &weights);
+    record.sample = settings.sample.and_then(|draw| draw.of(span, settings.chunk));
+    if let Some(found) = recorded(run, &record, settings)? {
+        return Ok(vec![found]);
+    }
+    let tokenizer = tokenizer(&plan.tokenization)?;
+    record.tokenizer_bytes = tokenizer.vocabulary_bytes().map(Bytes);
+    let predictor = weights.predictor(&settings.device)?;
+    if settings.chunk > plan.context as u64 {
+        let (chunk, limit) = (settings.chunk, plan.context);
+        bail!(
+            "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
+             hint: `--chunk {limit}`",
+            plan.name
+        );
+    }
+    let coding = settings.coding && predictor.is_exact();
+    let measurement = Measurement {
+        predictor: predictor.as_ref(),
+        tokenizer: tokenizer.as_ref(),
+        corpus: corpus.bytes(),
+        corpus_sha256: corpus.sha256(),
+        span: span.start..span.end,
+        chunking,
+        sample: settings.sample,
+        coding,
+        group_chunks: lanes(plan),
+    };
+    let journal = run.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
+    let mut shown = Shown::new(format!("{} on {}", plan.name, corpus.name()), context.quiet);
+    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
+        return Ok(Vec::new());
+    };
+    drop(shown);
+    record.in_sample_bytes = in_sample(plan, corpus, span, &measured, context);
+    let unseen = without_head(&record, &measured, context);
+    fill(&mut record, measured, context, &settings.device.to_string());
+    run.append_rate(&record)?;
+    if let Some(unseen) = &unseen {
+        run.append_rate(unseen)?;
+    }
+    Ok(std::iter::once(record).chain(unseen).collect())
+}
+
+/// What a record says of a run.
+fn describe(record: &mut RateRecord, plan: &Plan, weights: &SavedWeights) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    record.size = Some(plan.size);
+    record.recipe = Some(plan.recipe);
+    record.tokenization = Some(plan.tokenization.clone());
+    record.parameters = Some(plan.parameters());
+    record.bytes_per_parameter = Some(BYTES_PER_PARAMETER);
+    record.trained_on = Some(plan.corpus.clone());
+    record.tokens_trained = Some(weights.origin.step * plan.tokens_per_step());
+    record.seed = Some(plan.seed);
+    record.weights = Some(hex(&weights.identity));
+}
+
+/// Chunks coded side by side, by the memory that their keys and values take.
+pub(super) fn lanes(plan: &Plan) -> u64 {
+    let a_lane = 8 * plan.context * plan.size.width * plan.size.layers;
+    ((CACHE_BYTES / a_lane) as u64).clamp(8, 256)
+}
+
+/// Of the bytes measured, those that the run was trained on; a sample's share is the span's.
+fn in_sample(
+    plan: &Plan,
+    corpus: &Corpus,
+    span: Span,
+    measured: &Measured,
+    context: &Context,
+) -> Bytes {
+    let identity = CorpusIdentity {
+        name: plan.corpus.clone(),
+        bytes: plan.corpus_bytes,
+        sha256: plan.corpus_sha256.clone(),
+    };
+    let split = Split::of(plan.corpus_bytes.0, plan.train_on);
+    let trained = TrainedOn { corpus: identity, span: split.span(Part::Train) };
+    let training = open_corpus(&plan.corpus, context).ok();
+    let bytes = trained.in_sample_bytes(corpus, span, training.as_deref());
+    let share = bytes.as_f64() / (span.end - span.start).max(1) as f64;
+    Bytes((share * measured.raw_bytes.as_f64()).round() as u64)
+}
+
+/// enwik9 without its first 10^8 bytes (from the next whole chunk on), by the chunks' ideal bits.
+fn without_head(record: &RateRecord, measured: &Measured, context: &Context) -> Option<RateRecord> {
+    let Chunking::Bytes(chunk) = record.chunking else { return None };
+    let whole = record.span.start == 0 && measured.sample.is_none();
+    if record.corpus != "enwik9" || !whole {
+        return None;
+    }
+    let first = ENWIK8_BYTES.div_ceil(chunk);
+    let chunks = measured.chunks.get(usize::try_from(first).ok()?..)?.to_vec();
+    let rest = Measured {
+        raw_bytes: Bytes(chunks.iter().map(|chunk| chunk.raw_bytes).sum()),
+        ideal_bits: Some(Bits(chunks.iter().map(|chunk| chunk.bits).sum())),
+        chunks,
+        seconds: measured.seconds,
+        ..Measured::default()
+    };
+    let mut unseen = record.clone();
+    unseen.span.start = first * chunk;
+    unseen.in_sample_bytes = Bytes(0);
+    fill(&mut unseen, rest, context, &record.provenance.device);
+    Some(unseen)
+}
+
+/// Shows how far a measurement is, and whether to go on.
+fn tell(shown: &mut Shown, progress: Progress, context: &Context) -> ControlFlow<()> {
+    let rate = if progress.raw_bytes_done > 0 {
+        format!("{:.4} bits/byte", progress.bits / progress.raw_bytes_done as f64)
+    } else {
+        String::new()
+    };
+    shown.update(progress.raw_bytes_done, Some(progress.raw_bytes), &rate);
+    if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}

@@ -1,0 +1,361 @@
+//! `lmtrain fit`: resolves plans, trains them, and tells how it goes.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use lmtrain_eval::corpora::{Corpus, Part, Split};
+use lmtrain_runs::plan::{Plan, TrainOn, default_tokens};
+use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::units::{short_count, short_seconds};
+use lmtrain_runs::{Budget, Bytes, Run, Size, StepRecord, Tokenization};
+use lmtrain_tokenizers::tokenizer;
+use lmtrain_train::{ByteTokens, Fitted, Job, Tokens};
+use serde::Serialize;
+
+use super::output::print_json;
+use super::select::open_corpus;
+use crate::cli::{self, Fit};
+use crate::context::Context;
+
+/// Validations of one training, and the sequences of each.
+const VALIDATIONS: u64 = 20;
+const VALIDATION_SEQUENCES: usize = 32;
+/// Share of a budget in minutes that steps may take; the rest validates and saves.
+const STEPPING_SHARE: f64 = 0.93;
+
+/// What a finished or stopped training is printed as.
+#[derive(Serialize)]
+struct Outcome {
+    name: String,
+    finished: bool,
+    step: u64,
+    parameters: u64,
+    tokens_trained: u64,
+    validation_bits_per_byte: Option<f64>,
+    seconds: f64,
+    weights: std::path::PathBuf,
+}
+
+/// A plan resolved, with what it needs to be trained.
+struct Resolved {
+    plan: Plan,
+    training: Arc<dyn Tokens>,
+    validation: Arc<dyn Tokens>,
+    tokenizer: [u8; 32],
+    seconds_per_step: Option<f64>,
+}
+
+pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
+    if arguments.name.is_some() && arguments.size.len() * arguments.tokenizer.len() > 1 {
+        bail!("`--name` names one run, and several are asked for");
+    }
+    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    let corpus = open_corpus(&arguments.corpus, context)?;
+    let mut outcomes = Vec::new();
+    for size in &arguments.size {
+        for tokenization in &arguments.tokenizer {
+            let resolved = resolve(arguments, *size, tokenization, &corpus, context)?;
+            if arguments.dry_run {
+                print_plan(&resolved, context)?;
+            } else if !context.is_stopping() {
+                outcomes.push(train(resolved, arguments, context)?);
+            }
+        }
+    }
+    if context.json && !arguments.dry_run {
+        print_json(&outcomes)?;
+    }
+    Ok(())
+}
+
+/// Arguments become one plan, here and nowhere else.
+fn resolve(
+    arguments: &Fit,
+    size: Size,
+    tokenization: &Tokenization,
+    corpus: &Arc<Corpus>,
+    context: &Context,
+) -> Result<Resolved> {
+    let tokenizer = tokenizer(tokenization)?;
+    let train_on = match arguments.train_on {
+        cli::TrainOn::Split => TrainOn::Split,
+        cli::TrainOn::All => TrainOn::All,
+    };
+    let budget = match &arguments.budget {
+        cli::BudgetArguments { tokens: Some(tokens), .. } => Budget::Tokens(*tokens),
+        cli::BudgetArguments { steps: Some(steps), .. } => Budget::Steps(*steps),
+        cli::BudgetArguments { minutes: Some(minutes), .. } => Budget::Minutes(*minutes),
+        _ => Budget::Tokens(default_tokens(size)),
+    };
+    let mut plan = Plan {
+        name: String::new(),
+        size,
+        tokenization: tokenization.clone(),
+        recipe: arguments.recipe,
+        corpus: corpus.name().to_owned(),
+        corpus_bytes: Bytes(corpus.length()),
+        corpus_sha256: corpus.sha256().to_owned(),
+        train_on,
+        budget,
+        steps: 0,
+        context: arguments.context,
+        batch: arguments.batch.unwrap_or(default_batch(arguments.recipe)),
+        accumulation: arguments.accumulate,
+        seed: arguments.seed,
+        validate_every: 1,
+        validation_sequences: VALIDATION_SEQUENCES,
+        choices: arguments.recipe.choices(),
+    };
+    plan.name = arguments.name.clone().unwrap_or_else(|| plan.name_of());
+    check_name(&plan.name)?;
+    let split = Split::of(corpus.length(), train_on);
+    let part = |part| -> Arc<dyn Tokens> {
+        let span = split.span(part);
+        Arc::new(ByteTokens::new(corpus.clone(), span.start as usize..span.end as usize))
+    };
+    let (training, validation) = (part(Part::Train), part(Part::Validation));
+    let saved = context.store.run(&plan.name).plan()?.filter(|_| arguments.resume);
+    let seconds_per_step = match saved {
+        // The steps that minutes came to were decided when the run began.
+        Some(saved) => {
+            plan.steps = saved.steps;
+            None
+        }
+        None => steps_of(&mut plan, &training, arguments, context)?,
+    };
+    plan.validate_every = plan.steps.div_ceil(VALIDATIONS).max(1);
+    Ok(Resolved { plan, training, validation, tokenizer: tokenizer.identity(), seconds_per_step })
+}
+
+/// Sequences of a pass: the paper's, and what learns fastest by tokens at small sizes.
+fn default_batch(recipe: Recipe) -> usize {
+    match recipe {
+        Recipe::Modern => 4,
+        Recipe::Paper => 32,
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let safe = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
+    if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe) {
+        bail!("`{name}` cannot name a run: use letters, digits, `.`, `_`, `=` and `-`");
+    }
+    Ok(())
+}
+
+/// Turns the budget into steps; minutes, and a dry run's estimate, need some trial steps.
+fn steps_of(
+    plan: &mut Plan,
+    training: &Arc<dyn Tokens>,
+    arguments: &Fit,
+    context: &Context,
+) -> Result<Option<f64>> {
+    let timed = matches!(plan.budget, Budget::Minutes(_)) || arguments.dry_run;
+    plan.steps = 1000;
+    let seconds_per_step = if timed {
+        context.say("timing trial steps …");
+        let stop = context.stop();
+        let seconds = arguments.device.seconds_per_step(plan, training.clone(), &stop)?;
+        Some(seconds)
+    } else {
+        None
+    };
+    let tokens_per_step = plan.tokens_per_step();
+    plan.steps = match plan.budget {
+        Budget::Tokens(tokens) => tokens.div_ceil(tokens_per_step),
+        Budget::Steps(steps) => steps,
+        Budget::Minutes(minutes) => {
+            let seconds = seconds_per_step.context("trial steps were timed")?;
+            (minutes * 60.0 * STEPPING_SHARE / seconds).round() as u64
+        }
+    };
+    plan.steps = plan.steps.max(1);
+    Ok(seconds_per_step)
+}
+
+fn print_plan(resolved: &Resolved, context: &Context) -> Result<()> {
+    let plan = &resolved.plan;
+    let seconds = resolved.seconds_per_step.map(|seconds| seconds * plan.steps as f64);
+    if context.json {
+        return print_json(&serde_json::json!({
+            "plan": plan,
+            "parameters": plan.parameters(),
+            "embedding_parameters": plan.embedding_parameters(),
+            "tokens": plan.tokens(),
+            "flops": plan.flops(),
+            "memory_bytes": plan.memory_estimate(),
+            "seconds": seconds,
+        }));
+    }
+    let passes = plan.tokens() as f64 / resolved.training.count() as f64;
+    println!("run            {}", plan.name);
+    println!(
+        "network        {} layers of width {}, {} heads, {} recipe",
+        plan.size.layers, plan.size.width, plan.size.heads, plan.recipe
+    );
+    println!(
+        "parameters     {} ({} of them in embedding and head)",
+        short_count(plan.parameters()),
+        short_count(plan.embedding_parameters())
+    );
+    println!(
+        "data           {}: {} train, {} validate, {}",
+        plan.corpus,
+        Bytes(resolved.training.raw_bytes()),
+        Bytes(resolved.validation.raw_bytes()),
+        plan.tokenization
+    );
+    println!(
+        "training       {} steps of {} tokens: {} tokens, {passes:.2} passes over the data",
+        plan.steps,
+        short_count(plan.tokens_per_step()),
+        short_count(plan.tokens())
+    );
+    println!("compute        {:.2e} FLOPs", plan.flops());
+    println!("memory         about {}", plan.memory_estimate());
+    println!("validation     every {} steps, {} sequences", plan.validate_every, plan.validation_sequences);
+    println!("time           about {} on this machine", seconds.map_or("?".into(), short_seconds));
+    Ok(())
+}
+
+fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outcome> {
+    use std::io::IsTerminal;
+    let Resolved { plan, training, validation, tokenizer, .. } = resolved;
+    let run = context.store.run(&plan.name);
+    let _lock = run.lock()?;
+    prepare(&run, &plan, arguments)?;
+    context.say(&format!(
+        "{}: {} parameters, {} steps of {} tokens on {}",
+        plan.name,
+        short_count(plan.parameters()),
+        plan.steps,
+        short_count(plan.tokens_per_step()),
+        plan.corpus
+    ));
+    let dashboard = std::io::stdout().is_terminal()
+        && !(arguments.plain || context.json || context.quiet);
+    let lines = !dashboard && !context.quiet;
+    let mut log = Log::new(&plan, lines);
+    let job = Job {
+        plan: plan.clone(),
+        run: run.clone(),
+        training,
+        validation,
+        tokenizer,
+        dashboard,
+        stop: context.stop(),
+        observe: Box::new(move |record| log.show(record)),
+    };
+    let fitted = arguments.device.fit(job)?;
+    finish(&plan, &run, fitted, context)
+}
+
+/// What may stand in the way of a run of this name.
+fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
+    let name = run.name();
+    match run.plan()? {
+        Some(_) if arguments.overwrite => {
+            let keep_lock = run.folder().join("lock");
+            for entry in std::fs::read_dir(run.folder())? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    std::fs::remove_dir_all(path)?;
+                } else if path != keep_lock {
+                    std::fs::remove_file(path)?;
+                }
+            }
+            run.save_plan(plan)?;
+        }
+        Some(saved) if arguments.resume => {
+            if saved != *plan {
+                bail!(
+                    "run `{name}` was begun by another plan, in {}\n\
+                     hint: leave out what differs, or `--name` another run",
+                    run.plan_path().display()
+                );
+            }
+        }
+        Some(_) => bail!(
+            "run `{name}` is there already\n\
+             hint: `--resume` goes on with it, `--overwrite` throws it away, `--seed` or `--name` \
+             makes another"
+        ),
+        None => run.save_plan(plan)?,
+    }
+    Ok(())
+}
+
+fn finish(plan: &Plan, run: &Run, fitted: Fitted, context: &Context) -> Result<Outcome> {
+    let best = fitted.best_bits_per_byte;
+    let validation = best.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte on validation"));
+    let took = short_seconds(fitted.seconds);
+    if fitted.finished {
+        context.say(&format!("{}: done in {took}{validation}", plan.name));
+        context.say(&format!("next: `lmtrain eval --run {} --corpus {}`", plan.name, plan.corpus));
+    } else {
+        let (step, steps) = (fitted.step, plan.steps);
+        context.say(&format!("{}: stopped after step {step} of {steps}{validation}", plan.name));
+        context.say("next: the same command with `--resume` goes on");
+    }
+    Ok(Outcome {
+        name: plan.name.clone(),
+        finished: fitted.finished,
+        step: fitted.step,
+        parameters: plan.parameters(),
+        tokens_trained: fitted.step * plan.tokens_per_step(),
+        validation_bits_per_byte: best,
+        seconds: fitted.seconds,
+        weights: run.weights_path(),
+    })
+}
+
+/// Plain lines: at each validation, and in between no more often than every few seconds.
+struct Log {
+    lines: bool,
+    steps: u64,
+    last: std::time::Instant,
+}
+
+impl Log {
+    const EVERY: std::time::Duration = std::time::Duration::from_secs(5);
+
+    fn new(plan: &Plan, lines: bool) -> Self {
+        Self { lines, steps: plan.steps, last: std::time::Instant::now() }
+    }
+
+    fn show(&mut self, record: &StepRecord) {
+        let due = record.validation_bits_per_byte.is_some() || self.last.elapsed() >= Self::EVERY;
+        if !self.lines || !due {
+            return;
+        }
+        self.last = std::time::Instant::now();
+        let left = (self.steps - record.step) as f64 * record.seconds / record.step as f64;
+        let validation = record
+            .validation_bits_per_byte
+            .map_or(String::new(), |bits| format!("  validation {bits:.4} bits/byte"));
+        eprintln!(
+            "step {:>6}/{}  loss {:.4} nats  {:.4} bits/byte  {} tokens/s  {} left{validation}",
+            record.step,
+            self.steps,
+            record.train_nats_per_token,
+            record.train_bits_per_byte,
+            short_count(record.train_tokens_per_s as u64),
+            short_seconds(left),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_within_their_folder() {
+        for name in ["200K-bytes-modern-s0", "a.b_c=1"] {
+            check_name(name).expect("a good name");
+        }
+        for name in ["", "..", "a/b", "a\\b", ".hidden", "compressors", "a b"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

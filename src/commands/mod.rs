@@ -1,0 +1,34 @@
+//! The commands: glue only. Each resolves its arguments, calls the crates, keeps records and prints.
+
+mod archive;
+mod data;
+mod eval;
+mod fit;
+mod output;
+mod quickstart;
+mod report;
+mod select;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::cli::{Arguments, Command};
+use crate::context::Context;
+
+/// Does what was asked.
+pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
+    match command {
+        Command::Quickstart(arguments) => quickstart::run(&arguments, context),
+        Command::Data(arguments) => data::run(&arguments, context),
+        Command::Fit(arguments) => fit::run(&arguments, context),
+        Command::Eval(arguments) => eval::run(&arguments, context),
+        Command::Compress(arguments) => archive::compress(&arguments, context),
+        Command::Decompress(arguments) => archive::decompress(&arguments, context),
+        Command::Report(arguments) => report::run(&arguments, context),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(shell, &mut command, "lmtrain", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `lmtrain quickstart`: everything once, in a few minutes, on whatever text there is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use lmtrain_eval::compressors;
+use lmtrain_eval::corpora::{Corpus, FetchOptions, Part, Presence, Split};
+use lmtrain_eval::measure::Draw;
+use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::record::Chunking;
+
+use super::eval::{Settings, compressor_rate, run_rates};
+use super::{archive, data, fit, output, report, select};
+use crate::cli::{self, BudgetArguments, Fit, Quickstart};
+use crate::context::Context;
+
+/// Chunks that are measured of the held-out data.
+const SAMPLE_CHUNKS: u64 = 200;
+/// Bytes of held-out data that make the round trip.
+const ROUND_TRIP_BYTES: u64 = 262_144;
+const SIZE: &str = "200K";
+/// Shorter than the paper's 2048: more sequences a second, and enough for the first minutes.
+const CONTEXT: usize = 2048;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
+    let corpus = corpus(arguments, context)?;
+    context.say(&format!("\n1. fit: {SIZE} parameters on {} for {} min", corpus.name(), arguments.minutes));
+    let name = format!("quickstart-{SIZE}-{}", lmtrain_runs::plan::file_safe(corpus.name()));
+    let place = corpus.path().map_or(corpus.name().to_owned(), |path| path.display().to_string());
+    fit::run(&fit_arguments(&name, place, arguments.minutes), &quiet_results(context))?;
+    stop_if_asked(context)?;
+
+    context.say("\n2. eval: the last 5 %, which it has not seen, beside gzip and LZMA2");
+    let run = context.store.run(&name);
+    let Some(plan) = run.plan()? else { bail!("run `{name}` has no plan") };
+    let settings = Settings {
+        part: cli::Part::Test,
+        chunk: CONTEXT as u64,
+        sample: Some(Draw { chunks: SAMPLE_CHUNKS, seed: 0 }),
+        coding: true,
+        again: false,
+        device: lmtrain_train::Device::Cpu,
+    };
+    let mut records = Vec::new();
+    for name in ["gzip", "lzma2"] {
+        let compressor = compressors::by_name(name)?;
+        let chunking = Chunking::Bytes(settings.chunk);
+        records.extend(compressor_rate(compressor, chunking, &corpus, &settings, context)?);
+    }
+    records.extend(run_rates(&run, &plan, &corpus, &settings, context)?);
+    stop_if_asked(context)?;
+
+    context.say("\n3. compress, decompress: held-out text through an archive, and back");
+    round_trip(&name, &corpus, context)?;
+
+    context.say("\n4. report");
+    let report_arguments = cli::Report { output: None, open: false };
+    output::print_rates(&records, context.json)?;
+    if !context.json {
+        report::run(&report_arguments, context)?;
+    }
+    next_steps(&name, context);
+    Ok(())
+}
+
+/// The text to train on: the one asked for, enwik8, another text that is there, a download, and
+/// at last the project's own.
+fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
+    if let Some(name) = &arguments.corpus {
+        return select::open_corpus(name, context);
+    }
+    let there: Vec<String> = context
+        .data
+        .list()?
+        .into_iter()
+        .filter(|listing| listing.presence == Presence::Present)
+        .filter(|listing| listing.bytes.is_none_or(|bytes| bytes >= 1_000_000))
+        .map(|listing| listing.name)
+        .collect();
+    let best = ["enwik8", "enwik9", "enwik7"].iter().find(|name| there.iter().any(|it| it == *name));
+    if let Some(name) = best.copied().or(there.first().map(String::as_str)) {
+        context.say(&format!("training on `{name}`, which is in {}", context.data.text().display()));
+        return select::open_corpus(name, context);
+    }
+    if !arguments.offline {
+        context.say("no text is here: fetching enwik8 (36 MB); `--offline` skips this");
+        let options =
+            FetchOptions { connect_timeout: CONNECT_TIMEOUT, retries: 1, ..Default::default() };
+        match data::fetch_shown("enwik8", &options, context) {
+            Ok(_) => return select::open_corpus("enwik8", context),
+            Err(error) if error.is_interrupted() => return Err(error.into()),
+            Err(error) => {
+                let first = error.to_string();
+                context.say(&format!("that failed: {}", first.lines().next().unwrap_or_default()));
+            }
+        }
+    }
+    context.say("training on `source`, this project's own text, which is always there");
+    select::open_corpus("source", context)
+}
+
+fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
+    Fit {
+        size: vec![SIZE.parse().unwrap_or(lmtrain_runs::LADDER[0])],
+        tokenizer: vec![lmtrain_runs::Tokenization::Bytes],
+        corpus,
+        recipe: lmtrain_runs::Recipe::Modern,
+        budget: BudgetArguments { tokens: None, steps: None, minutes: Some(minutes) },
+        context: CONTEXT,
+        batch: None,
+        accumulate: 1,
+        train_on: cli::TrainOn::Split,
+        seed: 0,
+        device: lmtrain_train::Device::Cpu,
+        name: Some(name.to_owned()),
+        resume: false,
+        overwrite: true,
+        plain: true,
+        dry_run: false,
+    }
+}
+
+/// Commands within this one print no results of their own.
+fn quiet_results(context: &Context) -> Context {
+    context.without_json()
+}
+
+fn stop_if_asked(context: &Context) -> Result<()> {
+    if context.is_stopping() {
+        bail!("stopped; what is done is kept");
+    }
+    Ok(())
+}
+
+/// Compresses some held-out bytes with the weights inside, restores them, and compares.
+fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
+    let test = Split::of(corpus.length(), TrainOn::Split).span(Part::Test);
+    let end = test.end.min(test.start + ROUND_TRIP_BYTES);
+    let original = corpus.slice(lmtrain_runs::Span { start: test.start, end });
+    let folder = context.store.run(name).folder().to_owned();
+    let file = |name: &str| -> PathBuf { folder.join(name) };
+    std::fs::write(file("held-out.txt"), original)?;
+    let weights = select::weights(name, context)?;
+    let packed = archive::compress_file(
+        &file("held-out.txt"),
+        &file("held-out.lmz"),
+        &weights,
+        false,
+        context,
+    )?;
+    archive::decompress_file(&file("held-out.lmz"), &file("restored.txt"), context)?;
+    if std::fs::read(file("restored.txt"))? != original {
+        bail!("the restored file differs from the original: this is a defect, please report it");
+    }
+    let rate = packed.rate().map_or(String::new(), |rate| format!(", {:.2} %", 100.0 * rate));
+    context.say(&format!("{} bytes{rate}, restored bit for bit", original.len()));
+    Ok(())
+}
+
+fn next_steps(name: &str, context: &Context) {
+    context.say(&format!(
+        "\nNext:\n  \
+         lmtrain compress FILE -o FILE.lmz --run {name}    a file of your own\n  \
+         lmtrain data fetch enwik8                         the text of the paper\n  \
+         lmtrain fit --size 3.2M --minutes 60              a larger network, for longer\n  \
+         lmtrain eval --size 3.2M --compressor gzip,lzma2  and its rates"
+    ));
+}

@@ -1,0 +1,36 @@
+//! `lmtrain report`: figures, tables and one page of all records.
+
+use anyhow::{Result, bail};
+
+use super::output::print_json;
+use crate::cli::Report;
+use crate::context::Context;
+use crate::report::{self, Options};
+
+pub(super) fn run(arguments: &Report, context: &Context) -> Result<()> {
+    let out = arguments.output.clone().unwrap_or_else(|| context.store.root().join("report"));
+    let command = context.provenance("").command;
+    let written = report::write(&context.store, &out, &Options { command })?;
+    if context.json {
+        print_json(&serde_json::json!({ "page": written.page, "files": written.files }))?;
+    } else {
+        println!("{}", written.page.display());
+    }
+    if arguments.open {
+        open(&written.page)?;
+    }
+    Ok(())
+}
+
+/// Opens a page with the system's opener.
+fn open(page: &std::path::Path) -> Result<()> {
+    let opener = match std::env::consts::OS {
+        "macos" => "open",
+        "windows" => "explorer",
+        _ => "xdg-open",
+    };
+    match std::process::Command::new(opener).arg(page).status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => bail!("`{opener}` could not open {}", page.display()),
+    }
+}

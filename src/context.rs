@@ -1,0 +1,100 @@
+//! What every command works in: the store, the data, how to print, and whether to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use lmtrain_eval::corpora::DataDirectory;
+use lmtrain_runs::Store;
+use lmtrain_runs::record::Provenance;
+
+use crate::cli::Common;
+
+/// The resolved surroundings of a command.
+pub(crate) struct Context {
+    pub(crate) store: Store,
+    pub(crate) data: DataDirectory,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    stop: Arc<AtomicBool>,
+}
+
+impl Context {
+    /// Resolves folders, and makes Ctrl-C ask for a clean stop; the second one ends the program.
+    pub(crate) fn open(common: &Common) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("\nstopping; what is done is kept (once more to end at once)");
+        })?;
+        Ok(Self {
+            store: Store::new(common.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs"))),
+            data: DataDirectory::resolve(common.data_dir.as_deref())?,
+            json: common.json,
+            quiet: common.quiet,
+            stop,
+        })
+    }
+
+    /// The same, printing no JSON: for a command within another.
+    pub(crate) fn without_json(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            data: self.data.clone(),
+            json: false,
+            quiet: self.quiet,
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Set once someone wants to stop.
+    pub(crate) fn stop(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// Whether someone wants to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A line for people, on standard error.
+    pub(crate) fn say(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Where and by what a number is made.
+    pub(crate) fn provenance(&self, device: &str) -> Provenance {
+        Provenance {
+            commit: option_env!("LMTRAIN_COMMIT").map(str::to_owned),
+            machine: machine(),
+            device: device.to_owned(),
+            command: command_line(),
+        }
+    }
+}
+
+/// Processor, cores that we may use, system.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or(std::env::consts::ARCH, |(_, model)| model.trim());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {cores} cores, {}", std::env::consts::OS)
+}
+
+/// The command as it was typed, with the program by its name alone.
+fn command_line() -> String {
+    let words = std::env::args().skip(1).map(|word| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:,=+%".contains(letter);
+        if !word.is_empty() && word.chars().all(plain) { word } else { format!("{word:?}") }
+    });
+    std::iter::once("lmtrain".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,139 @@
+//! Rotary position tables (Su et al., "RoFormer"), base 10000, in `f64` operations of our own: no libm.
+
+use super::super::aligned::Aligned;
+use super::super::lanes::LANES;
+use std::sync::{Arc, Mutex};
+
+/// Cosines and sines for positions from 0 on: [position / 16, head_dim, position % 16], with the cosines of the
+/// head_dim/2 pairs first, then their sines.
+pub(super) struct Rotary {
+    head_dim: usize,
+    /// Positions held: a multiple of 16.
+    positions: usize,
+    values: Aligned,
+}
+
+/// The table for a head dimension, with at least `positions`. Tables are made once and shared.
+pub(super) fn table(head_dim: usize, positions: usize) -> Arc<Rotary> {
+    static TABLES: Mutex<Vec<Arc<Rotary>>> = Mutex::new(Vec::new());
+    let mut tables = TABLES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let held = tables.iter().find(|t| t.head_dim == head_dim && t.positions >= positions);
+    if let Some(table) = held {
+        return Arc::clone(table);
+    }
+    tables.retain(|table| table.head_dim != head_dim);
+    let made = Arc::new(Rotary::new(head_dim, positions.max(2048).next_power_of_two()));
+    tables.push(Arc::clone(&made));
+    made
+}
+
+impl Rotary {
+    fn new(head_dim: usize, positions: usize) -> Self {
+        let pairs = head_dim / 2;
+        let mut values = Aligned::zeros(positions * head_dim);
+        let all = values.as_mut_slice();
+        for pair in 0..pairs {
+            // 10000^(−pair/pairs).
+            let frequency = exponential(-std::f64::consts::LN_10 * 4.0 * pair as f64 / pairs as f64);
+            for position in 0..positions {
+                let (sine, cosine) = sine_cosine(position as f64 * frequency);
+                let block = position / LANES * head_dim * LANES + position % LANES;
+                all[block + pair * LANES] = cosine as f32;
+                all[block + (pairs + pair) * LANES] = sine as f32;
+            }
+        }
+        Rotary { head_dim, positions, values }
+    }
+
+    /// The table of 16 consecutive positions, [head_dim, 16]: in place where `first` allows it, else in `buffer`.
+    pub(super) fn consecutive<'a>(&'a self, first: usize, buffer: &'a mut [f32]) -> &'a [f32] {
+        let size = self.head_dim * LANES;
+        let all = self.values.as_slice();
+        if first.is_multiple_of(LANES) {
+            return &all[first / LANES * size..][..size];
+        }
+        for row in 0..self.head_dim {
+            for lane in 0..LANES {
+                buffer[row * LANES + lane] = self.value(first + lane, row);
+            }
+        }
+        &buffer[..size]
+    }
+
+    /// Row `row` (cosines, then sines) at a position.
+    pub(super) fn value(&self, position: usize, row: usize) -> f32 {
+        let block = position / LANES * self.head_dim * LANES;
+        self.values.as_slice()[block + row * LANES + position % LANES]
+    }
+}
+
+/// e^x for −10 ≤ x ≤ 0: the Taylor series of e^(x/16), four times squared.
+fn exponential(x: f64) -> f64 {
+    let x = x / 16.0;
+    let mut value = (1..=20).rev().fold(1.0, |value, n| 1.0 + value * x / f64::from(n));
+    for _ in 0..4 {
+        value *= value;
+    }
+    value
+}
+
+/// Sine and cosine for 0 ≤ x ≤ 2²⁰: reduced by π/2 in two parts, then Taylor series up to π/4.
+fn sine_cosine(x: f64) -> (f64, f64) {
+    /// π/2 in 33 bits, so that its product with a quarter count below 2²⁰ is exact, and the rest.
+    const HALF_PI_HIGH: f64 = f64::from_bits(0x3ff9_21fb_5440_0000);
+    const HALF_PI_LOW: f64 = 6.077_100_506_506_192e-11;
+    let quarters = (x * std::f64::consts::FRAC_2_PI + 0.5).floor();
+    let r = (x - quarters * HALF_PI_HIGH) - quarters * HALF_PI_LOW;
+    let square = r * r;
+    let term = |value: f64, n: i32| 1.0 - value * square / f64::from(n * (n + 1));
+    let sine = r * [16, 14, 12, 10, 8, 6, 4, 2].into_iter().fold(1.0, term);
+    let cosine = [15, 13, 11, 9, 7, 5, 3, 1].into_iter().fold(1.0, term);
+    match quarters as u64 % 4 {
+        0 => (sine, cosine),
+        1 => (cosine, -sine),
+        2 => (-sine, -cosine),
+        _ => (-cosine, sine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_the_rounded_cosines_and_sines() {
+        for head_dim in [16, 48, 64] {
+            let table = table(head_dim, 5000);
+            let pairs = head_dim / 2;
+            for position in [0, 1, 15, 16, 1000, 2047, 4999] {
+                for pair in 0..pairs {
+                    let frequency = 10_000_f64.powf(-(pair as f64) / pairs as f64);
+                    let angle = position as f64 * frequency;
+                    let (cosine, sine) =
+                        (table.value(position, pair), table.value(position, pairs + pair));
+                    assert!((f64::from(cosine) - angle.cos()).abs() < 4e-8, "{position} {pair}");
+                    assert!((f64::from(sine) - angle.sin()).abs() < 4e-8, "{position} {pair}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_sixteen_positions_can_be_had() {
+        let table = table(16, 100);
+        for first in [0, 16, 5, 83] {
+            let mut buffer = vec![0.0; 16 * LANES];
+            let rows = table.consecutive(first, &mut buffer);
+            assert!((0..256).all(|i| rows[i] == table.value(first + i % LANES, i / LANES)));
+        }
+    }
+
+    #[test]
+    fn far_angles_are_exact() {
+        for x in [0.0, 0.785, 1.5, 3.2, 1000.3, 65_535.9, 1_048_575.0] {
+            let (sine, cosine) = sine_cosine(x);
+            assert!((sine - f64::sin(x)).abs() < 1e-10 && (cosine - f64::cos(x)).abs() < 1e-10);
+        }
+        assert!((exponential(-9.2) / (-9.2_f64).exp() - 1.0).abs() < 1e-13);
+    }
+}

@@ -1,0 +1,261 @@
+//! Attention against `f64`, against differences, across levels, threads and batches, and whole against stepwise.
+
+use super::super::testing::{
+    Numbers, assert_close, assert_same_bits, bits, differences, in_pool, wide,
+};
+use super::*;
+
+/// A shape that starts at position 0.
+fn shape(batch: usize, time: usize, heads: usize, head_dim: usize) -> AttentionShape {
+    AttentionShape { batch, time, heads, head_dim, first_position: 0 }
+}
+
+/// One head's output in `f64`, the plain way.
+fn exact_head(shape: &AttentionShape, qkv: &[f64], gain: Option<f64>, head: usize) -> Vec<f64> {
+    let (d, width) = (shape.head_dim, shape.width());
+    let row = |token: usize, part: usize| {
+        let x = qkv[token * 3 * width + part * width + head * d..][..d].to_vec();
+        if part == 2 {
+            return x;
+        }
+        let square = x.iter().map(|x| x * x).sum::<f64>() / d as f64;
+        let factor = if gain.is_some() { 1.0 / (square + 1e-6).sqrt() } else { 1.0 };
+        let factor = factor * if part == 0 { gain.unwrap_or(1.0) } else { 1.0 };
+        let mut y = vec![0.0; d];
+        for i in 0..d / 2 {
+            let angle = (shape.first_position + token) as f64
+                * 10_000_f64.powf(-2.0 * i as f64 / d as f64);
+            let (low, high) = (x[i] * factor, x[i + d / 2] * factor);
+            y[i] = low * angle.cos() - high * angle.sin();
+            y[i + d / 2] = low * angle.sin() + high * angle.cos();
+        }
+        y
+    };
+    let rows = |part: usize| (0..shape.time).map(|token| row(token, part)).collect::<Vec<_>>();
+    let (q, k, v) = (rows(0), rows(1), rows(2));
+    let mut out = Vec::new();
+    for t in 0..shape.time {
+        let score = |s: usize| q[t].iter().zip(&k[s]).map(|(q, k)| q * k).sum::<f64>();
+        let scores: Vec<f64> = (0..=t).map(|s| score(s) / (d as f64).sqrt()).collect();
+        let top = scores.iter().copied().fold(f64::MIN, f64::max);
+        let total: f64 = scores.iter().map(|score| (score - top).exp()).sum();
+        for i in 0..d {
+            let sum: f64 = (0..=t).map(|s| (scores[s] - top).exp() * v[s][i]).sum();
+            out.push(sum / total);
+        }
+    }
+    out
+}
+
+/// The output in `f64`: [batch, time, width].
+fn exact(shape: &AttentionShape, qkv: &[f64], gain: Option<&[f64]>) -> Vec<f64> {
+    let (d, width) = (shape.head_dim, shape.width());
+    let mut out = vec![0.0; shape.batch * shape.time * width];
+    for (qkv, out) in qkv.chunks(shape.time * 3 * width).zip(out.chunks_mut(shape.time * width)) {
+        for head in 0..shape.heads {
+            let values = exact_head(shape, qkv, gain.map(|gain| gain[head]), head);
+            for (token, row) in values.chunks(d).enumerate() {
+                out[token * width + head * d..][..d].copy_from_slice(row);
+            }
+        }
+    }
+    out
+}
+
+/// Output and log-sums.
+fn forward(shape: AttentionShape, qkv: &[f32], gain: Option<&[f32]>) -> [Vec<f32>; 2] {
+    let mut out = vec![f32::NAN; shape.batch * shape.time * shape.width()];
+    let mut log_sum = vec![f32::NAN; shape.batch * shape.heads * shape.time];
+    attention(shape, qkv, gain, &mut out, Some(&mut log_sum));
+    [out, log_sum]
+}
+
+/// Output, log-sums, dqkv and dgain.
+fn both(shape: AttentionShape, qkv: &[f32], gain: Option<&[f32]>, dout: &[f32]) -> [Vec<f32>; 4] {
+    let [out, log_sum] = forward(shape, qkv, gain);
+    let mut dqkv = vec![f32::NAN; qkv.len()];
+    let mut dgain = vec![f32::NAN; shape.heads];
+    let place = gain.is_some().then_some(&mut dgain[..]);
+    attention_backward(shape, qkv, gain, &out, &log_sum, dout, &mut dqkv, place);
+    if gain.is_none() {
+        dgain.fill(0.0);
+    }
+    [out, log_sum, dqkv, dgain]
+}
+
+/// The output token by token with caches, in steps of the given sizes, over and over.
+fn stepwise(
+    shape: AttentionShape,
+    qkv: &[f32],
+    gain: Option<&[f32]>,
+    sizes: &[usize],
+) -> Vec<f32> {
+    let AttentionShape { batch, time, heads, head_dim, .. } = shape;
+    let width = shape.width();
+    let mut cache = AttentionCache::new(batch, heads, head_dim, time);
+    let lanes: Vec<usize> = (0..batch).collect();
+    let mut out = vec![0.0; batch * time * width];
+    let (mut token, mut sizes) = (0, sizes.iter().cycle());
+    while token < time {
+        let new = (*sizes.next().expect("a size")).min(time - token);
+        let rows = |lane: usize| (lane * time + token) * 3 * width..(lane * time + token + new) * 3 * width;
+        let part: Vec<f32> = lanes.iter().flat_map(|lane| qkv[rows(*lane)].to_vec()).collect();
+        let mut result = vec![f32::NAN; batch * new * width];
+        attention_step(&mut cache, &lanes, new, &part, gain, &mut result);
+        for (lane, result) in result.chunks(new * width).enumerate() {
+            out[(lane * time + token) * width..][..new * width].copy_from_slice(result);
+        }
+        token += new;
+    }
+    out
+}
+
+#[test]
+fn output_is_exact_to_rounding() {
+    let mut numbers = Numbers::new(1);
+    for (time, heads, head_dim) in [(1, 1, 16), (5, 2, 16), (70, 2, 32), (130, 1, 48), (33, 1, 128)] {
+        let shape = AttentionShape { first_position: time % 3 * 7, ..shape(2, time, heads, head_dim) };
+        let qkv = numbers.scaled(2 * time * 3 * shape.width(), 2.0);
+        let gain = numbers.scaled(heads, 3.0);
+        for gain in [None, Some(&gain[..])] {
+            let [out, _] = forward(shape, &qkv, gain);
+            let gain = gain.map(wide);
+            assert_close("out", &out, &exact(&shape, &wide(&qkv), gain.as_deref()), 3e-6);
+        }
+    }
+}
+
+#[test]
+fn gradients_are_exact_to_rounding() {
+    let mut numbers = Numbers::new(2);
+    for (time, heads, head_dim) in [(1, 1, 16), (3, 2, 16), (35, 1, 16), (4, 1, 32), (3, 1, 48)] {
+        let shape = AttentionShape { first_position: 5, ..shape(1, time, heads, head_dim) };
+        let qkv = numbers.scaled(time * 3 * shape.width(), 2.0);
+        let dout = numbers.uniform(time * shape.width());
+        let gain: Vec<f32> = numbers.uniform(heads).iter().map(|g| 1.5 + g).collect();
+        for gain in [None, Some(&gain[..])] {
+            let [_, _, dqkv, dgain] = both(shape, &qkv, gain, &dout);
+            let (x, dout) = (wide(&qkv), wide(&dout));
+            let weigh = |out: Vec<f64>| out.iter().zip(&dout).map(|(o, d)| o * d).sum();
+            let gain = gain.map(wide);
+            let expected = differences(&x, |x| weigh(exact(&shape, x, gain.as_deref())));
+            assert_close("dqkv", &dqkv, &expected, 2e-5);
+            if let Some(gain) = gain {
+                let expected = differences(&gain, |gain| weigh(exact(&shape, &x, Some(gain))));
+                let scale = expected.iter().fold(1.0_f64, |a, b| a.max(b.abs()));
+                let error = dgain.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs());
+                assert!(error.fold(0.0, f64::max) < 1e-5 * scale, "{dgain:?} {expected:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn levels_and_threads_agree() {
+    let mut numbers = Numbers::new(3);
+    for (batch, time, heads, head_dim) in
+        [(1, 1, 1, 16), (2, 33, 2, 16), (1, 150, 3, 32), (2, 65, 1, 48), (1, 40, 1, 64), (1, 20, 1, 128)]
+    {
+        let shape = shape(batch, time, heads, head_dim);
+        let qkv = numbers.scaled(batch * time * 3 * shape.width(), 3.0);
+        let dout = numbers.uniform(batch * time * shape.width());
+        let gain = numbers.scaled(heads, 3.0);
+        for gain in [None, Some(&gain[..])] {
+            assert_same_bits("attention", || {
+                let step = stepwise(shape, &qkv, gain, &[1, 3]);
+                [both(shape, &qkv, gain, &dout).concat(), step].concat()
+            });
+        }
+    }
+}
+
+#[test]
+fn whole_and_stepwise_are_the_same_bits() {
+    let mut numbers = Numbers::new(4);
+    let cases: [(usize, usize, usize, usize, &[usize]); 7] = [
+        (1, 2048, 1, 16, &[1]),
+        (2, 600, 4, 16, &[1]),
+        (3, 257, 2, 32, &[5, 1, 64, 17]),
+        (2, 200, 8, 32, &[7]),
+        (1, 300, 1, 48, &[1, 2]),
+        (1, 1100, 1, 64, &[100, 1]),
+        (5, 1, 3, 16, &[1]),
+    ];
+    for (batch, time, heads, head_dim, sizes) in cases {
+        let shape = shape(batch, time, heads, head_dim);
+        let qkv = numbers.scaled(batch * time * 3 * shape.width(), 4.0);
+        let gain = numbers.scaled(heads, 4.0);
+        for gain in [None, Some(&gain[..])] {
+            let [whole, _] = forward(shape, &qkv, gain);
+            let steps = stepwise(shape, &qkv, gain, sizes);
+            assert!(bits(&whole) == bits(&steps), "{shape:?}");
+            assert!(whole.iter().all(|value| value.is_finite()));
+        }
+    }
+}
+
+#[test]
+fn a_sequence_has_the_same_bits_alone_and_among_many() {
+    let mut numbers = Numbers::new(5);
+    let many = shape(5, 77, 2, 16);
+    let (size, out_size) = (77 * 3 * 32, 77 * 32);
+    let qkv = numbers.scaled(5 * size, 2.0);
+    let dout = numbers.uniform(5 * out_size);
+    let [out, _, dqkv, _] = both(many, &qkv, None, &dout);
+    for lane in 0..5 {
+        let (x, d) = (&qkv[lane * size..][..size], &dout[lane * out_size..][..out_size]);
+        let [alone, _, dalone, _] = both(shape(1, 77, 2, 16), x, None, d);
+        assert_eq!(bits(&alone), bits(&out[lane * out_size..][..out_size]));
+        assert_eq!(bits(&dalone), bits(&dqkv[lane * size..][..size]));
+        // The beginning of a sequence does not know its end.
+        let [beginning, _] = forward(shape(1, 40, 2, 16), &x[..40 * 96], None);
+        assert_eq!(bits(&beginning), bits(&alone[..40 * 32]));
+    }
+}
+
+#[test]
+fn lanes_of_a_cache_are_independent() {
+    let mut numbers = Numbers::new(6);
+    let width = 32;
+    let qkv: Vec<Vec<f32>> = (0..3).map(|_| numbers.scaled(30 * 3 * width, 2.0)).collect();
+    let mut cache = AttentionCache::new(3, 2, 16, 30);
+    let mut step = |lanes: &[usize], cache: &mut AttentionCache| {
+        let rows = lanes.iter().flat_map(|lane| {
+            qkv[*lane][cache.len(*lane) * 3 * width..][..3 * width].to_vec()
+        });
+        let rows: Vec<f32> = rows.collect();
+        let mut out = vec![0.0; lanes.len() * width];
+        in_pool(2, || attention_step(cache, lanes, 1, &rows, None, &mut out));
+        out
+    };
+    let mut last = Vec::new();
+    for turn in 0..40 {
+        match turn % 4 {
+            0 => drop(step(&[1], &mut cache)),
+            1 => drop(step(&[0, 2], &mut cache)),
+            2 if turn == 22 => cache.clear(0),
+            _ => last = step(&[0, 1, 2], &mut cache),
+        }
+        if cache.len(1) >= 28 {
+            break;
+        }
+    }
+    for lane in 0..3 {
+        let time = cache.len(lane);
+        let [whole, _] = forward(shape(1, time, 2, 16), &qkv[lane][..time * 3 * width], None);
+        assert_eq!(bits(&last[lane * width..][..width]), bits(&whole[(time - 1) * width..]));
+    }
+}
+
+#[test]
+fn extreme_scores_stay_finite() {
+    let shape = shape(1, 100, 1, 16);
+    for scale in [0.0, 1e-20, 300.0] {
+        let qkv = Numbers::new(8).scaled(100 * 48, scale);
+        let dout = Numbers::new(9).uniform(100 * 16);
+        let results = both(shape, &qkv, None, &dout).concat();
+        assert!(results.iter().all(|value| value.is_finite()), "{scale}");
+        let whole = forward(shape, &qkv, None);
+        assert_eq!(bits(&whole[0]), bits(&stepwise(shape, &qkv, None, &[1])));
+    }
+}

@@ -1,0 +1,152 @@
+//! Sixteen lanes as two AVX registers, with FMA.
+
+use super::{Kernel, LANES, Lanes};
+use std::arch::x86_64::*;
+
+/// The token of the AVX2 level: it exists only inside `run`.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+/// Lanes 0 to 7, and 8 to 15.
+#[derive(Clone, Copy)]
+pub(super) struct Pair(__m256, __m256);
+
+/// Runs a kernel with AVX2 and FMA instructions.
+///
+/// # Safety
+/// The processor must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx2(()))
+}
+
+// SAFETY (of every block here): `self` is a token that only `run` makes, so the processor has the instructions;
+// pointers are as good as the caller of `load` and `store` grants.
+impl Lanes for Avx2 {
+    type Vector = Pair;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Pair {
+        // SAFETY: see the impl.
+        let half = unsafe { _mm256_set1_ps(value) };
+        Pair(half, half)
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: Pair) {
+        // SAFETY: see the impl.
+        unsafe {
+            _mm256_storeu_ps(to, vector.0);
+            _mm256_storeu_ps(to.add(8), vector.1);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_sub_ps(a.0, b.0), _mm256_sub_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_div_ps(a.0, b.0), _mm256_div_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_sqrt_ps(a.0), _mm256_sqrt_ps(a.1)) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_max_ps(a.0, b.0), _mm256_max_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: Pair, b: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(_mm256_min_ps(a.0, b.0), _mm256_min_ps(a.1, b.1)) }
+    }
+
+    #[inline(always)]
+    fn select_greater(self, a: Pair, b: Pair, yes: Pair, no: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe {
+            Pair(
+                _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_GT_OQ>(a.0, b.0)),
+                _mm256_blendv_ps(no.1, yes.1, _mm256_cmp_ps::<_CMP_GT_OQ>(a.1, b.1)),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn shift_exponent(self, a: Pair, count: Pair) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(shift_half(a.0, count.0), shift_half(a.1, count.1)) }
+    }
+
+    #[inline(always)]
+    fn all_equal(self, a: Pair, b: Pair) -> bool {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = _mm256_cmp_ps::<_CMP_EQ_OQ>(a.0, b.0);
+            let high = _mm256_cmp_ps::<_CMP_EQ_OQ>(a.1, b.1);
+            _mm256_movemask_ps(_mm256_and_ps(low, high)) == 0xff
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, a: Pair) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_add_ps(a.0, a.1);
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: &mut [Pair; LANES]) {
+        let old = rows.map(|row| self.array(row));
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = self.vector(&std::array::from_fn(|j| old[j][i]));
+        }
+    }
+}
+
+/// `shift_exponent` of eight lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn shift_half(a: __m256, count: __m256) -> __m256 {
+    let shifted = _mm256_slli_epi32::<23>(_mm256_castps_si256(count));
+    _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), shifted))
+}

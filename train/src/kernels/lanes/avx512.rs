@@ -1,0 +1,159 @@
+//! Sixteen lanes as one AVX-512 register.
+
+use super::{Kernel, LANES, Lanes};
+use std::arch::x86_64::*;
+
+/// The token of the AVX-512 level: it exists only inside `run`.
+#[derive(Clone, Copy)]
+pub(super) struct Avx512(());
+
+/// Runs a kernel with AVX-512 instructions.
+///
+/// # Safety
+/// The processor must have AVX-512F, BW, DQ and VL, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()))
+}
+
+// SAFETY (of every block here): `self` is a token that only `run` makes, so the processor has the instructions;
+// pointers are as good as the caller of `load` and `store` grants.
+impl Lanes for Avx512 {
+    type Vector = __m512;
+    const WIDE: bool = true;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: __m512) {
+        // SAFETY: see the impl.
+        unsafe { _mm512_storeu_ps(to, vector) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn select_greater(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    fn shift_exponent(self, a: __m512, count: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let shifted = _mm512_slli_epi32::<23>(_mm512_castps_si512(count));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), shifted))
+        }
+    }
+
+    #[inline(always)]
+    fn all_equal(self, a: __m512, b: __m512) -> bool {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) == 0xffff }
+    }
+
+    #[inline(always)]
+    fn sum(self, a: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: &mut [__m512; LANES]) {
+        // SAFETY: see the impl.
+        unsafe { transpose(rows) }
+    }
+}
+
+/// The 16×16 transposition in four rounds: pairs, quadruples, 128-bit blocks twice.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn transpose(rows: &mut [__m512; LANES]) {
+    let mut t = *rows;
+    for i in 0..8 {
+        t[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+    // q[4i + j], 128-bit block b: column 4b + j of rows 4i..4i+4.
+    let mut q = t;
+    for i in 0..4 {
+        let pairs = [t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]].map(|v| _mm512_castps_pd(v));
+        q[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pairs[0], pairs[2]));
+        q[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pairs[0], pairs[2]));
+        q[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pairs[1], pairs[3]));
+        q[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pairs[1], pairs[3]));
+    }
+    for j in 0..4 {
+        let (a, b, c, d) = (q[j], q[4 + j], q[8 + j], q[12 + j]);
+        let ab_even = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b); // blocks a0 a2 b0 b2
+        let ab_odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b); // a1 a3 b1 b3
+        let cd_even = _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d);
+        let cd_odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d);
+        rows[j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_even, cd_even); // a0 b0 c0 d0
+        rows[4 + j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_odd, cd_odd); // a1 b1 c1 d1
+        rows[8 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_even, cd_even); // a2 b2 c2 d2
+        rows[12 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_odd, cd_odd); // a3 b3 c3 d3
+    }
+}

@@ -1,0 +1,213 @@
+//! Sixteen `f32` lanes at every SIMD level: the one vocabulary that the kernels are written in.
+//!
+//! A level is a token (`Scalar`, `Avx2`, `Avx512`, `Neon`) that exists only where the processor can run it.
+//! Each operation is exactly rounded or exact, and is defined bit for bit, so that all levels agree.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+use super::level::Level;
+
+/// How many `f32` a vector holds, at every level.
+pub(super) const LANES: usize = 16;
+
+/// The operations of one level on vectors of 16 `f32`.
+pub(super) trait Lanes: Copy + Send + Sync + 'static {
+    /// Sixteen `f32`.
+    type Vector: Copy;
+    /// Whether a vector fills one register of 32: such levels take larger register tiles.
+    const WIDE: bool;
+
+    fn splat(self, value: f32) -> Self::Vector;
+    /// # Safety
+    /// `from` must be valid for reading 16 `f32`; it need not be aligned.
+    unsafe fn load(self, from: *const f32) -> Self::Vector;
+    /// # Safety
+    /// `to` must be valid for writing 16 `f32`; it need not be aligned.
+    unsafe fn store(self, to: *mut f32, vector: Self::Vector);
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// `a·b + c`, rounded once.
+    fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a > b ? a : b` in each lane: `b` where they are equal or either is not a number.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a < b ? a : b` in each lane: `b` where they are equal or either is not a number.
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a > b ? yes : no` in each lane: `no` where either is not a number.
+    fn select_greater(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+    /// The bits of `a` plus the bits of `count` shifted left by 23: `a·2ⁿ` where the low bits of `count` hold `n`.
+    fn shift_exponent(self, a: Self::Vector, count: Self::Vector) -> Self::Vector;
+    /// Whether every lane has `a` equal to `b`.
+    fn all_equal(self, a: Self::Vector, b: Self::Vector) -> bool;
+    /// The sum by the fixed tree: lanes i and i+8, then i and i+4, i+2, i+1.
+    fn sum(self, a: Self::Vector) -> f32;
+    /// `rows[i][j]` becomes `rows[j][i]`.
+    fn transpose(self, rows: &mut [Self::Vector; LANES]);
+
+    /// Zero in each lane.
+    #[inline(always)]
+    fn zero(self) -> Self::Vector {
+        self.splat(0.0)
+    }
+
+    /// The lanes as an array.
+    #[inline(always)]
+    fn array(self, a: Self::Vector) -> [f32; LANES] {
+        let mut array = [0.0; LANES];
+        // SAFETY: the array holds 16 `f32`.
+        unsafe { self.store(array.as_mut_ptr(), a) };
+        array
+    }
+
+    /// An array as a vector.
+    #[inline(always)]
+    fn vector(self, array: &[f32; LANES]) -> Self::Vector {
+        // SAFETY: the array holds 16 `f32`.
+        unsafe { self.load(array.as_ptr()) }
+    }
+
+    /// The first 16 values of a slice; absent ones are `fill`.
+    #[inline(always)]
+    fn load_slice(self, from: &[f32], fill: f32) -> Self::Vector {
+        if from.len() >= LANES {
+            // SAFETY: the slice holds at least 16 `f32`.
+            return unsafe { self.load(from.as_ptr()) };
+        }
+        let mut array = [fill; LANES];
+        array[..from.len()].copy_from_slice(from);
+        self.vector(&array)
+    }
+
+    /// Writes the first 16 places of a slice, or as many as there are.
+    #[inline(always)]
+    fn store_slice(self, to: &mut [f32], vector: Self::Vector) {
+        if to.len() >= LANES {
+            // SAFETY: the slice holds at least 16 `f32`.
+            return unsafe { self.store(to.as_mut_ptr(), vector) };
+        }
+        let array = self.array(vector);
+        let count = to.len();
+        to.copy_from_slice(&array[..count]);
+    }
+}
+
+/// The largest of 16 numbers. Which of two zeros it gives is not defined: callers must not depend on that.
+#[inline(always)]
+pub(super) fn largest<L: Lanes>(lanes: L, a: L::Vector) -> f32 {
+    let array = lanes.array(a);
+    let mut largest = [array[0]; 8];
+    for i in 0..8 {
+        largest[i] = if array[i] > array[i + 8] { array[i] } else { array[i + 8] };
+    }
+    for width in [4, 2, 1] {
+        for i in 0..width {
+            largest[i] =
+                if largest[i] > largest[i + width] { largest[i] } else { largest[i + width] };
+        }
+    }
+    largest[0]
+}
+
+/// A piece of work written once for every level: `run` is compiled per level, inlined under its instructions.
+pub(super) trait Kernel {
+    /// What the work gives back.
+    type Output;
+    /// Does the work. Implementations must be `#[inline(always)]`, or the level's instructions do not reach it.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// Runs a kernel at a level that this machine has.
+#[inline]
+pub(super) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
+    match level {
+        Level::Scalar => kernel.run(scalar::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => {
+            debug_assert!(level.available());
+            // SAFETY: `Level::current` and `with_level` only give levels that this machine has.
+            unsafe { avx2::run(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => {
+            debug_assert!(level.available());
+            // SAFETY: as above.
+            unsafe { avx512::run(kernel) }
+        }
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => kernel.run(neon::Neon),
+        #[allow(unreachable_patterns)]
+        other => unreachable!("level {other} is never chosen on this machine"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every operation on two vectors; not-a-number, zeros of both signs and infinities included.
+    struct Operations([f32; LANES], [f32; LANES]);
+
+    impl Kernel for Operations {
+        type Output = Vec<u32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<u32> {
+            let (a, b) = (lanes.vector(&self.0), lanes.vector(&self.1));
+            let mut rows = [a; LANES];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = lanes.add(b, lanes.splat(i as f32));
+            }
+            lanes.transpose(&mut rows);
+            let mut results = vec![
+                lanes.add(a, b),
+                lanes.sub(a, b),
+                lanes.mul(a, b),
+                lanes.div(a, b),
+                lanes.fma(a, b, b),
+                lanes.max(a, b),
+                lanes.min(a, b),
+                lanes.select_greater(a, b, lanes.splat(1.0), lanes.zero()),
+                lanes.shift_exponent(lanes.splat(1.5), lanes.splat(12_582_912.0 + 3.0)),
+                lanes.splat(lanes.sum(a)),
+                lanes.splat(lanes.all_equal(a, b) as u32 as f32),
+                lanes.splat(lanes.all_equal(b, b) as u32 as f32),
+                lanes.load_slice(&self.0[..7], 2.0),
+            ];
+            results.extend(rows);
+            let values = results.into_iter().flat_map(|vector| lanes.array(vector));
+            // Which not-a-number an operation gives is nobody's business.
+            values.map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() }).collect()
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_every_operation() {
+        let special = [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3.5e-39];
+        let a: [f32; LANES] = std::array::from_fn(|i| special[i % 8]);
+        for shift in 0..16 {
+            let b: [f32; LANES] = std::array::from_fn(|i| special[(i * 3 + shift + i / 8) % 8]);
+            let c: [f32; LANES] = std::array::from_fn(|i| (i as f32 * 1.37 + shift as f32).sin());
+            for (left, right) in [(a, b), (b, a), (c, c), (c, b), (a, a)] {
+                let expected = dispatch(Level::Scalar, Operations(left, right));
+                for level in Level::all_available() {
+                    assert_eq!(dispatch(level, Operations(left, right)), expected, "{level}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Sixteen lanes as four NEON registers. Every 64-bit ARM processor has them.
+
+use super::{LANES, Lanes};
+use std::arch::aarch64::*;
+
+/// The token of the NEON level.
+#[derive(Clone, Copy)]
+pub(super) struct Neon;
+
+type Vector = [float32x4_t; 4];
+
+/// Combines two vectors register by register.
+#[inline(always)]
+fn zip(a: Vector, b: Vector, operation: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> Vector {
+    [
+        operation(a[0], b[0]),
+        operation(a[1], b[1]),
+        operation(a[2], b[2]),
+        operation(a[3], b[3]),
+    ]
+}
+
+// SAFETY (of every block here): NEON is part of the aarch64 targets that Rust builds for, so the instructions
+// exist; pointers are as good as the caller of `load` and `store` grants.
+impl Lanes for Neon {
+    type Vector = Vector;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Vector {
+        // SAFETY: see the impl.
+        [unsafe { vdupq_n_f32(value) }; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Vector {
+        // SAFETY: see the impl.
+        unsafe {
+            [
+                vld1q_f32(from),
+                vld1q_f32(from.add(4)),
+                vld1q_f32(from.add(8)),
+                vld1q_f32(from.add(12)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: Vector) {
+        // SAFETY: see the impl.
+        unsafe {
+            vst1q_f32(to, vector[0]);
+            vst1q_f32(to.add(4), vector[1]);
+            vst1q_f32(to.add(8), vector[2]);
+            vst1q_f32(to.add(12), vector[3]);
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Vector, b: Vector) -> Vector {
+        // SAFETY: see the impl.
+        zip(a, b, |a, b| unsafe { vaddq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Vector, b: Vector) -> Vector {
+        // SAFETY: see the impl.
+        zip(a, b, |a, b| unsafe { vsubq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Vector, b: Vector) -> Vector {
+        // SAFETY: see the impl.
+        zip(a, b, |a, b| unsafe { vmulq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        // SAFETY: see the impl.
+        zip(a, b, |a, b| unsafe { vdivq_f32(a, b) })
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: Vector) -> Vector {
+        // SAFETY: see the impl.
+        a.map(|a| unsafe { vsqrtq_f32(a) })
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Vector, b: Vector, c: Vector) -> Vector {
+        // SAFETY: see the impl. `vfmaq_f32(c, a, b)` is c + a·b, rounded once.
+        unsafe {
+            [
+                vfmaq_f32(c[0], a[0], b[0]),
+                vfmaq_f32(c[1], a[1], b[1]),
+                vfmaq_f32(c[2], a[2], b[2]),
+                vfmaq_f32(c[3], a[3], b[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Vector, b: Vector) -> Vector {
+        // By comparison: `vmaxq_f32` treats not-a-number and zeros in its own way.
+        self.select_greater(a, b, a, b)
+    }
+
+    #[inline(always)]
+    fn min(self, a: Vector, b: Vector) -> Vector {
+        self.select_greater(b, a, a, b)
+    }
+
+    #[inline(always)]
+    fn select_greater(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
+        // SAFETY: see the impl.
+        unsafe {
+            [
+                vbslq_f32(vcgtq_f32(a[0], b[0]), yes[0], no[0]),
+                vbslq_f32(vcgtq_f32(a[1], b[1]), yes[1], no[1]),
+                vbslq_f32(vcgtq_f32(a[2], b[2]), yes[2], no[2]),
+                vbslq_f32(vcgtq_f32(a[3], b[3]), yes[3], no[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn shift_exponent(self, a: Vector, count: Vector) -> Vector {
+        // SAFETY: see the impl.
+        zip(a, count, |a, count| unsafe {
+            let shifted = vshlq_n_u32::<23>(vreinterpretq_u32_f32(count));
+            vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(a), shifted))
+        })
+    }
+
+    #[inline(always)]
+    fn all_equal(self, a: Vector, b: Vector) -> bool {
+        // SAFETY: see the impl.
+        unsafe {
+            let low = vandq_u32(vceqq_f32(a[0], b[0]), vceqq_f32(a[1], b[1]));
+            let high = vandq_u32(vceqq_f32(a[2], b[2]), vceqq_f32(a[3], b[3]));
+            vminvq_u32(vandq_u32(low, high)) == u32::MAX
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, a: Vector) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let (low, high) = (vaddq_f32(a[0], a[2]), vaddq_f32(a[1], a[3])); // lanes i and i+8
+            let four = vaddq_f32(low, high); // i and i+4
+            let two = vadd_f32(vget_low_f32(four), vget_high_f32(four)); // i and i+2
+            vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
+        }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: &mut [Vector; LANES]) {
+        let old = rows.map(|row| self.array(row));
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = self.vector(&std::array::from_fn(|j| old[j][i]));
+        }
+    }
+}

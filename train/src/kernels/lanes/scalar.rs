@@ -1,0 +1,108 @@
+//! Sixteen lanes in plain Rust: the reference that every other level is held to.
+
+use super::{LANES, Lanes};
+
+/// The token of the scalar level.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar;
+
+type Vector = [f32; LANES];
+
+/// Combines two vectors lane by lane.
+#[inline(always)]
+fn zip(a: Vector, b: Vector, operation: impl Fn(f32, f32) -> f32) -> Vector {
+    std::array::from_fn(|i| operation(a[i], b[i]))
+}
+
+impl Lanes for Scalar {
+    type Vector = Vector;
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Vector {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Vector {
+        // SAFETY: the caller grants 16 readable `f32`; an array of `f32` is read unaligned.
+        unsafe { from.cast::<Vector>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: Vector) {
+        // SAFETY: the caller grants 16 writable `f32`.
+        unsafe { to.cast::<Vector>().write_unaligned(vector) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn div(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: Vector) -> Vector {
+        a.map(f32::sqrt)
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Vector, b: Vector, c: Vector) -> Vector {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn min(self, a: Vector, b: Vector) -> Vector {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn select_greater(self, a: Vector, b: Vector, yes: Vector, no: Vector) -> Vector {
+        std::array::from_fn(|i| if a[i] > b[i] { yes[i] } else { no[i] })
+    }
+
+    #[inline(always)]
+    fn shift_exponent(self, a: Vector, count: Vector) -> Vector {
+        zip(a, count, |a, count| f32::from_bits(a.to_bits().wrapping_add(count.to_bits() << 23)))
+    }
+
+    #[inline(always)]
+    fn all_equal(self, a: Vector, b: Vector) -> bool {
+        (0..LANES).all(|i| a[i] == b[i])
+    }
+
+    #[inline(always)]
+    fn sum(self, mut a: Vector) -> f32 {
+        for width in [8, 4, 2, 1] {
+            for i in 0..width {
+                a[i] += a[i + width];
+            }
+        }
+        a[0]
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: &mut [Vector; LANES]) {
+        let old = *rows;
+        *rows = std::array::from_fn(|i| std::array::from_fn(|j| old[j][i]));
+    }
+}

@@ -1,0 +1,164 @@
+//! Which SIMD level the kernels run at: forced by a test, by `LMTRAIN_SIMD`, or the best of this machine.
+//!
+//! The level never changes a result, only its speed; forcing one is how the tests show that.
+
+use std::cell::Cell;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// The environment variable that forces a level.
+const VARIABLE: &str = "LMTRAIN_SIMD";
+
+/// A set of vector instructions that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// Plain Rust, on any machine.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512F, BW, DQ and VL.
+    Avx512,
+    /// 64-bit ARM.
+    Neon,
+}
+
+/// The levels, slowest first, by the names that `LMTRAIN_SIMD` takes.
+const NAMES: [(Level, &str); 4] = [
+    (Level::Scalar, "scalar"),
+    (Level::Avx2, "avx2"),
+    (Level::Avx512, "avx512"),
+    (Level::Neon, "neon"),
+];
+
+impl Level {
+    /// Whether this machine can run the level.
+    #[cfg(target_arch = "x86_64")]
+    pub fn available(self) -> bool {
+        match self {
+            Level::Scalar => true,
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Level::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && Level::Avx2.available()
+            }
+            Level::Neon => false,
+        }
+    }
+
+    /// Whether this machine can run the level.
+    #[cfg(target_arch = "aarch64")]
+    pub fn available(self) -> bool {
+        matches!(self, Level::Scalar | Level::Neon)
+    }
+
+    /// Whether this machine can run the level.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    pub fn available(self) -> bool {
+        self == Level::Scalar
+    }
+
+    /// Every level of this machine, slowest first.
+    pub fn all_available() -> Vec<Level> {
+        let levels = NAMES.iter().map(|(level, _)| *level);
+        levels.filter(|level| level.available()).collect()
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(level, _)| level == self);
+        formatter.write_str(name.map_or("unknown", |(_, name)| name))
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = NAMES.iter().find(|(_, name)| *name == text);
+        found.map(|(level, _)| *level).ok_or_else(|| {
+            format!("{VARIABLE}={text}: no such level; it may be scalar, avx2, avx512 or neon")
+        })
+    }
+}
+
+thread_local! {
+    /// The level that `with_level` forces on this thread.
+    static FORCED: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// The level that this thread's kernel calls run at. An error names a bad `LMTRAIN_SIMD`: ask once at start-up.
+pub fn level() -> Result<Level, String> {
+    static CHOSEN: OnceLock<Result<Level, String>> = OnceLock::new();
+    if let Some(level) = FORCED.get() {
+        return Ok(level);
+    }
+    CHOSEN.get_or_init(choose).clone()
+}
+
+/// `LMTRAIN_SIMD`'s level, or the best of this machine.
+fn choose() -> Result<Level, String> {
+    let available = Level::all_available();
+    match std::env::var(VARIABLE) {
+        Err(std::env::VarError::NotPresent) => Ok(*available.last().unwrap_or(&Level::Scalar)),
+        Err(error) => Err(format!("{VARIABLE}: {error}")),
+        Ok(text) => {
+            let level: Level = text.parse()?;
+            if level.available() {
+                return Ok(level);
+            }
+            let names: Vec<String> = available.iter().map(Level::to_string).collect();
+            let names = names.join(", ");
+            Err(format!("{VARIABLE}={text}: this machine cannot run it; it can run {names}"))
+        }
+    }
+}
+
+/// The level for a kernel; a bad `LMTRAIN_SIMD` that the application did not report ends here.
+pub(super) fn current() -> Level {
+    level().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs `work` with the kernels that this thread calls forced to `level`.
+///
+/// The parallel tasks of those kernels follow: a kernel reads its level once, before it splits its work.
+pub fn with_level<R>(level: Level, work: impl FnOnce() -> R) -> R {
+    /// Puts the former level back, after a panic too.
+    struct Restore(Option<Level>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORCED.set(self.0);
+        }
+    }
+    assert!(level.available(), "this machine cannot run the SIMD level {level}");
+    let _restore = Restore(FORCED.replace(Some(level)));
+    work()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_back() {
+        for (level, name) in NAMES {
+            assert_eq!(level.to_string().parse(), Ok(level));
+            assert_eq!(level.to_string(), name);
+        }
+        assert!("sse9".parse::<Level>().is_err_and(|error| error.contains("sse9")));
+    }
+
+    #[test]
+    fn a_forced_level_ends_with_its_work() {
+        let before = level();
+        with_level(Level::Scalar, || assert_eq!(level(), Ok(Level::Scalar)));
+        assert_eq!(level(), before);
+        let panicked = std::panic::catch_unwind(|| with_level(Level::Scalar, || panic!("inside")));
+        assert!(panicked.is_err());
+        assert_eq!(level(), before);
+    }
+}

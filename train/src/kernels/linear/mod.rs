@@ -1,0 +1,344 @@
+//! The linear layer and its gradients: y[r,o] = bias[o] + Σ_i x[r,i]·w[i,o], with w as [inputs, outputs].
+//!
+//! Each output is one chain in index order, from 0 or the bias; gradients of weights sum rows in index order.
+
+mod product;
+mod tile;
+
+use super::activation::Activation;
+use super::lanes::{Kernel, LANES, Lanes, dispatch};
+use super::level::{self, Level};
+use super::parallel::{self, Shared};
+use product::Finish;
+pub(super) use product::Panels;
+
+/// The shape of a linear layer's call.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearShape {
+    /// Rows of x and y.
+    pub rows: usize,
+    /// Columns of x, rows of w.
+    pub inputs: usize,
+    /// Columns of y and w.
+    pub outputs: usize,
+}
+
+impl LinearShape {
+    /// Asserts the lengths of x [rows, inputs], w [inputs, outputs] and y [rows, outputs].
+    fn check(&self, x: usize, w: usize, y: usize) {
+        assert_eq!(x, self.rows * self.inputs, "x of {self:?}");
+        assert_eq!(w, self.inputs * self.outputs, "w of {self:?}");
+        assert_eq!(y, self.rows * self.outputs, "y of {self:?}");
+    }
+}
+
+/// y [rows, outputs] = x [rows, inputs]·w [inputs, outputs] + bias [outputs].
+pub fn linear(shape: LinearShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+    finished(shape, x, w, bias, Finish::Plain, y);
+}
+
+/// y = residual + `linear`, with the sum in one pass. All of y's shape is [rows, outputs].
+pub fn linear_add(
+    shape: LinearShape,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    residual: &[f32],
+    y: &mut [f32],
+) {
+    assert_eq!(residual.len(), y.len(), "residual of {shape:?}");
+    finished(shape, x, w, bias, Finish::Add(residual), y);
+}
+
+/// y = activation(`linear`) in one pass; `before` [rows, outputs] keeps what the activation's backward needs.
+pub fn linear_activate(
+    shape: LinearShape,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    before: Option<&mut [f32]>,
+    y: &mut [f32],
+) {
+    let before = before.map(|before| {
+        assert_eq!(before.len(), y.len(), "values before the activation of {shape:?}");
+        Shared::new(before)
+    });
+    finished(shape, x, w, bias, Finish::Activate(activation, before), y);
+}
+
+/// A linear layer and what follows it.
+fn finished(
+    shape: LinearShape,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
+    y: &mut [f32],
+) {
+    shape.check(x.len(), w.len(), y.len());
+    let panels = Panels::for_rows(w, shape.inputs, shape.outputs, shape.rows);
+    product::multiply(level::current(), shape.rows, x, &panels, bias, finish, y);
+}
+
+/// y = x·b + bias for a matrix b that the caller packed.
+pub(super) fn multiply_panels(
+    level: Level,
+    rows: usize,
+    x: &[f32],
+    b: &Panels<'_>,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    product::multiply(level, rows, x, b, bias, Finish::Plain, y);
+}
+
+/// dx [rows, inputs] = dy [rows, outputs]·wᵀ.
+pub fn linear_grad_input(shape: LinearShape, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    shape.check(dx.len(), w.len(), dy.len());
+    let panels = Panels::packed_transpose(w, shape.outputs, shape.inputs);
+    product::multiply(level::current(), shape.rows, dy, &panels, None, Finish::Plain, dx);
+}
+
+/// dw [inputs, outputs] = xᵀ·dy, rows summed in index order.
+pub fn linear_grad_weight(shape: LinearShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    shape.check(x.len(), dw.len(), dy.len());
+    add_grad_weight(level::current(), shape, x, dy, false, dw);
+}
+
+/// dw (+)= xᵀ·dy: with `accumulate`, the chains go on from what dw holds.
+pub(super) fn add_grad_weight(
+    level: Level,
+    shape: LinearShape,
+    x: &[f32],
+    dy: &[f32],
+    accumulate: bool,
+    dw: &mut [f32],
+) {
+    let dimensions = [shape.rows, shape.inputs, shape.outputs];
+    product::multiply_transposed(level, dimensions, x, dy, accumulate, dw);
+}
+
+/// db [outputs] = Σ_r dy[r], rows in index order.
+pub fn linear_grad_bias(rows: usize, outputs: usize, dy: &[f32], db: &mut [f32]) {
+    assert_eq!(dy.len(), rows * outputs, "dy [{rows}, {outputs}]");
+    assert_eq!(db.len(), outputs, "db");
+    db.fill(0.0);
+    add_grad_bias(level::current(), rows, dy, db);
+}
+
+/// db += Σ_r dy[r], rows in index order.
+pub(super) fn add_grad_bias(level: Level, rows: usize, dy: &[f32], db: &mut [f32]) {
+    let outputs = db.len();
+    let shared = Shared::new(db);
+    parallel::for_pieces(outputs.div_ceil(LANES), rows * outputs, |piece| {
+        let columns = piece.start * LANES..outputs.min(piece.end * LANES);
+        // SAFETY: pieces are disjoint ranges of db's columns.
+        let db = unsafe { shared.part(columns.start, columns.len()) };
+        dispatch(level, ColumnSums { dy, outputs, first: columns.start, db });
+    });
+}
+
+/// Adds the columns of dy from `first` on to db.
+struct ColumnSums<'a> {
+    dy: &'a [f32],
+    outputs: usize,
+    first: usize,
+    db: &'a mut [f32],
+}
+
+impl Kernel for ColumnSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let width = self.db.len();
+        for row in self.dy.chunks_exact(self.outputs) {
+            let row = &row[self.first..][..width];
+            for (sum, values) in self.db.chunks_mut(LANES).zip(row.chunks(LANES)) {
+                let total = lanes.add(lanes.load_slice(sum, 0.0), lanes.load_slice(values, 0.0));
+                lanes.store_slice(sum, total);
+            }
+        }
+    }
+}
+
+/// Weights laid out once for many calls with few rows (decoding).
+#[derive(Clone)]
+pub struct PackedWeights(Panels<'static>);
+
+impl PackedWeights {
+    /// Packs w [inputs, outputs].
+    pub fn new(w: &[f32], inputs: usize, outputs: usize) -> Self {
+        assert_eq!(w.len(), inputs * outputs, "w [{inputs}, {outputs}]");
+        PackedWeights(Panels::packed(w, inputs, outputs))
+    }
+
+    /// Columns of x.
+    pub fn inputs(&self) -> usize {
+        self.0.depth()
+    }
+
+    /// Columns of y.
+    pub fn outputs(&self) -> usize {
+        self.0.columns()
+    }
+}
+
+/// y [rows, outputs] = x [rows, inputs]·w + bias: the bits of `linear`.
+pub fn linear_packed(
+    rows: usize,
+    x: &[f32],
+    w: &PackedWeights,
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    product::multiply(level::current(), rows, x, &w.0, bias, Finish::Plain, y);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, wide};
+    use super::*;
+
+    /// Small, odd and typical shapes: rows, inputs, outputs.
+    const SHAPES: [[usize; 3]; 9] = [
+        [1, 1, 1],
+        [5, 3, 7],
+        [7, 17, 33],
+        [13, 64, 64],
+        [40, 64, 192],
+        [33, 129, 100],
+        [200, 32, 96],
+        [6, 300, 257],
+        [150, 256, 80],
+    ];
+
+    /// The reference: each output one chain of `mul_add` in index order.
+    fn reference(shape: LinearShape, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        let mut y = Vec::new();
+        for row in x.chunks_exact(shape.inputs) {
+            for output in 0..shape.outputs {
+                let start = bias.map_or(0.0, |bias| bias[output]);
+                let terms = row.iter().zip(w[output..].iter().step_by(shape.outputs));
+                y.push(terms.fold(start, |sum, (x, w)| x.mul_add(*w, sum)));
+            }
+        }
+        y
+    }
+
+    fn transpose(matrix: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+        (0..rows * columns).map(|i| matrix[i % rows * columns + i / rows]).collect()
+    }
+
+    #[test]
+    fn every_product_is_the_reference_chain() {
+        let mut numbers = Numbers::new(1);
+        for [rows, inputs, outputs] in SHAPES {
+            let shape = LinearShape { rows, inputs, outputs };
+            let x = numbers.uniform(rows * inputs);
+            let w = numbers.uniform(inputs * outputs);
+            let bias = numbers.uniform(outputs);
+            let dy = numbers.uniform(rows * outputs);
+            for bias in [None, Some(&bias[..])] {
+                let expected = bits(&reference(shape, &x, &w, bias));
+                let mut y = vec![f32::NAN; rows * outputs];
+                linear(shape, &x, &w, bias, &mut y);
+                assert_eq!(bits(&y), expected, "{shape:?}");
+                y.fill(f32::NAN);
+                linear_packed(rows, &x, &PackedWeights::new(&w, inputs, outputs), bias, &mut y);
+                assert_eq!(bits(&y), expected, "packed {shape:?}");
+            }
+            let mut dx = vec![f32::NAN; rows * inputs];
+            linear_grad_input(shape, &dy, &w, &mut dx);
+            let turned = LinearShape { rows, inputs: outputs, outputs: inputs };
+            let expected = reference(turned, &dy, &transpose(&w, inputs, outputs), None);
+            assert_eq!(bits(&dx), bits(&expected), "dx {shape:?}");
+            let mut dw = vec![f32::NAN; inputs * outputs];
+            linear_grad_weight(shape, &x, &dy, &mut dw);
+            let turned = LinearShape { rows: inputs, inputs: rows, outputs };
+            let expected = reference(turned, &transpose(&x, rows, inputs), &dy, None);
+            assert_eq!(bits(&dw), bits(&expected), "dw {shape:?}");
+        }
+    }
+
+    #[test]
+    fn levels_and_threads_agree() {
+        let mut numbers = Numbers::new(2);
+        for [rows, inputs, outputs] in SHAPES {
+            let shape = LinearShape { rows, inputs, outputs };
+            let x = numbers.uniform(rows * inputs);
+            let w = numbers.uniform(inputs * outputs);
+            let bias = numbers.uniform(outputs);
+            let dy = numbers.uniform(rows * outputs);
+            assert_same_bits("linear", || {
+                let mut y = vec![0.0; rows * outputs];
+                linear(shape, &x, &w, Some(&bias), &mut y);
+                let mut dx = vec![0.0; rows * inputs];
+                linear_grad_input(shape, &dy, &w, &mut dx);
+                let mut dw = vec![0.0; inputs * outputs];
+                linear_grad_weight(shape, &x, &dy, &mut dw);
+                let mut db = vec![0.0; outputs];
+                linear_grad_bias(rows, outputs, &dy, &mut db);
+                [y, dx, dw, db].concat()
+            });
+        }
+    }
+
+    #[test]
+    fn a_row_alone_has_the_bits_it_has_among_many() {
+        let mut numbers = Numbers::new(3);
+        let shape = LinearShape { rows: 100, inputs: 200, outputs: 70 };
+        let x = numbers.uniform(shape.rows * shape.inputs);
+        let w = numbers.uniform(shape.inputs * shape.outputs);
+        let mut all = vec![0.0; shape.rows * shape.outputs];
+        linear(shape, &x, &w, None, &mut all);
+        for (x, y) in x.chunks(shape.inputs).zip(all.chunks(shape.outputs)) {
+            let mut alone = vec![0.0; shape.outputs];
+            linear(LinearShape { rows: 1, ..shape }, x, &w, None, &mut alone);
+            assert_eq!(bits(&alone), bits(y));
+        }
+    }
+
+    #[test]
+    fn fused_forms_are_the_separate_ones() {
+        let mut numbers = Numbers::new(4);
+        let shape = LinearShape { rows: 50, inputs: 33, outputs: 100 };
+        let x = numbers.uniform(shape.rows * shape.inputs);
+        let w = numbers.uniform(shape.inputs * shape.outputs);
+        let residual = numbers.uniform(shape.rows * shape.outputs);
+        let mut plain = vec![0.0; shape.rows * shape.outputs];
+        linear(shape, &x, &w, None, &mut plain);
+        let mut fused = plain.clone();
+        linear_add(shape, &x, &w, None, &residual, &mut fused);
+        let sum: Vec<f32> = plain.iter().zip(&residual).map(|(a, b)| a + b).collect();
+        assert_eq!(bits(&fused), bits(&sum));
+        for activation in [Activation::ReluSquared, Activation::Gelu] {
+            let mut before = vec![0.0; plain.len()];
+            linear_activate(shape, &x, &w, None, activation, Some(&mut before), &mut fused);
+            let mut separate = vec![0.0; plain.len()];
+            super::super::activation::activate(activation, &plain, &mut separate);
+            assert_eq!(bits(&before), bits(&plain));
+            assert_eq!(bits(&fused), bits(&separate));
+        }
+    }
+
+    #[test]
+    fn the_chain_is_close_to_exact() {
+        let mut numbers = Numbers::new(5);
+        let shape = LinearShape { rows: 4, inputs: 500, outputs: 20 };
+        let x = numbers.uniform(shape.rows * shape.inputs);
+        let w = numbers.uniform(shape.inputs * shape.outputs);
+        let mut y = vec![0.0; shape.rows * shape.outputs];
+        linear(shape, &x, &w, None, &mut y);
+        let (x, w) = (wide(&x), wide(&w));
+        let exact: Vec<f64> = (0..y.len())
+            .map(|i| {
+                let (row, output) = (i / shape.outputs, i % shape.outputs);
+                let inputs = 0..shape.inputs;
+                inputs.map(|k| x[row * shape.inputs + k] * w[k * shape.outputs + output]).sum()
+            })
+            .collect();
+        assert_close("y", &y, &exact, 1e-6);
+    }
+}

@@ -1,0 +1,319 @@
+//! Blocked matrix products over the register tile: rows times panels, and the transposed one for weight gradients.
+//!
+//! The loops follow Goto and van de Geijn's "Anatomy of High-Performance Matrix Multiplication": b lies in panels
+//! of 64 columns, whose slice of `DEPTH_BLOCK` stays in the first cache while row tiles pass over it. Cutting the
+//! depth does not cut a chain: the next slice goes on from the stored value.
+
+use super::super::activation::{Activation, activate_lanes, add_lanes};
+use super::super::lanes::{Kernel, Lanes, dispatch};
+use super::super::level::Level;
+use super::super::parallel::{self, Shared};
+use super::tile::{PANEL, TILE_ROWS, Tile, compute};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Depth of a panel's slice: 64 columns of it take 32 KiB.
+const DEPTH_BLOCK: usize = 128;
+/// Rows that go through all panels together: they stay in the second cache.
+const ROW_BLOCK: usize = 96;
+/// Rows from which packing the right-hand matrix pays.
+const PACKING_ROWS: usize = 32;
+
+static ZEROS: [f32; PANEL] = [0.0; PANEL];
+
+/// A right-hand matrix [depth, columns] as panels of 64 columns.
+#[derive(Clone)]
+pub(in super::super) struct Panels<'a> {
+    values: Cow<'a, [f32]>,
+    depth: usize,
+    columns: usize,
+    /// From one panel to the next.
+    panel_stride: usize,
+    /// From one depth to the next.
+    stride: usize,
+}
+
+impl<'a> Panels<'a> {
+    /// The matrix as it lies: for a few rows, or where it lies well already.
+    ///
+    /// A tile reads whole vectors, so the columns must be a multiple of 16, or it would read past the end.
+    fn direct(b: &'a [f32], depth: usize, columns: usize) -> Self {
+        assert!(columns.is_multiple_of(16));
+        Panels { values: b.into(), depth, columns, panel_stride: PANEL, stride: columns }
+    }
+
+    /// The matrix copied into panels, the last filled up with zeros.
+    pub(in super::super) fn packed(b: &[f32], depth: usize, columns: usize) -> Panels<'static> {
+        let mut values = vec![0.0; columns.div_ceil(PANEL) * depth * PANEL];
+        for (index, panel) in values.chunks_mut(depth * PANEL).enumerate() {
+            let first = index * PANEL;
+            let width = PANEL.min(columns - first);
+            for (k, line) in panel.chunks_mut(PANEL).enumerate() {
+                line[..width].copy_from_slice(&b[k * columns + first..][..width]);
+            }
+        }
+        Panels { values: values.into(), depth, columns, panel_stride: depth * PANEL, stride: PANEL }
+    }
+
+    /// The transpose of b [columns, depth] in panels.
+    pub(in super::super) fn packed_transpose(b: &[f32], depth: usize, columns: usize) -> Panels<'static> {
+        let mut values = vec![0.0; columns.div_ceil(PANEL) * depth * PANEL];
+        for (index, panel) in values.chunks_mut(depth * PANEL).enumerate() {
+            let first = index * PANEL;
+            let width = PANEL.min(columns - first);
+            // Eight depths at a time: both sides then move along their cache lines.
+            for k in (0..depth).step_by(8) {
+                for column in 0..width {
+                    let from = &b[(first + column) * depth..][..depth];
+                    for (offset, value) in from[k..].iter().take(8).enumerate() {
+                        panel[(k + offset) * PANEL + column] = *value;
+                    }
+                }
+            }
+        }
+        Panels { values: values.into(), depth, columns, panel_stride: depth * PANEL, stride: PANEL }
+    }
+
+    /// The form that suits a product with `rows` rows.
+    pub(in super::super) fn for_rows(b: &'a [f32], depth: usize, columns: usize, rows: usize) -> Self {
+        if columns.is_multiple_of(16) && (rows < PACKING_ROWS || columns == PANEL) {
+            return Panels::direct(b, depth, columns);
+        }
+        Panels::packed(b, depth, columns)
+    }
+
+    /// Columns of the matrix.
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Products in each chain.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// How many panels.
+    fn count(&self) -> usize {
+        self.columns.div_ceil(PANEL)
+    }
+}
+
+/// What happens to a block of outputs while it is still in the cache.
+#[derive(Clone, Copy)]
+pub(super) enum Finish<'a> {
+    /// Nothing.
+    Plain,
+    /// Adds a matrix of the same shape.
+    Add(&'a [f32]),
+    /// Applies an activation; keeps the values before it where a place for them is given.
+    Activate(Activation, Option<Shared>),
+}
+
+/// c[rows, columns] = bias + a[rows, depth]·b, then `finish`.
+pub(super) fn multiply(
+    level: Level,
+    rows: usize,
+    a: &[f32],
+    b: &Panels<'_>,
+    bias: Option<&[f32]>,
+    finish: Finish<'_>,
+    c: &mut [f32],
+) {
+    assert_eq!(a.len(), rows * b.depth, "left matrix [{rows}, {}]", b.depth);
+    assert_eq!(c.len(), rows * b.columns, "result [{rows}, {}]", b.columns);
+    let padded = bias.map(|bias| {
+        assert_eq!(bias.len(), b.columns, "bias");
+        let mut padded = bias.to_vec();
+        padded.resize(b.count() * PANEL, 0.0);
+        padded
+    });
+    let work = rows * b.depth * b.columns;
+    // Many rows are cut by rows, a few rows by panels: each thread reads all of the other side.
+    let threads = rayon::current_num_threads();
+    let by_rows = rows >= ROW_BLOCK * threads || b.count() < 2 * threads;
+    let unit = if rows >= 4 * ROW_BLOCK * threads { ROW_BLOCK } else { 2 * TILE_ROWS };
+    let units = if by_rows { rows.div_ceil(unit) } else { b.count() };
+    let c = Shared::new(c);
+    parallel::for_pieces(units, work, |piece| {
+        let (rows, panels) = if by_rows {
+            (piece.start * unit..rows.min(piece.end * unit), 0..b.count())
+        } else {
+            (0..rows, piece)
+        };
+        dispatch(level, Region { a, b, bias: padded.as_deref(), finish, c, rows, panels });
+    });
+}
+
+/// One thread's part of a product.
+struct Region<'a> {
+    a: &'a [f32],
+    b: &'a Panels<'a>,
+    bias: Option<&'a [f32]>,
+    finish: Finish<'a>,
+    c: Shared,
+    rows: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl Kernel for Region<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let mut first = self.rows.start;
+        while first < self.rows.end {
+            let rows = first..self.rows.end.min(first + ROW_BLOCK);
+            first = rows.end;
+            for depth in (0..self.b.depth.max(1)).step_by(DEPTH_BLOCK) {
+                for panel in self.panels.clone() {
+                    self.panel(lanes, rows.clone(), depth, panel);
+                }
+            }
+            self.finish(lanes, rows);
+        }
+    }
+}
+
+impl Region<'_> {
+    /// One slice of a panel, for a block of rows.
+    #[inline(always)]
+    fn panel<L: Lanes>(&self, lanes: L, rows: Range<usize>, first_depth: usize, panel: usize) {
+        let (b, first_column) = (self.b, panel * PANEL);
+        let columns = PANEL.min(b.columns - first_column);
+        for row in rows.clone().step_by(TILE_ROWS) {
+            // SAFETY: rows, depth and columns are inside the matrices whose lengths `multiply` asserts, and b has
+            // whole vectors (`direct` asserts it, packing fills up). Regions are disjoint, so c is this task's.
+            unsafe {
+                let c = self.c.pointer().add(row * b.columns + first_column);
+                let (start, start_stride) = if first_depth > 0 {
+                    (c.cast_const(), b.columns)
+                } else {
+                    (self.bias.map_or(ZEROS.as_ptr(), |bias| bias.as_ptr().add(first_column)), 0)
+                };
+                let tile = Tile {
+                    depth: DEPTH_BLOCK.min(b.depth - first_depth),
+                    a: self.a.as_ptr().add(row * b.depth + first_depth),
+                    a_stride: b.depth,
+                    b: b.values.as_ptr().add(panel * b.panel_stride + first_depth * b.stride),
+                    b_stride: b.stride,
+                    start,
+                    start_stride,
+                    c,
+                    c_stride: b.columns,
+                };
+                compute::<L, false>(lanes, tile, TILE_ROWS.min(rows.end - row), columns);
+            }
+        }
+    }
+
+    /// What comes after the sums, on a block of rows.
+    #[inline(always)]
+    fn finish<L: Lanes>(&self, lanes: L, rows: Range<usize>) {
+        if matches!(self.finish, Finish::Plain) {
+            return;
+        }
+        let columns = self.panels.start * PANEL..self.b.columns.min(self.panels.end * PANEL);
+        for row in rows {
+            let start = row * self.b.columns + columns.start;
+            // SAFETY: this row's columns are inside c and belong to this task alone.
+            let c = unsafe { self.c.part(start, columns.len()) };
+            match self.finish {
+                Finish::Plain => {}
+                Finish::Add(matrix) => add_lanes(lanes, c, &matrix[start..][..columns.len()]),
+                Finish::Activate(activation, before) => {
+                    if let Some(before) = before {
+                        // SAFETY: as above; `before` has the shape of c.
+                        unsafe { before.part(start, columns.len()) }.copy_from_slice(c);
+                    }
+                    activate_lanes(lanes, activation, c);
+                }
+            }
+        }
+    }
+}
+
+/// c[inputs, outputs] (+)= Σ over rows of a[row, inputs]ᵀ·b[row, outputs], rows in index order.
+pub(super) fn multiply_transposed(
+    level: Level,
+    [rows, inputs, outputs]: [usize; 3],
+    a: &[f32],
+    b: &[f32],
+    accumulate: bool,
+    c: &mut [f32],
+) {
+    assert_eq!(a.len(), rows * inputs, "left matrix [{rows}, {inputs}]");
+    assert_eq!(b.len(), rows * outputs, "right matrix [{rows}, {outputs}]");
+    assert_eq!(c.len(), inputs * outputs, "result [{inputs}, {outputs}]");
+    let panels = outputs.div_ceil(PANEL);
+    let tiles = inputs.div_ceil(TILE_ROWS);
+    // Each task streams all rows, so there are only as many as the threads need.
+    let groups = (2 * rayon::current_num_threads()).div_ceil(panels).min(tiles).max(1);
+    let groups = if panels >= 2 { groups } else { rayon::current_num_threads().min(tiles).max(1) };
+    let c = Shared::new(c);
+    parallel::for_each(panels * groups, rows * inputs * outputs, |task| {
+        let (panel, group) = (task / groups, task % groups);
+        let tiles = parallel::piece(group, groups, tiles);
+        let inputs_range = tiles.start * TILE_ROWS..inputs.min(tiles.end * TILE_ROWS);
+        dispatch(
+            level,
+            Outer { shape: [rows, inputs, outputs], a, b, accumulate, c, panel, inputs_range },
+        );
+    });
+}
+
+/// One thread's part of a transposed product: some inputs by one panel of outputs.
+struct Outer<'a> {
+    shape: [usize; 3],
+    a: &'a [f32],
+    b: &'a [f32],
+    accumulate: bool,
+    c: Shared,
+    panel: usize,
+    inputs_range: Range<usize>,
+}
+
+impl Kernel for Outer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let [rows, inputs, outputs] = self.shape;
+        let first_column = self.panel * PANEL;
+        let columns = PANEL.min(outputs - first_column);
+        let mut packed = vec![0.0; DEPTH_BLOCK * PANEL];
+        for row in (0..rows.max(1)).step_by(DEPTH_BLOCK) {
+            let depth = DEPTH_BLOCK.min(rows - row);
+            let direct = outputs == PANEL;
+            let (b, b_stride) = if direct {
+                (self.b[row * outputs..].as_ptr(), outputs)
+            } else {
+                for (k, line) in packed.chunks_mut(PANEL).enumerate().take(depth) {
+                    let from = &self.b[(row + k) * outputs + first_column..][..columns];
+                    line[..columns].copy_from_slice(from);
+                }
+                (packed.as_ptr(), PANEL)
+            };
+            for input in self.inputs_range.clone().step_by(TILE_ROWS) {
+                // SAFETY: rows, inputs and columns are inside the matrices whose lengths `multiply_transposed`
+                // asserts; b has whole vectors; tasks are disjoint, so c is this task's.
+                unsafe {
+                    let c = self.c.pointer().add(input * outputs + first_column);
+                    let goes_on = self.accumulate || row > 0;
+                    let tile = Tile {
+                        depth,
+                        a: self.a.as_ptr().add(row * inputs + input),
+                        a_stride: inputs,
+                        b,
+                        b_stride,
+                        start: if goes_on { c.cast_const() } else { ZEROS.as_ptr() },
+                        start_stride: if goes_on { outputs } else { 0 },
+                        c,
+                        c_stride: outputs,
+                    };
+                    let tile_rows = TILE_ROWS.min(self.inputs_range.end - input);
+                    compute::<L, true>(lanes, tile, tile_rows, columns);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! CPU kernels of the network: forward, backward, the cached step and the optimizer.
+//!
+//! The contract (design, section 4): a result is the same bits for every SIMD level, thread count and batch
+//! size, and whether a chunk is evaluated whole or token by token. How each file keeps it:
+//! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference);
+//! - a sum over a row uses 16 fixed lanes and one fixed tree (`Lanes::sum`);
+//! - exp, log and tanh are polynomials of our own (`math`);
+//! - threads split outputs, never a sum.
+//!
+//! Every kernel is written once over 16 lanes (`lanes::Lanes`) and compiled once per level (`lanes::dispatch`).
+
+// The only part of the project with `unsafe`: intrinsics and the pointers of the inner loops.
+#![allow(unsafe_code)]
+
+mod activation;
+mod aligned;
+mod attention;
+mod embedding;
+mod head;
+mod lanes;
+mod level;
+mod linear;
+mod math;
+mod norm;
+mod optimizer;
+mod parallel;
+
+#[cfg(test)]
+mod testing;
+
+pub use activation::{Activation, activate, activate_backward, add};
+pub use attention::{
+    AttentionCache, AttentionShape, attention, attention_backward, attention_step,
+};
+pub use embedding::{embedding, embedding_backward};
+pub use head::{Head, head_loss, head_loss_backward, head_loss_with_gradient, softmax_rows};
+pub use level::{Level, level, with_level};
+pub use linear::{
+    LinearShape, PackedWeights, linear, linear_activate, linear_add, linear_grad_bias,
+    linear_grad_input, linear_grad_weight, linear_packed,
+};
+pub use norm::{add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
+pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};

@@ -1,0 +1,287 @@
+//! A trained run as a [`Predictor`]: it scores chunks in batches, and codes them through caches of
+//! keys and values. On the processor both give the same bits however tokens are grouped.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
+use burn::tensor::{Int, Tensor, TensorData};
+use lmtrain_eval::{Predictor, PredictorError, Session};
+use lmtrain_runs::Plan;
+use lmtrain_runs::units::BITS_PER_NAT;
+use sha2::{Digest, Sha256};
+
+use crate::batches::Batch;
+use crate::device::Device;
+use crate::kernels::AttentionCache;
+use crate::network::Network;
+use crate::ops::{Kernels, attend_step, probabilities};
+use crate::tensor_file::{FormatError, TensorFile};
+use crate::weights::{Origin, network_from};
+
+/// Tokens of one pass through the network: enough to keep every core busy, few enough that what
+/// they need stays small beside the weights.
+const TOKENS_A_PASS: usize = 8192;
+
+/// Weights as they were saved, with the plan that made them.
+#[derive(Clone)]
+pub struct SavedWeights {
+    /// The file's bytes.
+    pub bytes: Arc<Vec<u8>>,
+    /// Plan, tokenizer and step.
+    pub origin: Origin,
+    /// SHA-256 of the file.
+    pub identity: [u8; 32],
+}
+
+/// Weights that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the weights in {place} cannot be used: {source}")]
+    Format {
+        /// Where they were.
+        place: String,
+        /// What is wrong.
+        source: FormatError,
+    },
+}
+
+impl SavedWeights {
+    /// Reads a run's weights.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no file of weights.
+    pub fn read(path: &Path) -> Result<Self, WeightsError> {
+        let place = path.display().to_string();
+        let bytes = std::fs::read(path)
+            .map_err(|source| WeightsError::Read { path: place.clone(), source })?;
+        Self::from_bytes(bytes, &place)
+    }
+
+    /// Takes the bytes of such a file; `place` is for the error.
+    ///
+    /// # Errors
+    /// If they are no file of weights.
+    pub fn from_bytes(bytes: Vec<u8>, place: &str) -> Result<Self, WeightsError> {
+        let refuse = |source| WeightsError::Format { place: place.to_owned(), source };
+        let file = TensorFile::from_bytes(&bytes).map_err(refuse)?;
+        let origin = serde_json::from_str(&file.metadata)
+            .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
+        let identity = Sha256::digest(&bytes).into();
+        Ok(Self { bytes: Arc::new(bytes), origin, identity })
+    }
+
+    /// The network that they are, ready to predict on a device.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen.
+    pub fn predictor(&self, device: &Device) -> Result<Box<dyn Predictor>, WeightsError> {
+        match device {
+            Device::Cpu => {
+                let model = Model::<Flex>::new(self, FlexDevice)?;
+                Ok(Box::new(CpuPredictor(model)))
+            }
+            #[cfg(feature = "cuda")]
+            Device::Cuda(index) => {
+                let device = burn_cuda::CudaDevice::new(*index);
+                let model = Model::<crate::device::Cuda>::new(self, device)?;
+                Ok(Box::new(Scorer(model)))
+            }
+        }
+    }
+}
+
+struct Model<B: Kernels> {
+    network: Network<B>,
+    plan: Plan,
+    identity: [u8; 32],
+    device: B::Device,
+}
+
+impl<B: Kernels> Model<B> {
+    fn new(saved: &SavedWeights, device: B::Device) -> Result<Self, WeightsError> {
+        let plan = saved.origin.plan.clone();
+        let network = TensorFile::from_bytes(&saved.bytes)
+            .and_then(|mut file| network_from(&plan, &mut file, &device))
+            .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })?;
+        Ok(Self { network, plan, identity: saved.identity, device })
+    }
+
+    /// Chunks of the same length go through the network together.
+    fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
+        let mut bits = Vec::with_capacity(chunks.len());
+        let mut rest = chunks;
+        while let Some(first) = rest.first() {
+            let length = first.len();
+            self.check(length, first)?;
+            let same = rest.iter().take_while(|chunk| chunk.len() == length).count();
+            let count = same.min((TOKENS_A_PASS / length.max(1)).max(1));
+            let (group, after) = rest.split_at(count);
+            for chunk in group {
+                self.check(length, chunk)?;
+            }
+            if length == 0 {
+                bits.extend(group.iter().map(|_| Vec::new()));
+            } else {
+                self.score_group(group, length, &mut bits);
+            }
+            rest = after;
+        }
+        Ok(bits)
+    }
+
+    fn score_group(&self, group: &[&[u32]], length: usize, bits: &mut Vec<Vec<f32>>) {
+        let targets = group.iter().flat_map(|chunk| chunk.iter().map(|token| token.cast_signed()));
+        let begin_token = self.plan.begin_token();
+        let batch = Batch::<B>::new(begin_token, targets.collect(), length, &self.device);
+        let nats = self.network.loss(batch.inputs, batch.targets).into_data();
+        let each: Vec<f32> =
+            nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
+        bits.extend(each.chunks_exact(length).map(<[f32]>::to_vec));
+    }
+
+    fn check(&self, length: usize, chunk: &[u32]) -> Result<(), PredictorError> {
+        let (context, vocabulary) = (self.plan.context, self.plan.tokenization.vocabulary());
+        if length > context {
+            let message = format!("a chunk of {length} tokens exceeds the context of {context}");
+            return Err(PredictorError(message));
+        }
+        match chunk.iter().find(|token| **token as usize >= vocabulary) {
+            Some(token) => Err(PredictorError(format!(
+                "token {token} is outside the vocabulary of {vocabulary}"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+struct CpuPredictor(Model<Flex>);
+
+impl Predictor for CpuPredictor {
+    fn vocabulary(&self) -> usize {
+        self.0.plan.tokenization.vocabulary()
+    }
+
+    fn context(&self) -> usize {
+        self.0.plan.context
+    }
+
+    fn begin_token(&self) -> u32 {
+        self.0.plan.begin_token()
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        self.0.identity
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
+        self.0.score(chunks)
+    }
+
+    fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError> {
+        let size = self.0.plan.size;
+        let cache = AttentionCache::new(lanes, size.heads, size.head_dimension(), self.context());
+        let caches = vec![cache; size.layers];
+        Ok(Box::new(CpuSession { model: &self.0, caches, lanes, position: 0 }))
+    }
+}
+
+/// Chunks side by side, with the keys and values of what they have seen, a cache a layer.
+struct CpuSession<'a> {
+    model: &'a Model<Flex>,
+    caches: Vec<AttentionCache>,
+    lanes: usize,
+    position: usize,
+}
+
+impl Session for CpuSession<'_> {
+    fn step(
+        &mut self,
+        inputs: &[u32],
+        count: usize,
+        rows: &mut Vec<f32>,
+    ) -> Result<(), PredictorError> {
+        let plan = &self.model.plan;
+        if self.position + count > plan.context {
+            let context = plan.context;
+            return Err(PredictorError(format!("a chunk exceeds the context of {context} tokens")));
+        }
+        let known = plan.embedding_rows();
+        if inputs.len() != self.lanes * count || inputs.iter().any(|token| *token as usize >= known) {
+            return Err(PredictorError(format!("inputs of {} lanes, {count} each", self.lanes)));
+        }
+        rows.clear();
+        let together = (TOKENS_A_PASS / count.max(1)).max(1);
+        let lanes: Vec<usize> = (0..self.lanes).collect();
+        let mut part = Vec::new();
+        for (lanes, inputs) in lanes.chunks(together).zip(inputs.chunks(together * count)) {
+            self.step_lanes(lanes, inputs, count, &mut part);
+            rows.extend_from_slice(&part);
+        }
+        self.position += count;
+        Ok(())
+    }
+}
+
+impl CpuSession<'_> {
+    fn step_lanes(&mut self, lanes: &[usize], inputs: &[u32], count: usize, rows: &mut Vec<f32>) {
+        let network = &self.model.network;
+        let tokens: Vec<i32> = inputs.iter().map(|token| token.cast_signed()).collect();
+        let tokens = TensorData::new(tokens, [lanes.len(), count]);
+        let tokens = Tensor::<Flex, 2, Int>::from_data(tokens, &FlexDevice);
+        let caches = &mut self.caches;
+        let hidden = network.hidden(tokens, &mut |layer, qkv, gain| {
+            attend_step(&mut caches[layer], lanes, qkv, gain)
+        });
+        probabilities(network.output_head(), hidden, rows);
+    }
+}
+
+/// A network on a device that does not promise the same bits everywhere: it measures only.
+#[cfg(feature = "cuda")]
+struct Scorer<B: Kernels>(Model<B>);
+
+#[cfg(feature = "cuda")]
+impl<B: Kernels> Predictor for Scorer<B> {
+    fn vocabulary(&self) -> usize {
+        self.0.plan.tokenization.vocabulary()
+    }
+
+    fn context(&self) -> usize {
+        self.0.plan.context
+    }
+
+    fn begin_token(&self) -> u32 {
+        self.0.plan.begin_token()
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        self.0.identity
+    }
+
+    fn is_exact(&self) -> bool {
+        false
+    }
+
+    fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
+        self.0.score(chunks)
+    }
+
+    fn session(&self, _lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError> {
+        Err(PredictorError("coding runs on the processor: use `--device cpu`".to_owned()))
+    }
+}
