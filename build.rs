@@ -10,10 +10,14 @@ fn main() {
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let output = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
+    let output =
+        Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
     if let Ok(output) = output
         && output.status.success()
     {
-        println!("cargo::rustc-env=LMTRAIN_COMMIT={}", String::from_utf8_lossy(&output.stdout).trim());
+        println!(
+            "cargo::rustc-env=LMTRAIN_COMMIT={}",
+            String::from_utf8_lossy(&output.stdout).trim()
+        );
     }
 }

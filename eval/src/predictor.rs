@@ -1,6 +1,9 @@
 //! What a network is to this crate: something that predicts the next token. Two surfaces, held to
-//! each other by a test of whoever implements them: [`Predictor::score`] measures, [`Session`]
-//! codes. Which network it is, and on what device, stays behind them.
+//! each other by a test of whoever implements them: [`Predictor::score`] measures; [`Session`], and
+//! [`Predictor::rows`] for chunks that are known whole, code. Which network it is, and on what
+//! device, stays behind them.
+
+use std::ops::ControlFlow;
 
 /// A failure of the network or its device, in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +35,35 @@ pub trait Predictor: Send + Sync {
     /// fails.
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError>;
 
+    /// Probabilities of every token of each chunk, in parts as they are made: `sink` is given the
+    /// chunk's index, the part's first token and its rows [count, vocabulary], and may stop it. An
+    /// exact predictor gives the bits that a session would; only of one is this asked.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    fn rows(&self, chunks: &[&[u32]], sink: &mut RowSink<'_>) -> Result<(), PredictorError> {
+        let mut rows = Vec::new();
+        for (index, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| !chunk.is_empty()) {
+            let known = &chunk[..chunk.len() - 1];
+            let inputs: Vec<u32> =
+                std::iter::once(self.begin_token()).chain(known.iter().copied()).collect();
+            self.session(1)?.step(&inputs, inputs.len(), &mut rows)?;
+            if sink(index, 0, &rows).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts `lanes` chunks side by side, each from an empty context.
     ///
     /// # Errors
     /// If the device fails.
     fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError>;
 }
+
+/// Receives rows of probabilities: chunk, first token, [count, vocabulary].
+pub type RowSink<'a> = dyn FnMut(usize, usize, &[f32]) -> ControlFlow<()> + 'a;
 
 /// Chunks in the middle of being predicted, side by side.
 pub trait Session {

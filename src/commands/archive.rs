@@ -9,17 +9,20 @@ use anyhow::{Context as _, Result, bail};
 use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
-use lmtrain_runs::Bytes;
+use lmtrain_runs::{Bytes, Plan};
 use lmtrain_tokenizers::tokenizer;
 use lmtrain_train::{Device, SavedWeights};
 use serde::Serialize;
 
-use super::eval::lanes;
 use super::output::print_json;
 use super::select::weights;
 use crate::cli;
 use crate::context::Context;
 use crate::progress::Progress as Shown;
+
+/// Bytes of keys and values that the chunks of a block take together when it is decoded: what a
+/// processor's outer cache holds, for a decoder reads all of them at every step.
+const CACHE_BYTES: usize = 64 << 20;
 
 /// Where an archive's bytes went, as it is printed in JSON.
 #[derive(Serialize)]
@@ -60,11 +63,9 @@ pub(super) fn compress_file(
     let predictor = weights.predictor(&Device::Cpu)?;
     let tokenizer = tokenizer(&plan.tokenization)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
-    options.block_bytes = options.chunk_tokens * u32::try_from(lanes(plan)).unwrap_or(64);
-    options.embedded = embed_model.then(|| Embedded {
-        weights: weights.bytes.to_vec(),
-        ..Embedded::default()
-    });
+    options.block_bytes = options.chunk_tokens * lanes(plan);
+    options.embedded =
+        embed_model.then(|| Embedded { weights: weights.bytes.to_vec(), ..Embedded::default() });
     let (mut input, length) = open(file)?;
     let mut sink = Sink::create(output)?;
     let mut shown = Shown::new(format!("compressing {}", file.display()), context.quiet);
@@ -78,6 +79,12 @@ pub(super) fn compress_file(
     )?;
     sink.keep()?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
+}
+
+/// Chunks of a block, which are decoded side by side.
+fn lanes(plan: &Plan) -> u32 {
+    let a_lane = 8 * plan.context * plan.size.width * plan.size.layers;
+    u32::try_from(CACHE_BYTES / a_lane).unwrap_or(u32::MAX).clamp(8, 128)
 }
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
@@ -221,8 +228,8 @@ impl Sink {
         let mut name = name.to_owned();
         name.push(format!(".{}.part", std::process::id()));
         let temporary = path.with_file_name(name);
-        let file = File::create(&temporary)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(&temporary).with_context(|| format!("cannot write {}", path.display()))?;
         let writer = BufWriter::new(file);
         Ok(Self::File { writer, temporary, path: path.to_owned(), kept: false })
     }

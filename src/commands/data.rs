@@ -41,7 +41,8 @@ fn list(context: &Context) -> Result<()> {
         })
         .collect();
     context.say(&format!("data directory: {}", context.data.root.display()));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (names, places) = (width(0), width(2));
     for row in &rows {
         println!("{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3]);
@@ -118,7 +119,10 @@ fn present(context: &Context) -> Result<Vec<String>> {
     let names: Vec<String> =
         listings.into_iter().filter(there).map(|listing| listing.name).collect();
     if names.is_empty() {
-        bail!("no corpus is in {}\nhint: `lmtrain data fetch enwik8`", context.data.text().display());
+        bail!(
+            "no corpus is in {}\nhint: `lmtrain data fetch enwik8`",
+            context.data.text().display()
+        );
     }
     Ok(names)
 }

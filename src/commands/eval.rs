@@ -7,7 +7,9 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use lmtrain_eval::compressors::{self, Compressor};
 use lmtrain_eval::corpora::{Corpus, CorpusIdentity, Part, Split, TrainedOn};
-use lmtrain_eval::measure::{CompressorMeasurement, Draw, Measured, Measurement, Outcome, Progress};
+use lmtrain_eval::measure::{
+    CompressorMeasurement, Draw, Measured, Measurement, Outcome, Progress,
+};
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::{Bits, Bytes, Plan, RateRecord, Run, Span};
@@ -20,8 +22,8 @@ use crate::cli::{self, Eval};
 use crate::context::Context;
 use crate::progress::Progress as Shown;
 
-/// Bytes of keys and values that chunks coded side by side may take together.
-const CACHE_BYTES: usize = 1 << 29;
+/// Chunks that are measured between two signs of progress.
+const GROUP_CHUNKS: u64 = 64;
 /// What weights are stored in: half precision, as the paper counts them.
 const BYTES_PER_PARAMETER: f64 = 2.0;
 /// Bytes of enwik9 that enwik8 is, and training on it has seen.
@@ -46,7 +48,8 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
         recipe: arguments.recipe,
     };
     let everything = selection.is_empty() && arguments.compressor.is_empty();
-    let runs = if !selection.is_empty() || everything { selection.runs(context)? } else { Vec::new() };
+    let runs =
+        if !selection.is_empty() || everything { selection.runs(context)? } else { Vec::new() };
     let compressors = match (&arguments.compressor[..], everything) {
         ([], true) => vec!["gzip".to_owned(), "lzma2".to_owned()],
         (names, _) => names.to_vec(),
@@ -95,7 +98,9 @@ fn corpora(
     let mut names: Vec<&str> = runs.iter().map(|(_, plan)| plan.corpus.as_str()).collect();
     names.dedup();
     if names.is_empty() {
-        bail!("nothing to measure on\nhint: `lmtrain eval --corpus enwik8`, or `lmtrain data list`");
+        bail!(
+            "nothing to measure on\nhint: `lmtrain eval --corpus enwik8`, or `lmtrain data list`"
+        );
     }
     let part = if arguments.part == cli::Part::Whole { cli::Part::Test } else { arguments.part };
     names.into_iter().map(|name| Ok((open_corpus(name, context)?, part))).collect()
@@ -255,7 +260,7 @@ pub(super) fn run_rates(
         chunking,
         sample: settings.sample,
         coding,
-        group_chunks: lanes(plan),
+        group_chunks: GROUP_CHUNKS,
     };
     let journal = run.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
     let mut shown = Shown::new(format!("{} on {}", plan.name, corpus.name()), context.quiet);
@@ -286,12 +291,6 @@ fn describe(record: &mut RateRecord, plan: &Plan, weights: &SavedWeights) {
     record.tokens_trained = Some(weights.origin.step * plan.tokens_per_step());
     record.seed = Some(plan.seed);
     record.weights = Some(hex(&weights.identity));
-}
-
-/// Chunks coded side by side, by the memory that their keys and values take.
-pub(super) fn lanes(plan: &Plan) -> u64 {
-    let a_lane = 8 * plan.context * plan.size.width * plan.size.layers;
-    ((CACHE_BYTES / a_lane) as u64).clamp(8, 256)
 }
 
 /// Of the bytes measured, those that the run was trained on; a sample's share is the span's.

@@ -137,7 +137,8 @@ fn default_batch(recipe: Recipe) -> usize {
 
 fn check_name(name: &str) -> Result<()> {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
-    if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe) {
+    if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe)
+    {
         bail!("`{name}` cannot name a run: use letters, digits, `.`, `_`, `=` and `-`");
     }
     Ok(())
@@ -213,7 +214,10 @@ fn print_plan(resolved: &Resolved, context: &Context) -> Result<()> {
     );
     println!("compute        {:.2e} FLOPs", plan.flops());
     println!("memory         about {}", plan.memory_estimate());
-    println!("validation     every {} steps, {} sequences", plan.validate_every, plan.validation_sequences);
+    println!(
+        "validation     every {} steps, {} sequences",
+        plan.validate_every, plan.validation_sequences
+    );
     println!("time           about {} on this machine", seconds.map_or("?".into(), short_seconds));
     Ok(())
 }
@@ -232,8 +236,8 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
         short_count(plan.tokens_per_step()),
         plan.corpus
     ));
-    let dashboard = std::io::stdout().is_terminal()
-        && !(arguments.plain || context.json || context.quiet);
+    let dashboard =
+        std::io::stdout().is_terminal() && !(arguments.plain || context.json || context.quiet);
     let lines = !dashboard && !context.quiet;
     let mut log = Log::new(&plan, lines);
     let job = Job {
@@ -287,7 +291,8 @@ fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
 
 fn finish(plan: &Plan, run: &Run, fitted: Fitted, context: &Context) -> Result<Outcome> {
     let best = fitted.best_bits_per_byte;
-    let validation = best.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte on validation"));
+    let validation =
+        best.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte on validation"));
     let took = short_seconds(fitted.seconds);
     if fitted.finished {
         context.say(&format!("{}: done in {took}{validation}", plan.name));

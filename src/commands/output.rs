@@ -65,7 +65,8 @@ pub(super) fn print_rates(records: &[RateRecord], json: bool) -> Result<()> {
     if json {
         return print_json(&records.iter().map(RateWithRatios::new).collect::<Vec<_>>());
     }
-    let percent = |rate: Option<f64>| rate.map_or("–".to_owned(), |rate| format!("{:.2}", 100.0 * rate));
+    let percent =
+        |rate: Option<f64>| rate.map_or("–".to_owned(), |rate| format!("{:.2}", 100.0 * rate));
     let rows: Vec<Vec<String>> = records
         .iter()
         .map(|record| {

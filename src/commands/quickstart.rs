@@ -27,7 +27,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     let corpus = corpus(arguments, context)?;
-    context.say(&format!("\n1. fit: {SIZE} parameters on {} for {} min", corpus.name(), arguments.minutes));
+    context.say(&format!(
+        "\n1. fit: {SIZE} parameters on {} for {} min",
+        corpus.name(),
+        arguments.minutes
+    ));
     let name = format!("quickstart-{SIZE}-{}", lmtrain_runs::plan::file_safe(corpus.name()));
     let place = corpus.path().map_or(corpus.name().to_owned(), |path| path.display().to_string());
     fit::run(&fit_arguments(&name, place, arguments.minutes), &quiet_results(context))?;
@@ -80,9 +84,11 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
         .filter(|listing| listing.bytes.is_none_or(|bytes| bytes >= 1_000_000))
         .map(|listing| listing.name)
         .collect();
-    let best = ["enwik8", "enwik9", "enwik7"].iter().find(|name| there.iter().any(|it| it == *name));
+    let best =
+        ["enwik8", "enwik9", "enwik7"].iter().find(|name| there.iter().any(|it| it == *name));
     if let Some(name) = best.copied().or(there.first().map(String::as_str)) {
-        context.say(&format!("training on `{name}`, which is in {}", context.data.text().display()));
+        context
+            .say(&format!("training on `{name}`, which is in {}", context.data.text().display()));
         return select::open_corpus(name, context);
     }
     if !arguments.offline {

@@ -39,7 +39,8 @@ impl Selection<'_> {
                 found.push((run, plan));
             }
         }
-        found.sort_by(|left, right| (left.1.size, &left.1.name).cmp(&(right.1.size, &right.1.name)));
+        found
+            .sort_by(|left, right| (left.1.size, &left.1.name).cmp(&(right.1.size, &right.1.name)));
         for name in self.names {
             if !found.iter().any(|(run, _)| run.name() == name) {
                 bail!("no run `{name}` in {}\n{}", context.store.root().display(), known(context)?);
@@ -95,7 +96,11 @@ fn known(context: &Context) -> Result<String> {
 pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
     let run = context.store.run(name);
     if !run.weights_path().is_file() {
-        bail!("no weights of run `{name}` in {}\n{}", context.store.root().display(), known(context)?);
+        bail!(
+            "no weights of run `{name}` in {}\n{}",
+            context.store.root().display(),
+            known(context)?
+        );
     }
     Ok(SavedWeights::read(&run.weights_path())?)
 }

@@ -1,12 +1,14 @@
 //! A trained run as a [`Predictor`]: it scores chunks in batches, and codes them through caches of
 //! keys and values. On the processor both give the same bits however tokens are grouped.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Int, Tensor, TensorData};
+use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};
 use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
@@ -23,6 +25,8 @@ use crate::weights::{Origin, network_from};
 /// Tokens of one pass through the network: enough to keep every core busy, few enough that what
 /// they need stays small beside the weights.
 const TOKENS_A_PASS: usize = 8192;
+/// Probabilities that are made at a time: 2 MiB.
+const ROW_ENTRIES: usize = 1 << 19;
 
 /// Weights as they were saved, with the plan that made them.
 #[derive(Clone)]
@@ -117,41 +121,48 @@ impl<B: Kernels> Model<B> {
         Ok(Self { network, plan, identity: saved.identity, device })
     }
 
-    /// Chunks of the same length go through the network together.
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
-        let mut bits = Vec::with_capacity(chunks.len());
-        let mut rest = chunks;
-        while let Some(first) = rest.first() {
-            let length = first.len();
-            self.check(length, first)?;
-            let same = rest.iter().take_while(|chunk| chunk.len() == length).count();
-            let count = same.min((TOKENS_A_PASS / length.max(1)).max(1));
-            let (group, after) = rest.split_at(count);
-            for chunk in group {
-                self.check(length, chunk)?;
+        let mut bits = vec![Vec::new(); chunks.len()];
+        for group in self.groups(chunks)? {
+            let length = chunks[group.start].len();
+            let batch = self.batch(&chunks[group.clone()], length);
+            let nats = self.network.loss(batch.inputs, batch.targets).into_data();
+            let each: Vec<f32> =
+                nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
+            for (bits, chunk) in bits[group].iter_mut().zip(each.chunks_exact(length)) {
+                *bits = chunk.to_vec();
             }
-            if length == 0 {
-                bits.extend(group.iter().map(|_| Vec::new()));
-            } else {
-                self.score_group(group, length, &mut bits);
-            }
-            rest = after;
         }
         Ok(bits)
     }
 
-    fn score_group(&self, group: &[&[u32]], length: usize, bits: &mut Vec<Vec<f32>>) {
-        let targets = group.iter().flat_map(|chunk| chunk.iter().map(|token| token.cast_signed()));
-        let begin_token = self.plan.begin_token();
-        let batch = Batch::<B>::new(begin_token, targets.collect(), length, &self.device);
-        let nats = self.network.loss(batch.inputs, batch.targets).into_data();
-        let each: Vec<f32> =
-            nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
-        bits.extend(each.chunks_exact(length).map(<[f32]>::to_vec));
+    /// Runs of neighbouring chunks of the same length, which go through the network together;
+    /// empty chunks are in none.
+    fn groups(&self, chunks: &[&[u32]]) -> Result<Vec<Range<usize>>, PredictorError> {
+        let mut groups = Vec::new();
+        let mut start = 0;
+        while start < chunks.len() {
+            let length = chunks[start].len();
+            let most = (TOKENS_A_PASS / length.max(1)).max(1);
+            let same = chunks[start..].iter().take(most).take_while(|it| it.len() == length);
+            let end = start + same.count();
+            if length > 0 {
+                groups.push(start..end);
+            }
+            start = end;
+        }
+        chunks.iter().try_for_each(|chunk| self.check(chunk))?;
+        Ok(groups)
     }
 
-    fn check(&self, length: usize, chunk: &[u32]) -> Result<(), PredictorError> {
+    fn batch(&self, group: &[&[u32]], length: usize) -> Batch<B> {
+        let targets = group.iter().flat_map(|chunk| chunk.iter().map(|token| token.cast_signed()));
+        Batch::new(self.plan.begin_token(), targets.collect(), length, &self.device)
+    }
+
+    fn check(&self, chunk: &[u32]) -> Result<(), PredictorError> {
         let (context, vocabulary) = (self.plan.context, self.plan.tokenization.vocabulary());
+        let length = chunk.len();
         if length > context {
             let message = format!("a chunk of {length} tokens exceeds the context of {context}");
             return Err(PredictorError(message));
@@ -162,6 +173,30 @@ impl<B: Kernels> Model<B> {
             ))),
             None => Ok(()),
         }
+    }
+}
+
+impl Model<Flex> {
+    /// Whole chunks in one pass, and their rows in parts that stay in the processor's caches.
+    fn rows(&self, chunks: &[&[u32]], sink: &mut RowSink<'_>) -> Result<(), PredictorError> {
+        let part = (ROW_ENTRIES / self.plan.tokenization.vocabulary()).max(1);
+        let mut rows = Vec::new();
+        for group in self.groups(chunks)? {
+            let length = chunks[group.start].len();
+            let batch = self.batch(&chunks[group.clone()], length);
+            let hidden = self.network.hidden(batch.inputs, &mut self.network.attend_whole());
+            for (index, chunk) in group.enumerate() {
+                for first in (0..length).step_by(part) {
+                    let count = part.min(length - first);
+                    let hidden = hidden.clone().narrow(0, index * length + first, count);
+                    probabilities(self.network.output_head(), hidden, &mut rows);
+                    if sink(chunk, first, &rows).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,6 +225,10 @@ impl Predictor for CpuPredictor {
 
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
         self.0.score(chunks)
+    }
+
+    fn rows(&self, chunks: &[&[u32]], sink: &mut RowSink<'_>) -> Result<(), PredictorError> {
+        self.0.rows(chunks, sink)
     }
 
     fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError> {
@@ -221,7 +260,8 @@ impl Session for CpuSession<'_> {
             return Err(PredictorError(format!("a chunk exceeds the context of {context} tokens")));
         }
         let known = plan.embedding_rows();
-        if inputs.len() != self.lanes * count || inputs.iter().any(|token| *token as usize >= known) {
+        if inputs.len() != self.lanes * count || inputs.iter().any(|token| *token as usize >= known)
+        {
             return Err(PredictorError(format!("inputs of {} lanes, {count} each", self.lanes)));
         }
         rows.clear();

@@ -8,6 +8,8 @@ mod steps;
 
 use std::ops::ControlFlow;
 
+use rayon::prelude::*;
+
 use crate::coder::{CoderError, Decoder, Encoder};
 use crate::predictor::{Predictor, PredictorError};
 use crate::quantize::{self, Interval, QuantizeError, RowTable};
@@ -69,8 +71,8 @@ pub enum BlockError {
     Stopped,
 }
 
-/// Codes chunks of tokens. An exact predictor is fed many tokens a step, any other one at a time,
-/// as the decoder will, so that both see the same numbers.
+/// Codes chunks of tokens. An exact predictor is asked for whole chunks, any other one steps all of
+/// them token by token, as the decoder will, so that both see the same numbers.
 ///
 /// # Errors
 /// As [`BlockError`] lists.
@@ -79,24 +81,78 @@ pub fn encode_block(
     chunks: &[&[u32]],
     pulse: &mut Pulse,
 ) -> Result<CodedBlock, BlockError> {
-    let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
-    let mut steps = Steps::start(predictor, &lengths)?;
-    let most = if predictor.is_exact() { steps.most_tokens() } else { 1 };
-    let mut lanes: Vec<Lane> = chunks.iter().map(|chunk| Lane::new(chunk)).collect();
+    let lanes = if predictor.is_exact() {
+        whole_lanes(predictor, chunks, pulse)?
+    } else {
+        stepped_lanes(predictor, chunks, pulse)?
+    };
     let mut encoder = Encoder::default();
-    let mut done = 0;
-    while let Some(count) = steps.next(most, |lane, position| chunks[lane][position])? {
-        let first = steps.position - count;
-        steps.for_each_lane(&mut lanes, |lane, rows, vocabulary| {
-            lane.quantize(first, rows, vocabulary)
-        })?;
-        done += emit(&lanes, count, &mut encoder);
-        if pulse(done).is_break() {
-            return Err(BlockError::Stopped);
+    let longest = lanes.iter().map(|lane| lane.intervals.len()).max().unwrap_or(0);
+    for position in 0..longest {
+        for interval in lanes.iter().filter_map(|lane| lane.intervals.get(position)) {
+            encoder.encode(*interval);
         }
     }
     let bits = lanes.into_iter().map(|lane| lane.bits).collect();
     Ok(CodedBlock { payload: encoder.finish(), bits })
+}
+
+/// Every chunk's intervals, by whole chunks.
+fn whole_lanes<'a>(
+    predictor: &dyn Predictor,
+    chunks: &[&'a [u32]],
+    pulse: &mut Pulse,
+) -> Result<Vec<Lane<'a>>, BlockError> {
+    let context = predictor.context();
+    if let Some(tokens) = chunks.iter().map(|chunk| chunk.len()).find(|&tokens| tokens > context) {
+        return Err(BlockError::Context { tokens, context });
+    }
+    let vocabulary = predictor.vocabulary().max(1);
+    let mut lanes: Vec<Lane> = chunks.iter().map(|chunk| Lane::new(chunk)).collect();
+    let (mut done, mut failed) = (0, None);
+    predictor.rows(chunks, &mut |chunk, first, rows| {
+        let quantized = lanes[chunk].quantize(first, rows, vocabulary);
+        done += (rows.len() / vocabulary) as u64;
+        failed = match quantized {
+            Err((position, source)) => Some(BlockError::Row { chunk, position, source }),
+            Ok(()) if pulse(done).is_break() => Some(BlockError::Stopped),
+            Ok(()) => return ControlFlow::Continue(()),
+        };
+        ControlFlow::Break(())
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    let short = lanes.iter().find(|lane| lane.intervals.len() != lane.tokens.len());
+    match short {
+        None => Ok(lanes),
+        Some(lane) => Err(BlockError::Shape {
+            found: lane.intervals.len() * vocabulary,
+            expected: lane.tokens.len() * vocabulary,
+        }),
+    }
+}
+
+/// Every chunk's intervals, token by token.
+fn stepped_lanes<'a>(
+    predictor: &dyn Predictor,
+    chunks: &[&'a [u32]],
+    pulse: &mut Pulse,
+) -> Result<Vec<Lane<'a>>, BlockError> {
+    let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
+    let mut steps = Steps::start(predictor, &lengths)?;
+    let mut lanes: Vec<Lane> = chunks.iter().map(|chunk| Lane::new(chunk)).collect();
+    while steps.next(|lane, position| chunks[lane][position])? {
+        let first = steps.position - 1;
+        steps.for_each_lane(&mut lanes, |lane, row, vocabulary| {
+            lane.quantize(first, row, vocabulary)
+        })?;
+        let done = lanes.iter().map(|lane| lane.intervals.len() as u64).sum();
+        if pulse(done).is_break() {
+            return Err(BlockError::Stopped);
+        }
+    }
+    Ok(lanes)
 }
 
 /// Decodes what [`encode_block`] coded with the same predictor: chunks of these lengths.
@@ -115,7 +171,7 @@ pub fn decode_block(
     let mut tables: Vec<(usize, RowTable)> =
         lengths.iter().map(|&length| (length, RowTable::default())).collect();
     let mut done = 0;
-    while steps.next(1, |lane, position| chunks[lane][position])?.is_some() {
+    while steps.next(|lane, position| chunks[lane][position])? {
         let position = steps.position - 1;
         steps.for_each_lane(&mut tables, |(length, table), row, _| {
             if position >= *length { Ok(()) } else { table.fill(row).map_err(|e| (position, e)) }
@@ -139,33 +195,23 @@ pub fn decode_block(
     Ok(chunks)
 }
 
-/// Emits the intervals of a step, token by token and within a token chunk by chunk.
-fn emit(lanes: &[Lane], count: usize, encoder: &mut Encoder) -> u64 {
-    let mut emitted = 0;
-    for offset in 0..count {
-        for interval in lanes.iter().filter_map(|lane| lane.intervals.get(offset)) {
-            encoder.encode(*interval);
-            emitted += 1;
-        }
-    }
-    emitted
-}
-
 /// One chunk being encoded.
 struct Lane<'a> {
     tokens: &'a [u32],
     /// Ideal bits of the tokens so far.
     bits: Vec<f32>,
-    /// Intervals of the tokens of this step.
+    /// Intervals of the tokens so far.
     intervals: Vec<Interval>,
 }
 
 impl<'a> Lane<'a> {
     fn new(tokens: &'a [u32]) -> Self {
-        Self { tokens, bits: Vec::with_capacity(tokens.len()), intervals: Vec::new() }
+        let length = tokens.len();
+        Self { tokens, bits: Vec::with_capacity(length), intervals: Vec::with_capacity(length) }
     }
 
-    /// Takes the tokens from `first` on, as many as the step has and the chunk still holds.
+    /// Takes the tokens from `first` on, as many as there are rows and the chunk still holds; in
+    /// parallel where that pays.
     ///
     /// `rows`: [count, vocabulary].
     fn quantize(
@@ -174,12 +220,21 @@ impl<'a> Lane<'a> {
         rows: &[f32],
         vocabulary: usize,
     ) -> Result<(), (usize, QuantizeError)> {
-        self.intervals.clear();
-        let tokens = self.tokens.iter().enumerate().skip(first);
-        for ((position, &token), row) in tokens.zip(rows.chunks_exact(vocabulary)) {
-            let interval = quantize::interval(row, token).map_err(|source| (position, source))?;
+        let tokens = self.tokens.get(first..).unwrap_or_default();
+        let one = |(offset, (row, &token)): (usize, (&[f32], &u32))| {
+            let interval =
+                quantize::interval(row, token).map_err(|source| (first + offset, source))?;
+            Ok((interval, ideal_bits(row[token as usize])))
+        };
+        let quantized: Vec<(Interval, f32)> = if rows.len() < steps::PARALLEL_ENTRIES {
+            rows.chunks_exact(vocabulary).zip(tokens).enumerate().map(one).collect::<Result<_, _>>()
+        } else {
+            let rows = rows.par_chunks_exact(vocabulary);
+            rows.zip(tokens).enumerate().map(one).collect::<Result<_, _>>()
+        }?;
+        for (interval, bits) in quantized {
             self.intervals.push(interval);
-            self.bits.push(ideal_bits(row[token as usize]));
+            self.bits.push(bits);
         }
         Ok(())
     }

@@ -8,12 +8,8 @@ use super::BlockError;
 use crate::predictor::{Predictor, Session};
 use crate::quantize::QuantizeError;
 
-/// Memory for rows of probabilities, in f32 entries: 16 MiB, if one token of each chunk needs no
-/// more. Larger steps only miss the caches.
-const ROW_ENTRIES: usize = 1 << 22;
-
 /// Rows of fewer entries than this altogether are not worth sharing out among threads.
-const PARALLEL_ENTRIES: usize = 1 << 16;
+pub(super) const PARALLEL_ENTRIES: usize = 1 << 16;
 
 /// A session of the predictor being stepped through chunks of known lengths.
 pub(super) struct Steps<'a> {
@@ -25,7 +21,7 @@ pub(super) struct Steps<'a> {
     /// Tokens of each chunk predicted so far.
     pub(super) position: usize,
     inputs: Vec<u32>,
-    /// [lanes, count, vocabulary] of the last step.
+    /// [lanes, vocabulary] of the last step.
     pub(super) rows: Vec<f32>,
 }
 
@@ -52,41 +48,30 @@ impl<'a> Steps<'a> {
         })
     }
 
-    /// The most tokens of every chunk whose rows stay within bounds.
-    pub(super) fn most_tokens(&self) -> usize {
-        (ROW_ENTRIES / (self.lengths.len().max(1) * self.vocabulary)).max(1)
-    }
-
-    /// Predicts up to `most` further tokens of each chunk; how many, or none after the last.
-    /// `token` gives those already known, by chunk and position; a chunk that has ended is fed
-    /// zeros, and nobody looks at its rows.
-    pub(super) fn next(
-        &mut self,
-        most: usize,
-        token: impl Fn(usize, usize) -> u32,
-    ) -> Result<Option<usize>, BlockError> {
-        let count = most.min(self.longest - self.position);
-        let Some(session) = self.session.as_mut().filter(|_| count > 0) else { return Ok(None) };
-        self.inputs.clear(); // [lanes, count]
+    /// Predicts the next token of each chunk; false after the last. `token` gives those already
+    /// known, by chunk and position; a chunk that has ended is fed zeros, and nobody looks at its
+    /// rows.
+    pub(super) fn next(&mut self, token: impl Fn(usize, usize) -> u32) -> Result<bool, BlockError> {
+        let more = self.position < self.longest;
+        let Some(session) = self.session.as_mut().filter(|_| more) else { return Ok(false) };
+        self.inputs.clear(); // [lanes]
         for (lane, &length) in self.lengths.iter().enumerate() {
-            let input = |position: usize| match position.checked_sub(1) {
+            self.inputs.push(match self.position.checked_sub(1) {
                 None => self.begin_token,
-                Some(before) if position < length => token(lane, before),
+                Some(before) if self.position < length => token(lane, before),
                 Some(_) => 0,
-            };
-            self.inputs.extend((self.position..self.position + count).map(input));
+            });
         }
-        session.step(&self.inputs, count, &mut self.rows)?;
+        session.step(&self.inputs, 1, &mut self.rows)?;
         let (found, expected) = (self.rows.len(), self.inputs.len() * self.vocabulary);
         if found != expected {
             return Err(BlockError::Shape { found, expected });
         }
-        self.position += count;
-        Ok(Some(count))
+        self.position += 1;
+        Ok(true)
     }
 
-    /// Gives every lane its rows of the last step, [count, vocabulary], and the vocabulary; in
-    /// parallel where that pays.
+    /// Gives every lane its row of the last step, and the vocabulary; in parallel where that pays.
     pub(super) fn for_each_lane<T: Send>(
         &self,
         lanes: &mut [T],

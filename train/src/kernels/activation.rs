@@ -161,7 +161,8 @@ mod tests {
             let wide_x = wide(&x);
             let expected: Vec<f64> = wide_x.iter().map(|x| exact(activation, *x)).collect();
             assert_close("y", &y, &expected, 3e-7);
-            let slopes = wide_x.iter().flat_map(|x| differences(&[*x], |x| exact(activation, x[0])));
+            let slopes =
+                wide_x.iter().flat_map(|x| differences(&[*x], |x| exact(activation, x[0])));
             let expected: Vec<f64> = slopes.zip(wide(&dy)).map(|(s, dy)| s * dy).collect();
             assert_close("dx", &dx, &expected, 1e-6);
         }

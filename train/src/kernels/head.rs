@@ -69,7 +69,8 @@ pub fn head_loss(head: &Head<'_>, h: &[f32], targets: &[u32], nats: &mut [f32]) 
     let panels = Panels::for_rows(head.weights, head.width, head.vocabulary, rows);
     let block = block_rows(head.vocabulary).min(rows.max(1));
     let mut logits = vec![0.0; block * head.vocabulary];
-    let blocks = h.chunks(block * head.width).zip(targets.chunks(block)).zip(nats.chunks_mut(block));
+    let blocks =
+        h.chunks(block * head.width).zip(targets.chunks(block)).zip(nats.chunks_mut(block));
     for ((h, targets), nats) in blocks {
         let logits = &mut logits[..targets.len() * head.vocabulary];
         head.logits(level, h, &panels, logits);
@@ -85,7 +86,8 @@ pub fn softmax_rows(head: &Head<'_>, h: &[f32], probabilities: &mut [f32]) {
     let level = level::current();
     let panels = Panels::for_rows(head.weights, head.width, head.vocabulary, rows);
     let block = block_rows(head.vocabulary);
-    let blocks = h.chunks(block * head.width).zip(probabilities.chunks_mut(block * head.vocabulary));
+    let blocks =
+        h.chunks(block * head.width).zip(probabilities.chunks_mut(block * head.vocabulary));
     for (h, probabilities) in blocks {
         head.logits(level, h, &panels, probabilities);
         for_rows(level, head, probabilities, &Goal::Probabilities);
@@ -304,7 +306,13 @@ mod tests {
     }
 
     impl Case {
-        fn new(rows: usize, width: usize, vocabulary: usize, bias: bool, softcap: Option<f32>) -> Self {
+        fn new(
+            rows: usize,
+            width: usize,
+            vocabulary: usize,
+            bias: bool,
+            softcap: Option<f32>,
+        ) -> Self {
             let mut numbers = Numbers::new((rows * 31 + vocabulary) as u64);
             Case {
                 width,
@@ -384,7 +392,14 @@ mod tests {
         let (mut n, mut h) = (vec![0.0; nats.len()], vec![0.0; dh.len()]);
         let (mut w, mut b) = (vec![0.0; dw.len()], vec![0.0; db.len()]);
         head_loss_with_gradient(
-            &case.head(), &case.h, &case.targets, &case.upstream, &mut n, &mut h, &mut w, Some(&mut b),
+            &case.head(),
+            &case.h,
+            &case.targets,
+            &case.upstream,
+            &mut n,
+            &mut h,
+            &mut w,
+            Some(&mut b),
         );
         let expected = [nats, dh, dw, db].concat();
         assert_eq!(bits(&[n, h, w, b].concat()), bits(&expected));

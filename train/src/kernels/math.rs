@@ -9,8 +9,7 @@ use super::lanes::Lanes;
 const ROUNDER: f32 = 12_582_912.0;
 
 /// 2^r − 1 − 0·r… for |r| ≤ ½: coefficients of r to r⁵; relative error 9.2e-8.
-const EXP2: [f32; 5] =
-    [0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_513, 0.001_326_472_4];
+const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_513, 0.001_326_472_4];
 
 /// e^r for |r| ≤ ½·ln 2: coefficients of r to r⁶; relative error 2e-9 before rounding.
 const EXP: [f32; 6] =
@@ -210,7 +209,8 @@ mod tests {
         assert!(error < 3.2e-7, "{error}");
         let small = relative_error(Function::Tanh, f64::tanh, &spread(1e-6, 0.01, 100_001));
         assert!(small < 3.2e-7, "{small}");
-        let far = apply(Level::Scalar, Function::Tanh, &[f32::MAX, f32::NEG_INFINITY, 30.0, f32::NAN]);
+        let far =
+            apply(Level::Scalar, Function::Tanh, &[f32::MAX, f32::NEG_INFINITY, 30.0, f32::NAN]);
         assert!((far[0] - 1.0).abs() < 2e-7 && far[0] == -far[1] && far[2] == far[0]);
         assert!(far[3].is_nan());
     }

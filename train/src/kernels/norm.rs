@@ -37,7 +37,8 @@ pub fn add_rms_norm(
     for_rows(rows, width, |row, count| {
         let range = row * width..(row + count) * width;
         // SAFETY: pieces are disjoint ranges of rows.
-        let (y, sum) = unsafe { (y.part(range.start, range.len()), sum.part(range.start, range.len())) };
+        let (y, sum) =
+            unsafe { (y.part(range.start, range.len()), sum.part(range.start, range.len())) };
         let delta = Some((&delta[range.clone()], sum));
         dispatch(level, RmsNorm { width, x: &x[range], delta, y });
     });
@@ -59,10 +60,7 @@ pub fn rms_norm_backward(
         // SAFETY: pieces are disjoint ranges of rows.
         let dx = unsafe { shared.part(range.start, range.len()) };
         let residual = residual.map(|residual| &residual[range.clone()]);
-        dispatch(
-            level,
-            RmsBackward { width, x: &x[range.clone()], dy: &dy[range], residual, dx },
-        );
+        dispatch(level, RmsBackward { width, x: &x[range.clone()], dy: &dy[range], residual, dx });
     });
 }
 
@@ -150,9 +148,7 @@ impl Kernel for RmsBackward<'_> {
                 let across = lanes.fma(along, x, lanes.load_slice(&dy[i * LANES..], 0.0));
                 let result = match residual {
                     None => lanes.mul(inverse, across),
-                    Some(r) => {
-                        lanes.fma(inverse, across, lanes.load_slice(&r[i * LANES..], 0.0))
-                    }
+                    Some(r) => lanes.fma(inverse, across, lanes.load_slice(&r[i * LANES..], 0.0)),
                 };
                 lanes.store_slice(out, result);
             }
@@ -201,8 +197,9 @@ pub fn layer_norm_backward(
     for_rows(rows, width, |row, count| {
         let range = row * width..(row + count) * width;
         // SAFETY: pieces are disjoint ranges of rows.
-        let (dx, moments) =
-            unsafe { (shared.part(range.start, range.len()), shared_moments.part(row * 2, count * 2)) };
+        let (dx, moments) = unsafe {
+            (shared.part(range.start, range.len()), shared_moments.part(row * 2, count * 2))
+        };
         let residual = residual.map(|residual| &residual[range.clone()]);
         let (x, dy) = (&x[range.clone()], &dy[range]);
         dispatch(level, LayerBackward { x, scale, dy, residual, dx, moments });
@@ -317,9 +314,7 @@ impl Kernel for LayerBackward<'_> {
                 let across = lanes.fma(along, unit, lanes.sub(upstream, total));
                 let result = match residual {
                     None => lanes.mul(inverse, across),
-                    Some(r) => {
-                        lanes.fma(inverse, across, lanes.load_slice(&r[i * LANES..], 0.0))
-                    }
+                    Some(r) => lanes.fma(inverse, across, lanes.load_slice(&r[i * LANES..], 0.0)),
                 };
                 lanes.store_slice(out, result);
             }
@@ -406,7 +401,8 @@ mod tests {
             rms_norm_backward(rows, width, &x, &dy, Some(&delta), &mut dx);
             let loss = |x: &[f64]| weighed(&exact_rms(x, width), &wide(&dy));
             let gradient = differences(&wide(&x), loss);
-            let expected: Vec<f64> = gradient.iter().zip(&delta).map(|(g, d)| g + f64::from(*d)).collect();
+            let expected: Vec<f64> =
+                gradient.iter().zip(&delta).map(|(g, d)| g + f64::from(*d)).collect();
             assert_close("dx", &dx, &expected, 2e-6);
             let mut sum = vec![0.0; x.len()];
             add_rms_norm(rows, width, &x, &delta, &mut sum, &mut y);
@@ -429,7 +425,8 @@ mod tests {
             layer_norm(rows, width, &x, &scale, &offset, &mut y);
             let (wide_x, wide_s, wide_o) = (wide(&x), wide(&scale), wide(&offset));
             assert_close("y", &y, &exact_layer(&wide_x, &wide_s, &wide_o), 3e-6);
-            let (mut dx, mut ds, mut d_o) = (vec![0.0; x.len()], vec![0.0; width], vec![0.0; width]);
+            let (mut dx, mut ds, mut d_o) =
+                (vec![0.0; x.len()], vec![0.0; width], vec![0.0; width]);
             layer_norm_backward(rows, width, &x, &scale, &dy, None, &mut dx, &mut ds, &mut d_o);
             let dy = wide(&dy);
             let by_x = differences(&wide_x, |x| weighed(&exact_layer(x, &wide_s, &wide_o), &dy));

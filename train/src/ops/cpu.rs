@@ -325,8 +325,7 @@ impl Kernels for Flex {
             epsilon: settings.epsilon as f32,
             weight_decay: 0.0,
         };
-        let (mut weights, mut first, mut second) =
-            (values(weights), values(first), values(second));
+        let (mut weights, mut first, mut second) = (values(weights), values(first), values(second));
         let gradient = slice(gradient);
         kernels::adamw_step(
             &kernel,

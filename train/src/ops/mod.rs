@@ -56,11 +56,8 @@ pub trait Ops: Backend {
     /// head dimension) → [batch, time, width]. Queries and keys are turned by RoPE in half-split
     /// pairs (i, i + d/2); with `gain` [heads] they are RMS-normalised first, and the queries
     /// multiplied by their head's gain. Scores are scaled by 1/√d.
-    fn attend(
-        heads: usize,
-        qkv: Tensor<Self, 3>,
-        gain: Option<Tensor<Self, 1>>,
-    ) -> Tensor<Self, 3>;
+    fn attend(heads: usize, qkv: Tensor<Self, 3>, gain: Option<Tensor<Self, 1>>)
+    -> Tensor<Self, 3>;
 
     /// −ln p(target) of each row: `hidden` [rows, width], `targets` [rows] → [rows].
     fn head_loss(

@@ -129,11 +129,7 @@ struct Prepared<B: Backend> {
     raw: [Tensor<B, 4>; 2],
 }
 
-fn prepare<B: Backend>(
-    heads: usize,
-    qkv: Tensor<B, 3>,
-    gain: Option<Tensor<B, 1>>,
-) -> Prepared<B> {
+fn prepare<B: Backend>(heads: usize, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Prepared<B> {
     let [raw_query, raw_key, value] = split_heads(heads, qkv);
     let raw = [raw_query.clone(), raw_key.clone()];
     let (query, key) = match gain {
@@ -160,11 +156,7 @@ fn split_heads<B: Backend>(heads: usize, qkv: Tensor<B, 3>) -> [Tensor<B, 4>; 3]
 }
 
 /// Cosines and sines of the rotary angles, each [1, 1, time, d/2], computed in f64.
-fn rotation<B: Backend>(
-    time: usize,
-    dimension: usize,
-    device: &B::Device,
-) -> [Tensor<B, 4>; 2] {
+fn rotation<B: Backend>(time: usize, dimension: usize, device: &B::Device) -> [Tensor<B, 4>; 2] {
     let half = dimension / 2;
     let angle = |index: usize| {
         let (position, pair) = (index / half, index % half);

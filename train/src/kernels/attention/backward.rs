@@ -186,7 +186,12 @@ impl Call<'_> {
 
     /// Sixteen rows of q (part 0), k (1) or v (2).
     #[inline(always)]
-    fn load<L: Lanes, const D: usize>(&self, lanes: L, first: usize, part: usize) -> prepare::Columns<L, D> {
+    fn load<L: Lanes, const D: usize>(
+        &self,
+        lanes: L,
+        first: usize,
+        part: usize,
+    ) -> prepare::Columns<L, D> {
         let width = self.shape.width();
         let from = self.qkv.as_ptr().wrapping_add(self.offset(first, D) + part * width);
         // SAFETY: `rows` tokens from `first` on lie in qkv, a stride of 3·width apart.
@@ -246,7 +251,13 @@ impl Call<'_> {
 
     /// Writes the gradients of 32 keys and values from the sums of their block.
     #[inline(always)]
-    fn finish_keys<L: Lanes, const D: usize>(&self, lanes: L, first: usize, key_sums: &[f32], value_sums: &[f32]) {
+    fn finish_keys<L: Lanes, const D: usize>(
+        &self,
+        lanes: L,
+        first: usize,
+        key_sums: &[f32],
+        value_sums: &[f32],
+    ) {
         let call = self;
         let mut buffer = [0.0; 128 * LANES];
         for half in 0..2 {
@@ -283,8 +294,7 @@ impl Call<'_> {
             let dq = dq.map(|dq| lanes.mul(dq, lanes.splat(LN_2)));
             let q = self.load::<L, D>(lanes, first, 0);
             let norm = call.gain.is_some();
-            let (dq, along) =
-                prepare::backward(lanes, &q, &dq, norm, self.query_factor(D), angles);
+            let (dq, along) = prepare::backward(lanes, &q, &dq, norm, self.query_factor(D), angles);
             gain = lanes.fma(along, lanes.splat(query_scale(D)), gain);
             self.store(lanes, first, 0, &dq);
         }
@@ -414,13 +424,15 @@ impl<const D: usize> Tile<D> {
         unsafe {
             let at = |row: usize, v: usize| (query + row) * KEYS + (vector + v) * LANES;
             let queries = self.queries.add(query / LANES * LANES * D + query % LANES);
-            let scores = self.products::<L, ROWS, VECTORS>(lanes, self.keys, vector, queries, 1, LANES);
+            let scores =
+                self.products::<L, ROWS, VECTORS>(lanes, self.keys, vector, queries, 1, LANES);
             for row in 0..ROWS {
                 let log_sum = lanes.splat(*self.log_sums.add(query + row));
                 for v in 0..VECTORS {
                     let mut score = scores[row][v];
                     if self.diagonal {
-                        let seen = lanes.splat((query + row + 1) as f32 - ((vector + v) * LANES) as f32);
+                        let seen =
+                            lanes.splat((query + row + 1) as f32 - ((vector + v) * LANES) as f32);
                         let none = lanes.splat(f32::NEG_INFINITY);
                         score = lanes.select_greater(seen, numbered(lanes), score, none);
                     }
@@ -429,7 +441,8 @@ impl<const D: usize> Tile<D> {
                 }
             }
             let upstream = self.upstream.add(query * D);
-            let slopes = self.products::<L, ROWS, VECTORS>(lanes, self.values, vector, upstream, D, 1);
+            let slopes =
+                self.products::<L, ROWS, VECTORS>(lanes, self.values, vector, upstream, D, 1);
             for row in 0..ROWS {
                 let delta = lanes.splat(*self.deltas.add(query + row));
                 for v in 0..VECTORS {

@@ -34,7 +34,8 @@ impl Rotary {
         let all = values.as_mut_slice();
         for pair in 0..pairs {
             // 10000^(−pair/pairs).
-            let frequency = exponential(-std::f64::consts::LN_10 * 4.0 * pair as f64 / pairs as f64);
+            let frequency =
+                exponential(-std::f64::consts::LN_10 * 4.0 * pair as f64 / pairs as f64);
             for position in 0..positions {
                 let (sine, cosine) = sine_cosine(position as f64 * frequency);
                 let block = position / LANES * head_dim * LANES + position % LANES;

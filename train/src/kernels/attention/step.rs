@@ -169,7 +169,8 @@ impl Sequence<'_> {
                 if head < heads { gain * query_scale(D) } else { 1.0 }
             });
             // SAFETY: q and k lie side by side in `row`, so head `first + i` starts i·D further.
-            let x = unsafe { prepare::load_rows::<L, D>(lanes, row[first * D..].as_ptr(), D, rows) };
+            let x =
+                unsafe { prepare::load_rows::<L, D>(lanes, row[first * D..].as_ptr(), D, rows) };
             let norm = sequence.gain.is_some();
             let y = prepare::forward(lanes, &x, norm, lanes.vector(&scales), angles);
             for (d, column) in y.iter().enumerate() {
@@ -295,7 +296,9 @@ fn add_values<L: Lanes, const D: usize>(
     unsafe {
         if L::WIDE {
             while first + SIDE_BY_SIDE <= vectors {
-                value_vectors::<L, D, SIDE_BY_SIDE>(lanes, values, count, powers, factors, out, first);
+                value_vectors::<L, D, SIDE_BY_SIDE>(
+                    lanes, values, count, powers, factors, out, first,
+                );
                 first += SIDE_BY_SIDE;
             }
         }

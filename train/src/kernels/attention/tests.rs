@@ -23,8 +23,8 @@ fn exact_head(shape: &AttentionShape, qkv: &[f64], gain: Option<f64>, head: usiz
         let factor = factor * if part == 0 { gain.unwrap_or(1.0) } else { 1.0 };
         let mut y = vec![0.0; d];
         for i in 0..d / 2 {
-            let angle = (shape.first_position + token) as f64
-                * 10_000_f64.powf(-2.0 * i as f64 / d as f64);
+            let angle =
+                (shape.first_position + token) as f64 * 10_000_f64.powf(-2.0 * i as f64 / d as f64);
             let (low, high) = (x[i] * factor, x[i + d / 2] * factor);
             y[i] = low * angle.cos() - high * angle.sin();
             y[i + d / 2] = low * angle.sin() + high * angle.cos();
@@ -84,12 +84,7 @@ fn both(shape: AttentionShape, qkv: &[f32], gain: Option<&[f32]>, dout: &[f32]) 
 }
 
 /// The output token by token with caches, in steps of the given sizes, over and over.
-fn stepwise(
-    shape: AttentionShape,
-    qkv: &[f32],
-    gain: Option<&[f32]>,
-    sizes: &[usize],
-) -> Vec<f32> {
+fn stepwise(shape: AttentionShape, qkv: &[f32], gain: Option<&[f32]>, sizes: &[usize]) -> Vec<f32> {
     let AttentionShape { batch, time, heads, head_dim, .. } = shape;
     let width = shape.width();
     let mut cache = AttentionCache::new(batch, heads, head_dim, time);
@@ -98,7 +93,9 @@ fn stepwise(
     let (mut token, mut sizes) = (0, sizes.iter().cycle());
     while token < time {
         let new = (*sizes.next().expect("a size")).min(time - token);
-        let rows = |lane: usize| (lane * time + token) * 3 * width..(lane * time + token + new) * 3 * width;
+        let rows = |lane: usize| {
+            (lane * time + token) * 3 * width..(lane * time + token + new) * 3 * width
+        };
         let part: Vec<f32> = lanes.iter().flat_map(|lane| qkv[rows(*lane)].to_vec()).collect();
         let mut result = vec![f32::NAN; batch * new * width];
         attention_step(&mut cache, &lanes, new, &part, gain, &mut result);
@@ -113,8 +110,10 @@ fn stepwise(
 #[test]
 fn output_is_exact_to_rounding() {
     let mut numbers = Numbers::new(1);
-    for (time, heads, head_dim) in [(1, 1, 16), (5, 2, 16), (70, 2, 32), (130, 1, 48), (33, 1, 128)] {
-        let shape = AttentionShape { first_position: time % 3 * 7, ..shape(2, time, heads, head_dim) };
+    for (time, heads, head_dim) in [(1, 1, 16), (5, 2, 16), (70, 2, 32), (130, 1, 48), (33, 1, 128)]
+    {
+        let shape =
+            AttentionShape { first_position: time % 3 * 7, ..shape(2, time, heads, head_dim) };
         let qkv = numbers.scaled(2 * time * 3 * shape.width(), 2.0);
         let gain = numbers.scaled(heads, 3.0);
         for gain in [None, Some(&gain[..])] {
@@ -153,9 +152,14 @@ fn gradients_are_exact_to_rounding() {
 #[test]
 fn levels_and_threads_agree() {
     let mut numbers = Numbers::new(3);
-    for (batch, time, heads, head_dim) in
-        [(1, 1, 1, 16), (2, 33, 2, 16), (1, 150, 3, 32), (2, 65, 1, 48), (1, 40, 1, 64), (1, 20, 1, 128)]
-    {
+    for (batch, time, heads, head_dim) in [
+        (1, 1, 1, 16),
+        (2, 33, 2, 16),
+        (1, 150, 3, 32),
+        (2, 65, 1, 48),
+        (1, 40, 1, 64),
+        (1, 20, 1, 128),
+    ] {
         let shape = shape(batch, time, heads, head_dim);
         let qkv = numbers.scaled(batch * time * 3 * shape.width(), 3.0);
         let dout = numbers.uniform(batch * time * shape.width());
@@ -220,9 +224,9 @@ fn lanes_of_a_cache_are_independent() {
     let qkv: Vec<Vec<f32>> = (0..3).map(|_| numbers.scaled(30 * 3 * width, 2.0)).collect();
     let mut cache = AttentionCache::new(3, 2, 16, 30);
     let mut step = |lanes: &[usize], cache: &mut AttentionCache| {
-        let rows = lanes.iter().flat_map(|lane| {
-            qkv[*lane][cache.len(*lane) * 3 * width..][..3 * width].to_vec()
-        });
+        let rows = lanes
+            .iter()
+            .flat_map(|lane| qkv[*lane][cache.len(*lane) * 3 * width..][..3 * width].to_vec());
         let rows: Vec<f32> = rows.collect();
         let mut out = vec![0.0; lanes.len() * width];
         in_pool(2, || attention_step(cache, lanes, 1, &rows, None, &mut out));

@@ -139,7 +139,8 @@ fn transpose(rows: &mut [__m512; LANES]) {
     // q[4i + j], 128-bit block b: column 4b + j of rows 4i..4i+4.
     let mut q = t;
     for i in 0..4 {
-        let pairs = [t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]].map(|v| _mm512_castps_pd(v));
+        let pairs =
+            [t[4 * i], t[4 * i + 1], t[4 * i + 2], t[4 * i + 3]].map(|v| _mm512_castps_pd(v));
         q[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pairs[0], pairs[2]));
         q[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pairs[0], pairs[2]));
         q[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pairs[1], pairs[3]));

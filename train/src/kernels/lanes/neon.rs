@@ -11,13 +11,12 @@ type Vector = [float32x4_t; 4];
 
 /// Combines two vectors register by register.
 #[inline(always)]
-fn zip(a: Vector, b: Vector, operation: impl Fn(float32x4_t, float32x4_t) -> float32x4_t) -> Vector {
-    [
-        operation(a[0], b[0]),
-        operation(a[1], b[1]),
-        operation(a[2], b[2]),
-        operation(a[3], b[3]),
-    ]
+fn zip(
+    a: Vector,
+    b: Vector,
+    operation: impl Fn(float32x4_t, float32x4_t) -> float32x4_t,
+) -> Vector {
+    [operation(a[0], b[0]), operation(a[1], b[1]), operation(a[2], b[2]), operation(a[3], b[3])]
 }
 
 // SAFETY (of every block here): NEON is part of the aarch64 targets that Rust builds for, so the instructions

@@ -56,7 +56,11 @@ impl<'a> Panels<'a> {
     }
 
     /// The transpose of b [columns, depth] in panels.
-    pub(in super::super) fn packed_transpose(b: &[f32], depth: usize, columns: usize) -> Panels<'static> {
+    pub(in super::super) fn packed_transpose(
+        b: &[f32],
+        depth: usize,
+        columns: usize,
+    ) -> Panels<'static> {
         let mut values = vec![0.0; columns.div_ceil(PANEL) * depth * PANEL];
         for (index, panel) in values.chunks_mut(depth * PANEL).enumerate() {
             let first = index * PANEL;
@@ -75,7 +79,12 @@ impl<'a> Panels<'a> {
     }
 
     /// The form that suits a product with `rows` rows.
-    pub(in super::super) fn for_rows(b: &'a [f32], depth: usize, columns: usize, rows: usize) -> Self {
+    pub(in super::super) fn for_rows(
+        b: &'a [f32],
+        depth: usize,
+        columns: usize,
+        rows: usize,
+    ) -> Self {
         if columns.is_multiple_of(16) && (rows < PACKING_ROWS || columns == PANEL) {
             return Panels::direct(b, depth, columns);
         }

@@ -117,8 +117,7 @@ mod tests {
         let norm = matrix.iter().map(|x| x * x).sum::<f64>().sqrt() + 1e-7;
         let mut x: Vec<f64> = matrix.iter().map(|x| x / norm).collect();
         for _ in 0..5 {
-            let turned: Vec<f64> =
-                (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect();
+            let turned: Vec<f64> = (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect();
             let gram = product(&x, &turned, rows, columns, rows);
             let square = product(&gram, &gram, rows, rows, rows);
             let mixed: Vec<f64> =
@@ -157,7 +156,13 @@ mod tests {
                 let (mut weights, mut momentum) = (start.clone(), vec![0.0; length]);
                 for _ in 0..3 {
                     muon_step(
-                        &settings, inputs, outputs, 0.9, &gradient, &mut weights, &mut momentum,
+                        &settings,
+                        inputs,
+                        outputs,
+                        0.9,
+                        &gradient,
+                        &mut weights,
+                        &mut momentum,
                     );
                 }
                 [weights, momentum].concat()

@@ -1,0 +1,154 @@
+//! Logarithmic axes: their range, their ticks at round numbers, and how those are written.
+
+use lmtrain_runs::units::short_count;
+
+/// What an axis counts, and so how its ticks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// `200K`, `3.2M`.
+    Count,
+    /// `20 %`.
+    Percent,
+    /// `1.5`.
+    Number,
+}
+
+/// A logarithmic axis.
+#[derive(Clone, Debug)]
+pub(crate) struct Axis {
+    low: f64,
+    high: f64,
+    unit: Unit,
+}
+
+/// Ticks of a decade, the densest first.
+const TICKS: [&[f64]; 6] = [
+    &[1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0],
+    &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0],
+    &[1.0, 2.0, 3.0, 5.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0, 3.0],
+    &[1.0],
+];
+
+/// The least range that is shown: a single value, too, has a scale beside it.
+const LEAST_SPAN: f64 = 2.0;
+
+impl Axis {
+    /// An axis over all the values that are above 0, with this factor of room at both ends. Absent
+    /// if there are none.
+    #[must_use]
+    pub(crate) fn over(
+        values: impl IntoIterator<Item = f64>,
+        room: f64,
+        unit: Unit,
+    ) -> Option<Self> {
+        let proper = values.into_iter().filter(|value| value.is_finite() && *value > 0.0);
+        let ends = proper.fold(None, |ends: Option<(f64, f64)>, value| {
+            Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+        });
+        let (low, high) = ends?;
+        let more = (LEAST_SPAN / (high / low)).max(1.0).sqrt();
+        Some(Self { low: low / room / more, high: high * room * more, unit })
+    }
+
+    /// Where a value lies: 0 at the low end, 1 at the high one.
+    #[must_use]
+    pub(crate) fn position(&self, value: f64) -> f64 {
+        (value / self.low).ln() / (self.high / self.low).ln()
+    }
+
+    /// Its high end.
+    #[must_use]
+    pub(crate) fn high(&self) -> f64 {
+        self.high
+    }
+
+    /// Whether a value lies on the axis.
+    #[must_use]
+    pub(crate) fn holds(&self, value: f64) -> bool {
+        (self.low..=self.high).contains(&value)
+    }
+
+    /// Round values on the axis with their texts: the densest set of which all neighbours lie at
+    /// least so far apart, as a share of the axis.
+    #[must_use]
+    pub(crate) fn ticks(&self, apart: f64) -> Vec<(f64, String)> {
+        let sets = TICKS.iter().map(|of_decade| self.multiples(of_decade, 1));
+        let sparse = (2..300).map(|every| self.multiples(&[1.0], every));
+        let fits = |ticks: &Vec<f64>| {
+            ticks.windows(2).all(|two| self.position(two[1]) - self.position(two[0]) >= apart)
+        };
+        let ticks = sets.chain(sparse).find(fits).unwrap_or_default();
+        ticks.into_iter().map(|value| (value, self.unit.write(value))).collect()
+    }
+
+    /// Values on the axis that are one of `of_decade` times a power of ten, of every n-th decade.
+    fn multiples(&self, of_decade: &[f64], every: i32) -> Vec<f64> {
+        let first = self.low.log10().floor() as i32;
+        let last = self.high.log10().floor() as i32;
+        let decades = (first..=last).filter(|decade| decade.rem_euclid(every) == 0);
+        // A negative power is divided by, so that ticks below 1 are the nearest floats, too.
+        let scaled = |factor: f64, decade: i32| match decade {
+            0.. => factor * 10f64.powi(decade),
+            _ => factor / 10f64.powi(-decade),
+        };
+        decades
+            .flat_map(|decade| of_decade.iter().map(move |&factor| scaled(factor, decade)))
+            .filter(|value| self.holds(*value))
+            .collect()
+    }
+}
+
+impl Unit {
+    /// A value as its tick says it.
+    #[must_use]
+    pub(crate) fn write(self, value: f64) -> String {
+        match self {
+            Self::Count => short_count(value.round() as u64),
+            Self::Percent => format!("{}\u{a0}%", plain(value)),
+            Self::Number => plain(value),
+        }
+    }
+}
+
+/// A round number without the noise of its float: `1.5`, `20`, `1,000`.
+fn plain(value: f64) -> String {
+    if value >= 1000.0 {
+        return crate::report::format::grouped(value);
+    }
+    let text = format!("{value:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(values: &[f64], unit: Unit, apart: f64) -> Vec<String> {
+        let axis = Axis::over(values.iter().copied(), 1.1, unit).expect("values");
+        axis.ticks(apart).into_iter().map(|(_, text)| text.replace('\u{a0}', " ")).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_and_apart() {
+        let sizes = texts(&[200e3, 3.4e6], Unit::Count, 0.1);
+        assert_eq!(sizes, ["200K", "300K", "500K", "1M", "2M", "3M"]);
+        let rates = texts(&[17.0, 50.0], Unit::Percent, 0.12);
+        assert_eq!(rates, ["20 %", "30 %", "40 %", "50 %"]);
+        let wide = texts(&[9.0, 90_000.0], Unit::Percent, 0.2);
+        assert_eq!(wide, ["10 %", "100 %", "1,000 %", "10,000 %"]);
+        assert!(texts(&[1e-300, 1e300], Unit::Number, 0.2).len() <= 6);
+    }
+
+    #[test]
+    fn a_single_value_has_ticks_around_it() {
+        for value in [0.013, 1.0, 22.9, 5e8] {
+            let axis = Axis::over([value], 1.0, Unit::Number).expect("a value");
+            assert!((axis.position(value) - 0.5).abs() < 1e-9);
+            let ticks = axis.ticks(0.1);
+            assert!((2..=9).contains(&ticks.len()), "{value}: {ticks:?}");
+        }
+        assert!(Axis::over([0.0, f64::NAN, -1.0], 1.1, Unit::Number).is_none());
+    }
+}

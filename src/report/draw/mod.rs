@@ -1,0 +1,12 @@
+//! Drawing for the figures: a scene of marks in logical pixels, axes and labels that lay it out,
+//! and the two renderers, SVG and PNG, that plotters' backends carry out. Nothing here knows what a
+//! record is.
+
+pub(crate) mod axis;
+pub(crate) mod chart;
+pub(crate) mod labels;
+pub(crate) mod render;
+mod room;
+pub(crate) mod scene;
+pub(crate) mod text;
+pub(crate) mod theme;

@@ -1,0 +1,139 @@
+//! Level lines: what classical compressors reach on the corpora of a figure, whatever the size of
+//! a model. Where one compressor comes to
+//! much the same on several corpora it is labelled once.
+
+use lmtrain_runs::RateRecord;
+use lmtrain_runs::record::{Chunking, Kind};
+
+use crate::report::data::Data;
+use crate::report::draw::chart::Frame;
+use crate::report::draw::labels::{Label, Sample};
+use crate::report::draw::scene::{Scene, Stroke};
+use crate::report::draw::text::Weight;
+use crate::report::draw::theme::{CATEGORIES, Color, MUTED};
+use crate::report::names;
+
+/// The rate of a compressor on a corpus.
+#[derive(Clone, Debug)]
+pub(crate) struct Level {
+    /// Index into the data's subjects.
+    pub(crate) subject: usize,
+    /// In percent.
+    pub(crate) rate: f64,
+    /// The measurement.
+    pub(crate) record: RateRecord,
+}
+
+/// Rates within this factor of each other lie together.
+const SAME: f64 = 1.25;
+
+/// The colour of a subject, in every figure.
+#[must_use]
+pub(crate) fn color(subject: usize) -> Color {
+    CATEGORIES[subject % CATEGORIES.len()]
+}
+
+/// Levels of every classical compressor on these subjects.
+#[must_use]
+pub(crate) fn levels(data: &Data, subjects: &[usize]) -> Vec<Level> {
+    let compressors = data
+        .entries
+        .iter()
+        .filter(|entry| entry.record.kind == Kind::Compressor && subjects.contains(&entry.subject));
+    let level = |entry: &crate::report::data::Entry| {
+        let rate = 100.0 * entry.record.raw_rate()?;
+        Some(Level { subject: entry.subject, rate, record: entry.record.clone() })
+    };
+    compressors.filter_map(level).collect()
+}
+
+/// Draws a line for each level over the whole plot: dashes for chunks, solid for the whole.
+pub(crate) fn draw(scene: &mut Scene, frame: &Frame<'_>, levels: &[Level]) {
+    for level in levels {
+        let y = frame.up(level.rate);
+        scene.line(&[(frame.left, y), (frame.right, y)], stroke(level, color(level.subject)));
+    }
+}
+
+fn stroke(level: &Level, color: Color) -> Stroke {
+    let line = Stroke::solid(color, 0.9).faint(0.75);
+    if level.record.chunking == Chunking::Whole { line } else { line.dashed(5.0, 3.5) }
+}
+
+/// Labels of the levels: one for each compressor and chunking, where most of its levels lie, and
+/// one for each corpus whose levels all lie elsewhere. `right` is the axis' end.
+#[must_use]
+pub(crate) fn labels(data: &Data, levels: &[Level], right: f64) -> Vec<Label> {
+    let mut sorted: Vec<&Level> = levels.iter().collect();
+    let by_rate = |one: &&Level, other: &&Level| one.rate.total_cmp(&other.rate);
+    sorted.sort_by(|one, other| name(one).cmp(&name(other)).then(by_rate(one, other)));
+    let mut labels = Vec::new();
+    let mut named: Vec<&Level> = Vec::new();
+    for of_name in sorted.chunk_by(|one, other| name(one) == name(other)) {
+        let near = of_name.chunk_by(|one, other| other.rate / one.rate < SAME);
+        let Some(most) = near.rev().max_by_key(|near| near.len()) else { continue };
+        let alone = most.len() == 1 && of_name.len() > 1;
+        labels.push(label(name(most[0]), most, alone, right));
+        named.extend(most);
+    }
+    for (subject, of) in data.subjects.iter().enumerate() {
+        let own = |level: &&Level| level.subject == subject;
+        let own_levels: Vec<&Level> = levels.iter().filter(own).collect();
+        if !own_levels.is_empty() && !named.iter().any(|level| level.subject == subject) {
+            labels.push(label(format!("compressors, {}", of.label), &own_levels, true, right));
+        }
+    }
+    labels
+}
+
+fn label(name: String, levels: &[&Level], alone: bool, right: f64) -> Label {
+    let subject = levels[0].subject;
+    let color = if alone { color(subject) } else { MUTED };
+    let mean = levels.iter().map(|level| level.rate.ln()).sum::<f64>() / levels.len() as f64;
+    let sample = Sample::Line(stroke(levels[0], color));
+    let at = (right, mean.exp());
+    Label { at, name, notes: Vec::new(), color, weight: Weight::Regular, sample }
+}
+
+fn name(level: &Level) -> String {
+    let chunking = names::short_chunking(level.record.chunking);
+    format!("{}, {chunking}", names::with_preset(&level.record))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn labels_of(rates: Vec<RateRecord>) -> Vec<String> {
+        let data = Data::new(Vec::new(), rates);
+        let subjects: Vec<usize> = (0..data.subjects.len()).collect();
+        let levels = levels(&data, &subjects);
+        labels(&data, &levels, 1e6).into_iter().map(|label| label.name).collect()
+    }
+
+    #[test]
+    fn near_levels_share_a_label_and_far_ones_do_not() {
+        let rates = vec![
+            samples::compressor("gzip", "enwik7", Chunking::Whole, 0.365),
+            samples::compressor("gzip", "enwik8", Chunking::Whole, 0.363),
+            samples::compressor("gzip", "random", Chunking::Whole, 1.0),
+        ];
+        assert_eq!(labels_of(rates), ["gzip 9, whole", "compressors, random"]);
+    }
+
+    #[test]
+    fn one_corpus_has_a_label_for_each_level() {
+        let chunks = Chunking::Bytes(2048);
+        let rates = vec![
+            samples::compressor("gzip", "enwik7", Chunking::Whole, 0.365),
+            samples::compressor("gzip", "enwik7", chunks, 0.363),
+            samples::compressor("lzma2", "enwik7", chunks, 0.50),
+        ];
+        assert_eq!(
+            labels_of(rates),
+            ["gzip 9, chunks of 2048", "gzip 9, whole", "lzma2 9e, chunks of 2048"]
+        );
+        assert!(labels_of(Vec::new()).is_empty());
+    }
+}

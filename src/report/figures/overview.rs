@@ -1,0 +1,272 @@
+//! Rates side by side: the rates table as a picture. A panel for each corpus, a row for each
+//! compressor and run; from the raw rate a line goes to the adjusted one, as long as the model
+//! costs.
+
+use lmtrain_runs::record::Kind;
+
+use super::Figure;
+use super::levels::color;
+use crate::report::data::{Data, Entry};
+use crate::report::draw::axis::{Axis, Unit};
+use crate::report::draw::chart::Format;
+use crate::report::draw::scene::{Align, Marker, Scene, Stroke, Text};
+use crate::report::draw::text::{self, Weight};
+use crate::report::draw::theme::{AXIS, Color, GRID, INK, MUTED};
+use crate::report::names;
+use crate::report::tables::{Cell, Column, Group, Table};
+
+/// Height of an em of the names and ticks.
+const EM: f64 = 12.5;
+/// Height of a row.
+const ROW: f64 = 20.0;
+/// Room around everything, and between panels.
+const EDGE: f64 = 8.0;
+/// Rows of runs beyond this are reduced to the lowest of each size.
+const MOST_RUNS: usize = 14;
+
+/// An adjusted rate beyond this, in percent, is only pointed at: the others would be crowded.
+const BEYOND: f64 = 150.0;
+
+/// A corpus in a panel.
+#[derive(Clone, Debug)]
+struct Panel {
+    title: String,
+    color: Color,
+    /// For each row raw and adjusted rate in percent, if it was measured.
+    rates: Vec<Option<[f64; 2]>>,
+}
+
+impl Panel {
+    /// Whether anything in it has a model to pay for.
+    fn has_model(&self) -> bool {
+        self.rates.iter().flatten().any(|[raw, adjusted]| adjusted > raw)
+    }
+}
+
+/// Rows by name, and where a new group of them begins.
+#[derive(Clone, Debug)]
+struct Rows {
+    names: Vec<String>,
+    starts: Vec<bool>,
+}
+
+/// The figure; absent without rates.
+pub(crate) fn figure(data: &Data) -> Option<Figure> {
+    let entries = shown(data);
+    let reduced = entries.len() < data.entries.len();
+    let (rows, panels) = panels(data, &entries);
+    let all = panels.iter().flat_map(|panel| panel.rates.iter().flatten());
+    let ends = all.flat_map(|&[raw, adjusted]| [raw, adjusted.min(raw.max(BEYOND))]);
+    let axis = Axis::over(ends, 1.15, Unit::Percent)?;
+    let table = table(data, &entries);
+    let draw = move |format| draw(format, &rows, &panels, &axis);
+    Some(Figure { caption: caption(data, reduced), data: table, draw: Box::new(draw) })
+}
+
+/// The entries of the figure: all, or of many runs those that are lowest for their size anywhere.
+fn shown(data: &Data) -> Vec<&Entry> {
+    let mut runs: Vec<&str> = Vec::new();
+    for entry in data.entries.iter().filter(|entry| entry.record.kind == Kind::Run) {
+        if !runs.contains(&entry.record.name.as_str()) {
+            runs.push(&entry.record.name);
+        }
+    }
+    if runs.len() <= MOST_RUNS {
+        return data.entries.iter().collect();
+    }
+    let lowest = |entry: &&Entry| {
+        let rivals = data.entries.iter().filter(|other| {
+            other.subject == entry.subject
+                && other.record.kind == Kind::Run
+                && other.record.size == entry.record.size
+        });
+        let rate = |entry: &Entry| entry.record.adjusted_rate().unwrap_or(f64::INFINITY);
+        entry.record.kind != Kind::Run
+            || rivals.map(rate).fold(f64::INFINITY, f64::min) >= rate(entry)
+    };
+    let kept: Vec<&Entry> = data.entries.iter().filter(lowest).collect();
+    let is_kept = |name: &str| kept.iter().any(|entry| entry.record.name == name);
+    data.entries.iter().filter(|entry| is_kept(&entry.record.name)).collect()
+}
+
+fn panels(data: &Data, entries: &[&Entry]) -> (Rows, Vec<Panel>) {
+    let name = |entry: &Entry| {
+        let chunking = names::short_chunking(entry.record.chunking);
+        let short = data.short_name(&entry.record);
+        if entry.record.kind == Kind::Compressor { format!("{short}, {chunking}") } else { short }
+    };
+    let mut rows = Rows { names: Vec::new(), starts: Vec::new() };
+    let mut group = None;
+    for entry in entries {
+        if !rows.names.contains(&name(entry)) {
+            let own = (entry.record.kind, entry.record.chunking);
+            rows.starts.push(group.is_some_and(|group| group != own));
+            rows.names.push(name(entry));
+            group = Some(own);
+        }
+    }
+    let rates = |subject: usize, row: &String| {
+        let entry = entries.iter().find(|entry| entry.subject == subject && name(entry) == *row)?;
+        Some([100.0 * entry.record.raw_rate()?, 100.0 * entry.record.adjusted_rate()?])
+    };
+    let panel = |(index, subject): (usize, &crate::report::subject::Subject)| Panel {
+        title: subject.label.clone(),
+        color: color(index),
+        rates: rows.names.iter().map(|row| rates(index, row)).collect(),
+    };
+    let panels = data.subjects.iter().enumerate().map(panel).collect();
+    (rows, panels)
+}
+
+/// Where a panel lies, and its rows' heights.
+struct Place {
+    left: f64,
+    right: f64,
+    top: f64,
+    rows: Vec<f64>,
+}
+
+fn draw(format: Format, rows: &Rows, panels: &[Panel], axis: &Axis) -> Scene {
+    let names = rows.names.iter().map(|name| text::width(name, EM, Weight::Regular));
+    let names = names.fold(0.0, f64::max).min(0.45 * format.width) + 12.0;
+    let across = if format.narrow { 1 } else { panels.len().clamp(1, 3) };
+    let width = (format.width - 2.0 * EDGE - names) / across as f64;
+    let gaps = rows.starts.iter().filter(|start| **start).count() as f64;
+    let rows_height = ROW * (rows.names.len() as f64 + 0.5 * gaps);
+    let band = 24.0 + rows_height + 34.0;
+    let models = panels.iter().any(Panel::has_model);
+    let key = if models { 26.0 } else { 0.0 };
+    let bands = panels.len().div_ceil(across);
+    let mut scene = Scene::new(format.width, EDGE + key + band * bands as f64);
+    if models {
+        draw_key(&mut scene);
+    }
+    for (index, panel) in panels.iter().enumerate() {
+        let left = EDGE + names + (index % across) as f64 * width;
+        let top = EDGE + key + band * (index / across) as f64 + 24.0;
+        let mut y = top - ROW / 2.0;
+        let heights = rows.starts.iter().map(|start| {
+            y += if *start { 1.5 * ROW } else { ROW };
+            y
+        });
+        let place = Place { left, right: left + width - 14.0, top, rows: heights.collect() };
+        if index % across == 0 {
+            draw_names(&mut scene, &place, &rows.names, names);
+        }
+        draw_panel(&mut scene, &place, panel, axis);
+    }
+    scene
+}
+
+fn draw_key(scene: &mut Scene) {
+    let y = EDGE + 10.0;
+    let mut x = EDGE;
+    for (name, hollow) in [("raw rate", false), ("adjusted rate, with the model", true)] {
+        let at = (x + 5.0, y);
+        match hollow {
+            true => scene.hollow_marker(Marker::Circle, at, 4.4, MUTED),
+            false => scene.marker(Marker::Circle, at, 4.4, MUTED),
+        }
+        let at = (x + 14.0, y + 0.36 * EM);
+        scene.text(Text { color: MUTED, ..Text::new(at, EM, name) });
+        x += 14.0 + text::width(name, EM, Weight::Regular) + 22.0;
+    }
+}
+
+fn draw_names(scene: &mut Scene, place: &Place, names: &[String], width: f64) {
+    for (name, y) in names.iter().zip(&place.rows) {
+        let name = text::fitted(name, EM, Weight::Regular, width - 12.0);
+        let at = (place.left - 10.0, y + 0.36 * EM);
+        scene.text(Text { align: Align::End, color: INK, ..Text::new(at, EM, name) });
+    }
+}
+
+fn draw_panel(scene: &mut Scene, place: &Place, panel: &Panel, axis: &Axis) {
+    let Place { left, right, top, rows } = place;
+    let bottom = rows.last().map_or(*top, |last| last + ROW / 2.0);
+    let across = |value: f64| left + (right - left) * axis.position(value);
+    let ticks = axis.ticks(46.0 / (right - left));
+    for (value, name) in ticks {
+        let x = across(value);
+        scene.line(&[(x, *top), (x, bottom)], Stroke::solid(GRID, 1.0));
+        let text = Text::new((x, bottom + 5.0 + EM), EM, name);
+        scene.text(Text { align: Align::Middle, color: MUTED, ..text });
+    }
+    scene.line(&[(*left, bottom), (*right, bottom)], Stroke::solid(AXIS, 1.2));
+    let title = Text::new(
+        (*left, top - 7.0),
+        EM,
+        text::fitted(&panel.title, EM, Weight::Bold, 1.05 * (right - left)),
+    );
+    scene.text(Text { weight: Weight::Bold, color: panel.color, ..title });
+    for (rates, &y) in panel.rates.iter().zip(rows) {
+        scene.line(&[(*left, y), (*right, y)], Stroke::solid(GRID, 1.0));
+        let Some([raw, adjusted]) = *rates else { continue };
+        let beyond = !axis.holds(adjusted);
+        let end = if beyond { *right } else { across(adjusted) };
+        let line = [(across(raw), y), (end, y)];
+        scene.line(&line, Stroke::solid(panel.color, 1.8).faint(0.6));
+        if beyond {
+            scene.marker(Marker::Arrow, (end, y), 4.4, panel.color);
+        } else if adjusted > raw {
+            scene.hollow_marker(Marker::Circle, (end, y), 4.4, panel.color);
+        }
+        scene.marker(Marker::Circle, (across(raw), y), 4.4, panel.color);
+    }
+}
+
+fn caption(data: &Data, reduced: bool) -> String {
+    let mut text = String::from(
+        "The rates of the table below as a picture: compressed over raw data, on one logarithmic \
+         axis for all corpora.",
+    );
+    if data.entries.iter().any(|entry| entry.record.kind != Kind::Compressor) {
+        text += " A run's line goes from its raw rate to its adjusted one and is as long as the \
+                 model costs; an arrow leads to an adjusted rate far above 100 %. A classical \
+                 compressor has no model to pay for.";
+    }
+    if reduced {
+        text += " Of the runs of a size only those are shown that have the lowest adjusted rate \
+                 on a corpus.";
+    }
+    text
+}
+
+fn table(data: &Data, entries: &[&Entry]) -> Table {
+    let mut columns: Vec<Column> = ["corpus", "name", "chunks of"].map(Column::text).into();
+    columns.extend(["raw %", "adjusted %"].map(Column::number));
+    let row = |entry: &&Entry| {
+        let Entry { subject, record } = entry;
+        let percent = |rate: Option<f64>| {
+            Cell::number(rate.map(|rate| 100.0 * rate), |rate| rate.to_string())
+        };
+        vec![
+            Cell::text(&data.subjects[*subject].label),
+            Cell::text(names::with_preset(record)),
+            Cell::text(record.chunking.to_string()),
+            percent(record.raw_rate()),
+            percent(record.adjusted_rate()),
+        ]
+    };
+    let rows = entries.iter().map(row).collect();
+    Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn many_runs_are_reduced_to_the_lowest_of_each_size() {
+        let rate = |seed: u64| {
+            let mut record = samples::rate("200K", "enwik8", 0.3 + seed as f64 / 100.0);
+            record.name = samples::plan("200K", seed).name;
+            record
+        };
+        let data = Data::new(Vec::new(), (0..20).map(rate).collect());
+        let names: Vec<&str> =
+            shown(&data).iter().map(|entry| entry.record.name.as_str()).collect();
+        assert_eq!(names, ["200K-bytes-modern-s0"]);
+    }
+}

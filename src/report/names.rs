@@ -1,0 +1,120 @@
+//! Names of rows and curves: of a run only what tells it from the others, of a compressor its name
+//! and preset.
+
+use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::units::short_count;
+use lmtrain_runs::{Plan, RateRecord};
+
+/// For each plan its size, and of its other choices those that tell it from the others: a choice
+/// in which any two plans differ, but tokens and seed only where plans of its own size do.
+#[must_use]
+pub(crate) fn distinguishing(plans: &[&Plan]) -> Vec<String> {
+    let all: Vec<Vec<String>> = plans.iter().map(|plan| choices(plan)).collect();
+    let short = |own: &Vec<String>| {
+        let rivals = |index: usize| all.iter().filter(move |other| index < 5 || other[0] == own[0]);
+        let told =
+            |index: usize| index == 0 || rivals(index).any(|other| other[index] != own[index]);
+        let kept: Vec<&str> =
+            (0..own.len()).filter(|&index| told(index)).map(|index| own[index].as_str()).collect();
+        kept.join(", ")
+    };
+    let names: Vec<String> = all.iter().map(short).collect();
+    let alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let full = |(name, plan): (&String, &&Plan)| {
+        if alone(name) { name.clone() } else { plan.name.clone() }
+    };
+    names.iter().zip(plans).map(full).collect()
+}
+
+fn choices(plan: &Plan) -> Vec<String> {
+    let train_on = match plan.train_on {
+        TrainOn::Split => "first 90 %",
+        TrainOn::All => "all of it",
+    };
+    vec![
+        plan.size.to_string(),
+        plan.tokenization.to_string(),
+        plan.recipe.to_string(),
+        plan.corpus.clone(),
+        train_on.to_owned(),
+        format!("context {}", plan.context),
+        format!("{} tokens", short_count(plan.tokens())),
+        format!("seed {}", plan.seed),
+    ]
+}
+
+/// A compressor's name with its preset, if it has one, in few letters: `gzip 9` of `level 9`,
+/// `lzma2 9e` of `preset 9e, .xz with CRC-64`. The table of measurements gives it in full.
+#[must_use]
+pub(crate) fn with_preset(record: &RateRecord) -> String {
+    let Some(preset) = &record.preset else { return record.name.clone() };
+    let short = preset.split(',').next().unwrap_or(preset);
+    let short = short.trim_start_matches("level ").trim_start_matches("preset ");
+    format!("{} {short}", record.name)
+}
+
+/// How a chunking is said after a name: `whole`, `chunks of 2048 bytes`.
+#[must_use]
+pub(crate) fn chunking(chunking: Chunking) -> String {
+    match chunking {
+        Chunking::Whole => "whole".to_owned(),
+        cut => format!("chunks of {cut}"),
+    }
+}
+
+/// The same in fewer letters: `chunks of 2048`, of bytes or tokens as the text around it says.
+#[must_use]
+pub(crate) fn short_chunking(chunking: Chunking) -> String {
+    match chunking {
+        Chunking::Whole => "whole".to_owned(),
+        Chunking::Bytes(length) | Chunking::Tokens(length) => format!("chunks of {length}"),
+    }
+}
+
+/// Plural of a kind, as the head of its rows.
+#[must_use]
+pub(crate) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Compressor => "Compressors",
+        Kind::Run => "Runs",
+        Kind::Pretrained => "Pretrained models",
+    }
+}
+
+/// Names in a sentence: `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub(crate) fn sentence(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., last] => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_run_is_named_by_what_differs() {
+        let small = samples::plan("200K", 0);
+        let large = samples::plan("3.2M", 0);
+        let other = samples::plan("3.2M", 1);
+        assert_eq!(distinguishing(&[&small]), ["200K"]);
+        assert_eq!(distinguishing(&[&small, &large]), ["200K", "3.2M"]);
+        let names = distinguishing(&[&small, &large, &other]);
+        assert_eq!(names, ["200K", "3.2M, seed 0", "3.2M, seed 1"]);
+        assert!(distinguishing(&[]).is_empty());
+        assert_eq!(distinguishing(&[&large, &large])[0], large.name, "at worst the full name");
+    }
+
+    #[test]
+    fn names_make_a_sentence() {
+        let names = ["a", "b", "c"].map(String::from);
+        assert_eq!(sentence(&names), "a, b and c");
+        assert_eq!(sentence(&names[..2]), "a and b");
+        assert_eq!(sentence(&[]), "");
+    }
+}

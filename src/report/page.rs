@@ -1,0 +1,243 @@
+//! The page: one HTML file that needs no other, no network and no script. Figures are inline, at
+//! two widths; their files and the tables' hang on it as `data:` links. All text from records is
+//! escaped.
+
+use std::fmt::Write;
+
+use lmtrain_runs::record::{Kind, RateRecord};
+
+use super::data::Data;
+use super::draw::theme;
+use super::format::{self, base64, html};
+use super::names;
+use super::tables::{Cell, Column, Group, Table, html::table_element};
+use super::{Drawn, Options, Tabled};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+/// Nothing is fetched from anywhere, whatever a record says.
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
+/// The whole page.
+#[must_use]
+pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &Options) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write!(
+        text,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <title>lmtrain report</title>\n<link rel=\"icon\" href=\"data:,\">\n\
+         <style>\n{STYLE}{}</style>\n</head>\n<body>\n<header>\n\
+         <h1>Small language models as compressors</h1>\n",
+        theme::dark_rules(),
+    );
+    text += &lead(data);
+    text += &glance(data);
+    text += &facts(data);
+    text += "<nav aria-label=\"Contents\">\n<ol>\n";
+    let figure_titles = figures.iter().map(|figure| (figure.name, figure.title));
+    let table_titles = tables.iter().map(|table| (table.name, table.title));
+    for (name, title) in figure_titles.map(of_figure).chain(table_titles.map(of_table)) {
+        let _ = writeln!(text, "<li><a href=\"#{name}\">{}</a></li>", html(title));
+    }
+    text += "</ol>\n</nav>\n</header>\n<main>\n";
+    for figure in figures {
+        text += &figure_section(figure, options);
+    }
+    for table in tables {
+        text += &table_section(table);
+    }
+    let _ = write!(
+        text,
+        "</main>\n<footer>Made by <code>{}</code> from the records of its runs; the same records \
+         give the same page.</footer>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        html(&options.command),
+    );
+    text
+}
+
+fn of_figure((name, title): (&str, &'static str)) -> (String, &'static str) {
+    (format!("figure-{name}"), title)
+}
+
+fn of_table((name, title): (&str, &'static str)) -> (String, &'static str) {
+    (format!("table-{name}"), title)
+}
+
+fn lead(data: &Data) -> String {
+    let compressors =
+        distinct(data, |record| (record.kind == Kind::Compressor).then(|| record.name.clone()));
+    let count = |count: usize, one: &str| match count {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
+    };
+    let mut corpora = distinct(data, |record| Some(record.corpus.clone()));
+    corpora.sort();
+    let mut text = count(data.runs.len(), "run");
+    if !compressors.is_empty() {
+        text += &format!(" and {}", count(compressors.len(), "classical compressor"));
+    }
+    if !corpora.is_empty() {
+        text += &format!(" on {}", names::sentence(&corpora));
+    }
+    format!("<p class=\"lead\">{}.</p>\n", html(&text))
+}
+
+/// The lowest adjusted rates of each corpus: what most readers came for.
+fn glance(data: &Data) -> String {
+    let mut columns = vec![Column::text("corpus")];
+    let mut rows: Vec<Vec<Cell>> =
+        data.subjects.iter().map(|subject| vec![Cell::text(&subject.label)]).collect();
+    for kind in [Kind::Run, Kind::Pretrained, Kind::Compressor] {
+        if data.entries.iter().any(|entry| entry.record.kind == kind) {
+            let over = names::kind(kind);
+            columns.push(Column::text("lowest").under(over));
+            columns.push(Column::number("adjusted %").under(over));
+            for (subject, row) in rows.iter_mut().enumerate() {
+                row.extend(lowest(data, subject, kind));
+            }
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let groups = vec![Group { rows, ..Group::default() }];
+    let table = Table { columns, groups, ..Table::default() };
+    format!("<div class=\"scroll\">\n{}</div>\n", table_element(&table))
+}
+
+fn lowest(data: &Data, subject: usize, kind: Kind) -> [Cell; 2] {
+    let of_kind =
+        data.entries.iter().filter(|entry| entry.subject == subject && entry.record.kind == kind);
+    let rated = of_kind.filter_map(|entry| Some((entry.record.adjusted_rate()?, &entry.record)));
+    let Some((rate, record)) = rated.min_by(|one, other| one.0.total_cmp(&other.0)) else {
+        return Default::default();
+    };
+    let name = Cell::text(names::with_preset(record)).with_note(names::chunking(record.chunking));
+    [name, Cell::number(Some(100.0 * rate), |_| format::percent(rate))]
+}
+
+/// By what all was measured.
+fn facts(data: &Data) -> String {
+    let values = [
+        ("Machine", distinct(data, |record| Some(record.provenance.machine.clone()))),
+        ("Device", distinct(data, |record| Some(record.provenance.device.clone()))),
+        ("Commit", distinct(data, |record| record.provenance.commit.clone())),
+    ];
+    let mut text = String::new();
+    for (what, mut values) in values {
+        values.retain(|value| !value.is_empty());
+        values.sort();
+        if !values.is_empty() {
+            let _ = writeln!(text, "<dt>{what}</dt><dd>{}</dd>", html(&values.join("; ")));
+        }
+    }
+    if text.is_empty() { text } else { format!("<dl>\n{text}</dl>\n") }
+}
+
+/// The different values that records have, in the order of the records.
+fn distinct(data: &Data, of: impl Fn(&RateRecord) -> Option<String>) -> Vec<String> {
+    let mut values = Vec::new();
+    for value in data.rates.iter().filter_map(|entry| of(&entry.record)) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values
+}
+
+fn figure_section(figure: &Drawn, options: &Options) -> String {
+    let Drawn { name, title, caption, svg, png, csv, inline: [wide, narrow] } = figure;
+    let links = [
+        link(name, "svg", "image/svg+xml", svg.as_bytes()),
+        link(name, "png", "image/png", png),
+        link(name, "csv", "text/csv", csv.as_bytes()),
+    ];
+    format!(
+        "<section id=\"figure-{name}\">\n<h2>{}</h2>\n<figure>\n<div class=\"wide\">{wide}</div>\n\
+         <div class=\"narrow\">{narrow}</div>\n<figcaption>{}</figcaption>\n</figure>\n\
+         <p class=\"files\">{} · made by <code>{}</code></p>\n</section>\n",
+        html(title),
+        html(caption),
+        links.join(" · "),
+        html(&options.command),
+    )
+}
+
+fn table_section(tabled: &Tabled) -> String {
+    let Tabled { name, title, table, markdown, csv } = tabled;
+    let links = [
+        link(name, "md", "text/markdown", markdown.as_bytes()),
+        link(name, "csv", "text/csv", csv.as_bytes()),
+    ];
+    format!(
+        "<section id=\"table-{name}\">\n<h2>{title}</h2>\n<p class=\"caption\">{}</p>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\">\n{}</div>\n\
+         <p class=\"files\">{}</p>\n</section>\n",
+        html(&table.caption),
+        table_element(table),
+        links.join(" · "),
+        title = html(title),
+    )
+}
+
+/// A link whose address is the file itself.
+fn link(name: &str, suffix: &str, kind: &str, content: &[u8]) -> String {
+    format!(
+        "<a download=\"{name}.{suffix}\" href=\"data:{kind};base64,{}\">{}</a>",
+        base64(content),
+        suffix.to_uppercase(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::{Options, samples};
+    use lmtrain_runs::Store;
+
+    fn page_of(run_name: &str) -> String {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = Store::new(folder.path().join("runs"));
+        let plan = samples::plan("200K", 0);
+        let run = store.run("a");
+        run.save_plan(&plan).expect("saved");
+        for step in samples::steps(&plan, 2.0).into_iter().take(30) {
+            run.append_step(&step).expect("appended");
+        }
+        let mut rate = samples::rate("200K", "enwik8", 0.3);
+        rate.name = run_name.into();
+        run.append_rate(&rate).expect("appended");
+        let options = Options { command: "lmtrain report --out '<here>'".into() };
+        let written = crate::report::write(&store, &folder.path().join("out"), &options);
+        std::fs::read_to_string(written.expect("written").page).expect("readable")
+    }
+
+    #[test]
+    fn the_page_needs_nothing_and_escapes_everything() {
+        let page = page_of("<script>alert(1)</script>");
+        assert_eq!(page.matches("<script>").count(), 1, "ours alone");
+        assert!(page.contains("&lt;script&gt;alert(1)") && page.contains("&#39;&lt;here&gt;&#39;"));
+        for attribute in ["src=", "@import", "url(", "href=\"http", "<link rel=\"stylesheet"] {
+            assert!(!page.contains(attribute), "{attribute}");
+        }
+        let links = page.split("href=\"").skip(1).map(|link| link.chars().next());
+        assert!(links.flatten().all(|first| first == '#' || first == 'd'), "anchors and data");
+    }
+
+    #[test]
+    fn every_figure_and_table_is_there_and_listed() {
+        let page = page_of("200K-bytes-modern-s0");
+        for name in ["adjusted-rate", "raw-rate", "rates", "learning"] {
+            assert!(page.contains(&format!("<a href=\"#figure-{name}\">")), "{name}");
+            assert!(page.contains(&format!("<section id=\"figure-{name}\">")), "{name}");
+        }
+        for name in ["rates", "details", "runs"] {
+            assert!(page.contains(&format!("<section id=\"table-{name}\">")), "{name}");
+        }
+        assert_eq!(page.matches("<svg ").count(), 8, "each at two widths");
+    }
+}

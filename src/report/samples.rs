@@ -1,0 +1,151 @@
+//! Records for tests: made up, of the shape that real ones have.
+
+use lmtrain_runs::plan::{Budget, Plan, TrainOn, default_tokens};
+use lmtrain_runs::record::{Chunking, Kind, Provenance, RateRecord, Span, StepRecord};
+use lmtrain_runs::{Bits, Bytes, Recipe, Size, Tokenization};
+
+/// A machine that nobody has.
+fn provenance(command: &str) -> Provenance {
+    Provenance {
+        commit: Some("0123abc".into()),
+        machine: "example machine, 2 cores".into(),
+        device: "cpu".into(),
+        command: command.into(),
+    }
+}
+
+/// A plan on enwik8.
+pub(crate) fn plan(size: &str, seed: u64) -> Plan {
+    let size: Size = size.parse().expect("in the ladder");
+    let tokens = default_tokens(size);
+    let mut plan = Plan {
+        name: String::new(),
+        size,
+        tokenization: Tokenization::Bytes,
+        recipe: Recipe::Modern,
+        corpus: "enwik8".into(),
+        corpus_bytes: Bytes(100_000_000),
+        corpus_sha256: "00".repeat(32),
+        train_on: TrainOn::Split,
+        budget: Budget::Tokens(tokens),
+        steps: tokens / 32_768,
+        context: 2048,
+        batch: 16,
+        accumulation: 1,
+        seed,
+        validate_every: 100,
+        validation_sequences: 16,
+        choices: Recipe::Modern.choices(),
+    };
+    plan.name = plan.name_of();
+    plan
+}
+
+/// The steps of a plan, on a power law down to so many bits per byte.
+pub(crate) fn steps(plan: &Plan, floor: f64) -> Vec<StepRecord> {
+    let total = plan.steps;
+    let every = (total / 200).max(1);
+    let loss = |step: u64| floor + (8.0 - floor) * (1.0 + step as f64 / 12.0).powf(-0.85);
+    let noise = |step: u64| 0.06 * (step as f64 * 12.9898 + plan.seed as f64).sin();
+    (1..=total / every)
+        .map(|index| {
+            let step = index * every;
+            let tokens = step * plan.tokens_per_step();
+            let bits = loss(step) + noise(step);
+            StepRecord {
+                step,
+                tokens,
+                raw_bytes: Bytes(tokens),
+                train_nats_per_token: bits * std::f64::consts::LN_2,
+                train_bits_per_byte: bits,
+                gradient_norm: 0.5,
+                learning_rate_factor: 1.0,
+                train_tokens_per_s: 12_000.0 + 400.0 * noise(step),
+                seconds: tokens as f64 / 11_500.0,
+                prequential_bits: Some(Bits((loss(step) + 0.3) * tokens as f64)),
+                validation_bits_per_byte: (index % 10 == 0).then(|| loss(step) + 0.02),
+            }
+        })
+        .collect()
+}
+
+/// The rate of a run of this size, seed 0, on the whole of a corpus, coded within 0.02 %.
+pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
+    let plan = plan(size, 0);
+    let raw = length(corpus);
+    let ideal = Bits(8.0 * rate * raw as f64);
+    RateRecord {
+        kind: Kind::Run,
+        corpus: corpus.into(),
+        corpus_sha256: sha256(corpus),
+        span: Span { start: 0, end: raw },
+        chunking: Chunking::Bytes(2048),
+        sample: None,
+        raw_bytes: Bytes(raw),
+        chunks: raw.div_ceil(2048),
+        tokens: Some(raw),
+        ideal_bits: Some(ideal),
+        bits_interval: None,
+        coded_bytes: Some(Bytes((ideal.as_bytes() * 1.0002).round() as u64)),
+        header_bytes: Bytes(0),
+        lost_bits: None,
+        in_sample_bytes: Bytes(raw.min(90_000_000)),
+        size: Some(plan.size),
+        recipe: Some(plan.recipe),
+        tokenization: Some(plan.tokenization.clone()),
+        parameters: Some(plan.parameters()),
+        bytes_per_parameter: Some(2.0),
+        tokenizer_bytes: None,
+        trained_on: Some(plan.corpus.clone()),
+        tokens_trained: Some(plan.tokens()),
+        seed: Some(0),
+        weights: Some("feed".into()),
+        preset: None,
+        library: None,
+        seconds: 812.3,
+        provenance: provenance(&format!("lmtrain eval --size {size} --corpus {corpus}")),
+        name: plan.name,
+    }
+}
+
+fn length(corpus: &str) -> u64 {
+    match corpus {
+        "enwik7" => 10_000_000,
+        "enwik9" => 1_000_000_000,
+        _ => 100_000_000,
+    }
+}
+
+fn sha256(corpus: &str) -> String {
+    if corpus == "enwik8" { "00".repeat(32) } else { format!("00{corpus}") }
+}
+
+/// The rate of a compressor on the whole of a corpus.
+pub(crate) fn compressor(name: &str, corpus: &str, chunking: Chunking, rate: f64) -> RateRecord {
+    let run = self::rate("200K", corpus, rate);
+    let lzma2 = name == "lzma2";
+    RateRecord {
+        name: name.into(),
+        kind: Kind::Compressor,
+        chunking,
+        chunks: if chunking == Chunking::Whole { 1 } else { run.chunks },
+        tokens: None,
+        ideal_bits: None,
+        header_bytes: Bytes(18),
+        in_sample_bytes: Bytes(0),
+        size: None,
+        recipe: None,
+        tokenization: None,
+        parameters: None,
+        bytes_per_parameter: None,
+        trained_on: None,
+        tokens_trained: None,
+        seed: None,
+        weights: None,
+        preset: Some(if lzma2 { "preset 9e, .xz with CRC-64" } else { "level 9" }.into()),
+        library: Some(if lzma2 { "liblzma 5.8.1" } else { "flate2 1.1" }.into()),
+        seconds: 3.2,
+        provenance: provenance(&format!("lmtrain eval --compressor {name} --corpus {corpus}")),
+        ..run
+    }
+}

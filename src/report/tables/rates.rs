@@ -1,0 +1,217 @@
+//! The rates table, in the form of the paper's Table 1: a row for each compressor and run, raw and
+//! adjusted rate for each corpus, and what the paper reports in columns of its own.
+
+use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::{RateRecord, Tokenization};
+
+use super::{Cell, Column, Group, Table};
+use crate::report::data::{Data, Entry};
+use crate::report::format;
+use crate::report::names;
+use crate::report::reported::{self, Reported};
+
+/// The table; absent without rates.
+pub(crate) fn table(data: &Data) -> Option<Table> {
+    if data.entries.is_empty() {
+        return None;
+    }
+    let columns = columns(data);
+    let rows = rows(data);
+    let mut groups: Vec<Group> = Vec::new();
+    for row in &rows {
+        let head = group_head(row[0]);
+        if groups.last().is_none_or(|group| group.head != head) {
+            groups.push(Group { head, ..Group::default() });
+        }
+        if let Some(group) = groups.last_mut() {
+            group.rows.push(cells(data, row));
+        }
+    }
+    groups.extend(only_reported(data, &rows));
+    Some(Table { caption: caption(data), columns, groups })
+}
+
+fn columns(data: &Data) -> Vec<Column> {
+    let ours = |over: &str| {
+        ["raw %", "adjusted %", "bits/byte"].map(|head| Column::number(head).under(over))
+    };
+    let over = format!("{}, as reported", reported::CORPUS);
+    let theirs = ["raw %", "adjusted %"]
+        .map(|head| Column { reported: true, ..Column::number(head).under(&over) });
+    let ours = data.subjects.iter().map(|subject| ours(&subject.label).to_vec()).collect();
+    beside(data, vec![Column::text("compressor")], ours, &theirs)
+}
+
+/// A row of its first cell, those of each subject, and the reported ones: next to their corpus if
+/// we have it, else last.
+fn beside<T: Clone>(data: &Data, first: Vec<T>, ours: Vec<Vec<T>>, theirs: &[T]) -> Vec<T> {
+    let place = data.subjects.iter().position(|subject| subject.is_whole(reported::CORPUS));
+    let mut row = first;
+    for (index, cells) in ours.into_iter().enumerate() {
+        row.extend(cells);
+        if place == Some(index) {
+            row.extend_from_slice(theirs);
+        }
+    }
+    if place.is_none() {
+        row.extend_from_slice(theirs);
+    }
+    row
+}
+
+/// Entries by row: those of one compressor, cut in one way, on all that it was measured on.
+fn rows(data: &Data) -> Vec<Vec<&Entry>> {
+    let mut rows: Vec<Vec<&Entry>> = Vec::new();
+    let same = |one: &RateRecord, other: &RateRecord| {
+        (one.kind, &one.name, &one.preset, one.chunking)
+            == (other.kind, &other.name, &other.preset, other.chunking)
+            && one.bytes_per_parameter == other.bytes_per_parameter
+    };
+    for entry in &data.entries {
+        match rows.iter_mut().find(|row| same(&row[0].record, &entry.record)) {
+            Some(row) => row.push(entry),
+            None => rows.push(vec![entry]),
+        }
+    }
+    rows
+}
+
+fn group_head(entry: &Entry) -> String {
+    let record = &entry.record;
+    format!("{}, {}", names::kind(record.kind), names::chunking(record.chunking))
+}
+
+fn cells(data: &Data, row: &[&Entry]) -> Vec<Cell> {
+    let record = &row[0].record;
+    let name = match record.kind {
+        Kind::Compressor => names::with_preset(record),
+        _ => record.name.clone(),
+    };
+    let note = record.parameters.map(lmtrain_runs::units::short_count);
+    let first = vec![Cell::text(name).with_note(note.unwrap_or_default())];
+    let ours = |subject: usize| {
+        let entry = row.iter().find(|entry| entry.subject == subject);
+        rate_cells(entry.map(|entry| &entry.record)).to_vec()
+    };
+    let ours = (0..data.subjects.len()).map(ours).collect();
+    beside(data, first, ours, &reported_cells(reported_of(record)))
+}
+
+fn rate_cells(record: Option<&RateRecord>) -> [Cell; 3] {
+    let Some(record) = record else { return Default::default() };
+    let points = |rate: Option<f64>| {
+        Cell::number(rate.map(|rate| 100.0 * rate), |value| format::percent(value / 100.0))
+    };
+    let bits = Cell::number(record.bits_per_byte(), |bits| format!("{bits:.3}"));
+    let mut notes = Vec::new();
+    if let Some([low, high]) = record.raw_rate_interval() {
+        notes.push(format!("[{}, {}]", format::percent(low), format::percent(high)));
+    }
+    if record.in_sample_bytes.0 > 0 {
+        notes.push(format!("{} in-sample", format::share(record.in_sample_share())));
+    }
+    [points(record.raw_rate()).with_note(notes.join(", ")), points(record.adjusted_rate()), bits]
+}
+
+/// The paper's row of the same compressor or size: bytes as tokens, and the same chunks.
+fn reported_of(record: &RateRecord) -> Option<&'static Reported> {
+    reported::TABLE_1.iter().find(|row| {
+        let named = match record.kind {
+            Kind::Run => {
+                record.tokenization == Some(Tokenization::Bytes)
+                    && record.size.is_some_and(|size| size.name == row.name)
+            }
+            _ => record.name.eq_ignore_ascii_case(row.name),
+        };
+        named && row.kind == record.kind && row.chunking == record.chunking
+    })
+}
+
+fn reported_cells(row: Option<&Reported>) -> [Cell; 2] {
+    let cell = |value: fn(&Reported) -> f64| {
+        Cell::number(row.map(value), |value| {
+            if value < 1000.0 { format!("{value:.1}") } else { format::grouped(value) }
+        })
+    };
+    [cell(|row| row.raw), cell(|row| row.adjusted)]
+}
+
+/// The paper's rows that none of ours stands beside.
+fn only_reported(data: &Data, rows: &[Vec<&Entry>]) -> Option<Group> {
+    let has_ours =
+        |row: &Reported| rows.iter().any(|ours| reported_of(&ours[0].record) == Some(row));
+    let line = |row: &Reported| {
+        let name = match row.kind {
+            Kind::Run => format!("Transformer {}", row.name),
+            _ => row.name.to_owned(),
+        };
+        let chunking = match row.chunking {
+            Chunking::Whole => "whole",
+            _ => "2048",
+        };
+        let first = vec![Cell::text(name).with_note(chunking)];
+        let ours = vec![vec![Cell::default(); 3]; data.subjects.len()];
+        beside(data, first, ours, &reported_cells(Some(row)))
+    };
+    let rows: Vec<_> = reported::TABLE_1.iter().filter(|row| !has_ours(row)).map(line).collect();
+    let head = format!("Reported by {}, not measured here", reported::SOURCE);
+    (!rows.is_empty()).then_some(Group { head, reported: true, rows })
+}
+
+fn caption(data: &Data) -> String {
+    let any =
+        |holds: fn(&RateRecord) -> bool| data.entries.iter().any(|entry| holds(&entry.record));
+    let mut text = String::from(
+        "Compressed size over raw size in percent; lower is better. The adjusted rate counts the \
+         model too: every parameter at its stated code (2 bytes unless another is named) and the \
+         tokenizer. Chunks are compressed each from an empty context; a chunked classical \
+         compressor's header counts once.",
+    );
+    if any(|record| record.raw_rate_interval().is_some()) {
+        text += " In brackets the 95 % bootstrap interval of the raw rate over chunks.";
+    }
+    if any(|record| record.sample.is_some()) {
+        text += " Where chunks were sampled, the adjusted rate is that of all the bytes at the \
+                 sample's raw rate.";
+    }
+    if any(|record| record.in_sample_bytes.0 > 0) {
+        text += " In-sample bytes are those that the model was trained on.";
+    }
+    text + &format!(
+        " Reported: {}, Table 1, on the 10⁹ bytes of enwik9 by models trained on enwik8; not ours.",
+        reported::SOURCE
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn ours_and_reported_stand_side_by_side() {
+        let rates = vec![
+            samples::rate("200K", "enwik9", 0.30),
+            samples::rate("200K", "enwik8", 0.31),
+            samples::compressor("gzip", "enwik9", Chunking::Whole, 0.323),
+        ];
+        let table =
+            table(&Data::new(vec![(samples::plan("200K", 0), Vec::new())], rates)).expect("rates");
+        assert_eq!(table.columns.len(), 1 + 2 * 3 + 2);
+        assert_eq!(table.groups.len(), 3);
+        let gzip = &table.groups[0].rows[0];
+        assert_eq!((gzip[0].text.as_str(), gzip[1].text.as_str()), ("gzip 9", ""));
+        assert_eq!((gzip[4].text.as_str(), gzip[7].text.as_str()), ("32.31", "32.3"));
+        let run = &table.groups[1].rows[0];
+        assert_eq!((run[1].note.as_str(), run[7].text.as_str()), ("90\u{a0}% in-sample", "30.9"));
+        let last = table.groups.last().expect("what is only reported");
+        assert!(last.reported && last.rows.len() == reported::TABLE_1.len() - 2);
+        let width = table.columns.len();
+        assert!(table.groups.iter().flat_map(|group| &group.rows).all(|row| row.len() == width));
+    }
+
+    #[test]
+    fn nothing_measured_is_no_table() {
+        assert!(table(&Data::new(Vec::new(), Vec::new())).is_none());
+    }
+}

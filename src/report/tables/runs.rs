@@ -1,0 +1,127 @@
+//! The runs: their sizes, what their training took, and how far it came.
+
+use lmtrain_runs::StepRecord;
+use lmtrain_runs::units::{short_count, short_seconds};
+
+use super::{Cell, Column, Filled, Group, Table};
+use crate::report::data::{Data, RunData};
+use crate::report::format;
+use crate::report::names;
+
+/// A column and what a run has in it. To add a column, add a row.
+const COLUMNS: &[Filled<RunData>] = &[
+    ("run", false, |_, run| Cell::text(&run.plan.name)),
+    ("size", true, |_, run| {
+        let weights = run.plan.size.core_parameters() as f64;
+        Cell::number(Some(weights), |_| run.plan.size.to_string())
+    }),
+    ("parameters", true, |_, run| {
+        Cell::number(Some(run.plan.parameters() as f64), format::grouped)
+    }),
+    ("trained on", false, |_, run| Cell::text(&run.plan.corpus)),
+    ("tokens", true, |_, run| tokens(run)),
+    ("FLOPs", true, |_, run| {
+        let seen = run.steps.last().map(|step| step.tokens as f64);
+        Cell::number(seen.map(|seen| seen * run.plan.flops_per_token() as f64), scientific)
+    }),
+    ("validation bits/byte", true, |_, run| {
+        bits(run.steps.iter().rev().find_map(|step| step.validation_bits_per_byte))
+    }),
+    ("prequential bits/byte", true, |_, run| bits(prequential(&run.steps))),
+    ("tokens/s", true, |_, run| {
+        let speeds = run.steps.iter().map(|step| step.train_tokens_per_s);
+        Cell::number(median(speeds.collect()), format::grouped)
+    }),
+    ("training time", true, |_, run| {
+        Cell::number(run.steps.last().map(|step| step.seconds), short_seconds)
+    }),
+    ("evaluated by", false, |data, run| Cell::text(evaluated_by(data, run))),
+];
+
+/// The table; absent without runs.
+pub(crate) fn table(data: &Data) -> Option<Table> {
+    let head = |&(head, number, _): &(&str, bool, _)| match number {
+        true => Column::number(head),
+        false => Column::text(head),
+    };
+    let row = |run: &RunData| COLUMNS.iter().map(|(_, _, cell)| cell(data, run)).collect();
+    let rows: Vec<Vec<Cell>> = data.runs.iter().map(row).collect();
+    (!rows.is_empty()).then(|| Table {
+        caption: "Parameters are all of them, embeddings included. FLOPs are three forward passes \
+                  a token, of tokens seen. Validation is the last one, on the part of the training \
+                  corpus kept for it. The prequential rate is the code length of the data as it \
+                  first went by, each batch before it was learned from. Tokens/s is the median \
+                  over the logged steps, validation excluded; training time includes it."
+            .to_owned(),
+        columns: COLUMNS.iter().map(head).collect(),
+        groups: vec![Group { rows, ..Group::default() }],
+    })
+}
+
+fn tokens(run: &RunData) -> Cell {
+    let seen = run.steps.last().map_or(0, |step| step.tokens);
+    let cell = Cell::number(Some(seen as f64), |_| short_count(seen));
+    let planned = short_count(run.plan.tokens());
+    if cell.text == planned { cell } else { cell.with_note(format!("of {planned}")) }
+}
+
+/// Bits a byte of the first pass over the data: the total at the last step that was still in it.
+fn prequential(steps: &[StepRecord]) -> Option<f64> {
+    let (total, raw) =
+        steps.iter().rev().find_map(|step| Some((step.prequential_bits?, step.raw_bytes)))?;
+    (raw.0 > 0).then(|| total.0 / raw.as_f64())
+}
+
+fn bits(bits: Option<f64>) -> Cell {
+    Cell::number(bits, |bits| format!("{bits:.3}"))
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Floating-point operations as `1.23e15`.
+fn scientific(value: f64) -> String {
+    format!("{value:.2e}")
+}
+
+fn evaluated_by(data: &Data, run: &RunData) -> String {
+    let mut makers: Vec<String> = Vec::new();
+    for entry in data.rates.iter().filter(|entry| entry.record.name == run.plan.name) {
+        let made = &entry.record.provenance;
+        let commit = made.commit.as_ref().map(|commit| format!(", {commit}"));
+        let maker = format!("{}{}", made.device, commit.unwrap_or_default());
+        if !makers.contains(&maker) {
+            makers.push(maker);
+        }
+    }
+    names::sentence(&makers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_run_says_how_far_it_came() {
+        let plan = samples::plan("200K", 0);
+        let mut steps = samples::steps(&plan, 2.0);
+        steps.truncate(50);
+        let expected = prequential(&steps).expect("a first pass");
+        let data = Data::new(vec![(plan, steps)], vec![samples::rate("200K", "enwik8", 0.3)]);
+        let table = table(&data).expect("a run");
+        let row = &table.groups[0].rows[0];
+        assert!(row[4].note.starts_with("of "), "unfinished: {:?}", row[4]);
+        assert_eq!(row[7].value, Some(expected));
+        assert_eq!(row[10].text, "cpu, 0123abc");
+    }
+
+    #[test]
+    fn a_run_that_only_has_a_plan_has_a_row() {
+        let data = Data::new(vec![(samples::plan("200K", 0), Vec::new())], Vec::new());
+        let row = &table(&data).expect("a run").groups[0].rows[0];
+        assert_eq!((row[6].text.as_str(), row[8].value), ("", None));
+    }
+}

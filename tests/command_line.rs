@@ -1,0 +1,278 @@
+//! The program as a user meets it: the README's commands that need neither network nor minutes, a
+//! whole study at a tiny size, and errors.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+struct Study {
+    folder: tempfile::TempDir,
+}
+
+impl Study {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lmtrain"));
+        command
+            .args(line.split_whitespace())
+            .env_remove("LMTRAIN_SIMD")
+            .env("LMTRAIN_RUNS", self.path("runs"))
+            .env("LMTRAIN_DATA", self.path("data"))
+            .env("RUST_BACKTRACE", "1")
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().expect("the program starts")
+    }
+
+    /// Runs what must succeed; gives its standard output.
+    fn succeeds(&self, line: &str) -> String {
+        let output = self.run(line);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`lmtrain {line}` failed:\n{error}");
+        String::from_utf8(output.stdout).expect("results are text")
+    }
+
+    /// Runs what must fail with this status; gives its standard error, which holds no panic.
+    fn fails(&self, line: &str, status: i32) -> String {
+        let output = self.run(line);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "`lmtrain {line}`:\n{error}");
+        assert!(!error.contains("panicked"), "`lmtrain {line}`:\n{error}");
+        error
+    }
+
+    fn json(&self, line: &str) -> serde_json::Value {
+        serde_json::from_str(&self.succeeds(line)).expect("one JSON document")
+    }
+
+    /// Trains the smallest run there is; further arguments follow.
+    fn fit(&self, more: &str) -> serde_json::Value {
+        self.json(&format!("fit --json {FIT} {more}"))
+    }
+}
+
+const FIT: &str = "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --name tiny";
+
+/// Every command in the README's fenced blocks that is marked as quick.
+#[test]
+fn the_readmes_quick_commands_work() {
+    let study = Study::new();
+    study.fit("--steps 20");
+    std::fs::write(study.path("notes.txt"), "Notes to compress, and to restore.\n".repeat(50))
+        .expect("written");
+    let readme = include_str!("../README.md");
+    let quick = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next());
+    let lines: Vec<&str> = quick
+        .flatten()
+        .flat_map(str::lines)
+        .filter_map(|line| line.strip_prefix("$ lmtrain "))
+        .collect();
+    assert!(lines.len() >= 8, "the README shows its quick commands: {lines:?}");
+    for line in lines {
+        study.succeeds(line.split(" #").next().unwrap_or(line).trim());
+    }
+    assert_eq!(
+        std::fs::read(study.path("notes.txt")).expect("there"),
+        std::fs::read(study.path("restored.txt")).expect("restored by the README's commands"),
+    );
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_weights() {
+    let study = Study::new();
+    let weights = |name: &str| {
+        let path = study.path("runs/work").join(name).join("weights.safetensors");
+        std::fs::read(path).expect("weights")
+    };
+    let fit = "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --steps 120";
+    study.succeeds(&format!("fit {fit} --name whole"));
+    // Killed at whatever moment: before the first checkpoint, between two, or at the end.
+    for delay in [50, 400, 1000] {
+        let line = format!("fit {fit} --name killed --overwrite");
+        let mut child =
+            study.command(&line).stderr(Stdio::null()).spawn().expect("the program starts");
+        std::thread::sleep(Duration::from_millis(delay));
+        child.kill().expect("SIGKILL");
+        child.wait().expect("ended");
+        let resumed = study.run(&format!("fit {fit} --name killed --resume"));
+        let error = String::from_utf8_lossy(&resumed.stderr);
+        assert!(resumed.status.success(), "after {delay} ms:\n{error}");
+        let (killed, whole) = (weights("killed"), weights("whole"));
+        // The name stands in the metadata; the numbers after it must be the same.
+        let numbers = |bytes: &[u8]| bytes[bytes.len() - 100_000..].to_vec();
+        assert!(numbers(&killed) == numbers(&whole), "after {delay} ms the weights differ");
+    }
+}
+
+#[test]
+fn archives_restore_every_file() {
+    let study = Study::new();
+    study.fit("--steps 5");
+    let noise: Vec<u8> = (0..70_000_u64)
+        .map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+        .collect();
+    let files: [(&str, &[u8]); 5] = [
+        ("empty", b""),
+        ("one", b"x"),
+        ("text", b"hello hello\n"),
+        ("zeros", &[0; 999]),
+        ("noise", &noise),
+    ];
+    for (name, content) in files {
+        std::fs::write(study.path(name), content).expect("written");
+        for embed in ["", "--embed-model"] {
+            study.succeeds(&format!("compress {name} -o {name}.lmz --run tiny {embed}"));
+            study.succeeds(&format!("decompress {name}.lmz -o {name}.back"));
+            assert_eq!(std::fs::read(study.path(&format!("{name}.back"))).expect("there"), content);
+        }
+    }
+    decodes_by_itself(&study, &study.path("text.lmz"));
+    refuses_damage(&study, &study.path("noise.lmz"));
+}
+
+/// An archive with its model needs no run.
+fn decodes_by_itself(study: &Study, archive: &Path) {
+    let elsewhere = study.path("elsewhere");
+    let line = format!("decompress {} -o - --runs-dir {}", archive.display(), elsewhere.display());
+    assert_eq!(study.succeeds(&line), "hello hello\n");
+}
+
+fn refuses_damage(study: &Study, archive: &Path) {
+    let good = std::fs::read(archive).expect("there");
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    for (name, bytes) in [("flipped", &flipped[..]), ("cut", &good[..good.len() - 7])] {
+        std::fs::write(study.path(name), bytes).expect("written");
+        study.fails(&format!("decompress {name} -o {name}.back"), 1);
+        assert!(!study.path(&format!("{name}.back")).exists(), "nothing wrong is left behind");
+    }
+}
+
+#[test]
+fn standard_input_and_output_are_files_too() {
+    let study = Study::new();
+    study.fit("--steps 5");
+    let pipe = |line: &str, input: &[u8]| {
+        let mut child = study
+            .command(line)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        child.stdin.take().expect("piped").write_all(input).expect("written");
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success(), "`lmtrain {line}`");
+        output.stdout
+    };
+    let archive = pipe("compress - -o - --run tiny", b"through two pipes");
+    assert_eq!(pipe("decompress - -o -", &archive), b"through two pipes");
+}
+
+#[test]
+fn evaluation_is_recorded_once_and_agrees_with_itself() {
+    let study = Study::new();
+    study.fit("--steps 60");
+    let line = "eval --json --run tiny --compressor gzip,lzma2 --corpus markov:bytes=200K \
+                --part test --chunk 64";
+    let first = study.json(line);
+    let records = first.as_array().expect("a list of records");
+    assert_eq!(records.len(), 5, "two compressors in two ways, and the run");
+    assert_eq!(study.json(line), first, "the second time it is read, not measured");
+    let run = records.last().expect("the run");
+    let number = |key: &str| run[key].as_f64().unwrap_or_else(|| panic!("{key} in {run}"));
+    assert!(number("coding_overhead").abs() < 1e-3);
+    assert_eq!(number("in_sample_bytes"), 0.0);
+    assert_eq!(number("raw_bytes"), 10_000.0);
+    assert!(number("adjusted_rate") > number("raw_rate"));
+    let ideal = study.json(&line.replace("--json", "--json --ideal --again"));
+    let ideal = ideal.as_array().expect("a list").last().expect("the run")["ideal_bits"].clone();
+    let difference = ideal.as_f64().expect("a number") / number("ideal_bits") - 1.0;
+    assert!(difference.abs() < 1e-6, "scoring and coding disagree by {difference}");
+}
+
+/// On a source whose entropy is known exactly, no honest rate lies below it, and training comes
+/// close to it from above.
+#[test]
+fn the_entropy_of_markov_is_approached_from_above() {
+    let study = Study::new();
+    let corpus = "markov:order=1,alphabet=8,bytes=1M";
+    study.succeeds(&format!(
+        "fit --size 50K --corpus {corpus} --context 128 --batch 16 --steps 300 --name entropy"
+    ));
+    let records =
+        study.json(&format!("eval --json --run entropy --corpus {corpus} --part test --chunk 128"));
+    let measured = records[0]["bits_per_byte"].as_f64().expect("measured");
+    let interval = &records[0]["raw_rate_interval"];
+    let data = lmtrain_eval::corpora::DataDirectory::at(study.path("data"));
+    let entropy = lmtrain_eval::corpora::open(corpus, &data)
+        .expect("always there")
+        .entropy_rate()
+        .expect("known exactly");
+    let high = 8.0 * interval[1].as_f64().expect("an interval");
+    assert!(high > entropy, "{high} bits/byte are below the entropy {entropy}");
+    // The first symbol of each chunk of 128 costs up to log2(8) − entropy more than the others.
+    assert!(measured < 1.05 * entropy + 3.0 / 128.0, "{measured} bits/byte, entropy {entropy}");
+}
+
+#[test]
+fn errors_name_the_thing_and_the_next_command() {
+    let study = Study::new();
+    let cases: [(&str, i32, &[&str]); 10] = [
+        ("fit --size 3.3M", 2, &["3.3M", "3.2M"]),
+        ("fit --size 50K --corpus nowhere", 1, &["nowhere", "hint: "]),
+        ("fit --size 50K --corpus enwik8", 1, &["enwik8", "lmtrain data fetch enwik8"]),
+        ("fit --size 50K --corpus random:bytes=10", 1, &["2048"]),
+        ("eval --size 3.2M --corpus source", 1, &["--size 3.2M", "hint: `lmtrain fit --size 3.2M"]),
+        ("eval --compressor zip --corpus source", 1, &["zip", "gzip"]),
+        ("compress Cargo.toml -o x --run none", 1, &["none", "hint: "]),
+        ("decompress nothing.lmz -o x", 1, &["nothing.lmz"]),
+        ("report", 1, &["hint: ", "lmtrain"]),
+        ("fit --size 50K --device tpu", 2, &["tpu", "cuda"]),
+    ];
+    for (line, status, parts) in cases {
+        let error = study.fails(line, status);
+        for part in parts {
+            assert!(error.contains(part), "`lmtrain {line}` does not say {part:?}:\n{error}");
+        }
+    }
+    study.fit("--steps 2");
+    let again = study.fails(&format!("fit {FIT} --steps 2"), 1);
+    assert!(again.contains("--resume") && again.contains("--overwrite"), "{again}");
+    let other = study.fails(&format!("fit {FIT} --steps 3 --seed 5 --resume"), 1);
+    assert!(other.contains("another plan"), "{other}");
+}
+
+#[test]
+fn damaged_runs_are_errors() {
+    let study = Study::new();
+    study.fit("--steps 4");
+    let run = study.path("runs/work/tiny");
+    let weights = std::fs::read(run.join("weights.safetensors")).expect("there");
+    std::fs::write(run.join("weights.safetensors"), &weights[..weights.len() / 2])
+        .expect("written");
+    let error = study.fails("eval --run tiny --corpus source --sample-chunks 1 --chunk 64", 1);
+    assert!(error.contains("weights.safetensors"), "{error}");
+    std::fs::write(run.join("plan.toml"), "size = 3").expect("written");
+    let error = study.fails("eval --run tiny --corpus source", 1);
+    assert!(error.contains("plan.toml") && error.contains("damaged"), "{error}");
+}
+
+#[test]
+fn an_unknown_simd_level_is_an_error() {
+    let study = Study::new();
+    let mut command = study.command(&format!("fit {FIT} --steps 2"));
+    let output = command.env("LMTRAIN_SIMD", "mmx").output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("LMTRAIN_SIMD"));
+}
