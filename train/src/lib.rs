@@ -4,7 +4,7 @@
 mod batches;
 mod checkpoint;
 mod device;
-mod kernels;
+pub mod kernels;
 mod learner;
 mod network;
 mod ops;

@@ -15,7 +15,7 @@ use crate::ops::{Head, Ops};
 /// Deviation of the paper's embeddings (haiku's TruncatedNormal(0.02)).
 const PAPER_EMBEDDING_DEVIATION: f32 = 0.02;
 /// A normal cut off at ±2 has this deviation; haiku divides it out of its linear layers.
-const CUT_NORMAL_DEVIATION: f32 = 0.879_625_66;
+const CUT_NORMAL_DEVIATION: f32 = 0.879_625_7;
 /// Queries and keys of RMS 1 give scores within ±√d; a gain of 1.5 lets attention grow sharp.
 const INITIAL_GAIN: f32 = 1.5;
 
@@ -83,12 +83,6 @@ impl<B: Backend> Network<B> {
         let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
         let architecture = Architecture { width, heads: plan.size.heads, choices };
         Self { embedding, blocks, head, head_bias, architecture }
-    }
-
-    /// What shapes it.
-    #[must_use]
-    pub fn architecture(&self) -> Architecture {
-        self.architecture
     }
 
     /// The same weights as leaves of a graph, each of which gets a gradient.

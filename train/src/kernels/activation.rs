@@ -14,6 +14,42 @@ pub enum Activation {
     Gelu,
 }
 
+/// What the forward pass kept of an activation, for its slope.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept<'a> {
+    /// The values before it.
+    Before(&'a [f32]),
+    /// The values after it, of `ReluSquared` only. The root of a rounded square is the number itself (short of
+    /// underflow), so the slope has the same bits, and the values before need not be kept at all.
+    After(&'a [f32]),
+}
+
+impl<'a> Kept<'a> {
+    /// The values, and how the slope comes from them.
+    pub(super) fn slope(self, activation: Activation) -> (Slope, &'a [f32]) {
+        match self {
+            Kept::Before(values) => (Slope::Before(activation), values),
+            Kept::After(values) => {
+                assert_eq!(
+                    activation,
+                    Activation::ReluSquared,
+                    "only its slope comes from its value"
+                );
+                (Slope::RootAfter, values)
+            }
+        }
+    }
+}
+
+/// How a slope comes from a kept value.
+#[derive(Clone, Copy)]
+pub(super) enum Slope {
+    /// From the value before the activation.
+    Before(Activation),
+    /// From the value after `ReluSquared`.
+    RootAfter,
+}
+
 /// √(2/π).
 const ROOT: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
@@ -43,13 +79,17 @@ fn gelu_gate<L: Lanes>(lanes: L, x: L::Vector) -> (L::Vector, L::Vector) {
 
 /// The activation's derivative in each lane.
 #[inline(always)]
-fn slope<L: Lanes>(lanes: L, activation: Activation, x: L::Vector) -> L::Vector {
-    match activation {
-        Activation::ReluSquared => {
+fn slope<L: Lanes>(lanes: L, slope: Slope, x: L::Vector) -> L::Vector {
+    match slope {
+        Slope::RootAfter => {
+            let root = lanes.sqrt(x);
+            lanes.add(root, root)
+        }
+        Slope::Before(Activation::ReluSquared) => {
             let positive = lanes.max(lanes.zero(), x);
             lanes.add(positive, positive)
         }
-        Activation::Gelu => {
+        Slope::Before(Activation::Gelu) => {
             // σ + x·σ·(1 − σ)·2u′, with u′ = √(2/π)·(1 + 3·0.044715·x²).
             let (gate, rest) = gelu_gate(lanes, x);
             let square = lanes.mul(x, x);
@@ -68,6 +108,15 @@ pub(super) fn activate_lanes<L: Lanes>(lanes: L, activation: Activation, values:
     }
 }
 
+/// dy becomes dy times the slope at x.
+#[inline(always)]
+pub(super) fn slope_lanes<L: Lanes>(lanes: L, kind: Slope, x: &[f32], dy: &mut [f32]) {
+    for (part, x) in dy.chunks_mut(LANES).zip(x.chunks(LANES)) {
+        let slope = slope(lanes, kind, lanes.load_slice(x, 0.0));
+        lanes.store_slice(part, lanes.mul(lanes.load_slice(part, 0.0), slope));
+    }
+}
+
 /// values += others.
 #[inline(always)]
 pub(super) fn add_lanes<L: Lanes>(lanes: L, values: &mut [f32], others: &[f32]) {
@@ -82,7 +131,7 @@ pub(super) fn add_lanes<L: Lanes>(lanes: L, values: &mut [f32], others: &[f32]) 
 enum Operation {
     Value(Activation),
     /// dy times the slope at x.
-    Backward(Activation),
+    Backward(Slope),
     Add,
 }
 
@@ -99,7 +148,7 @@ impl Kernel for Elements<'_> {
             let (a, b) = (lanes.load_slice(a, 0.0), lanes.load_slice(b, 0.0));
             let result = match operation {
                 Operation::Value(activation) => value(lanes, activation, a),
-                Operation::Backward(activation) => lanes.mul(b, slope(lanes, activation, a)),
+                Operation::Backward(kind) => lanes.mul(b, slope(lanes, kind, a)),
                 Operation::Add => lanes.add(a, b),
             };
             lanes.store_slice(y, result);
@@ -124,9 +173,10 @@ pub fn activate(activation: Activation, x: &[f32], y: &mut [f32]) {
     for_elements(Operation::Value(activation), x, x, y);
 }
 
-/// dx = dy·activation′(x); x is what `activate` was given.
-pub fn activate_backward(activation: Activation, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-    for_elements(Operation::Backward(activation), x, dy, dx);
+/// dx = dy·activation′(x), for what was kept of `activate`.
+pub fn activate_backward(activation: Activation, kept: Kept<'_>, dy: &[f32], dx: &mut [f32]) {
+    let (slope, values) = kept.slope(activation);
+    for_elements(Operation::Backward(slope), values, dy, dx);
 }
 
 /// y = a + b.
@@ -136,7 +186,7 @@ pub fn add(a: &[f32], b: &[f32], y: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Numbers, assert_close, assert_same_bits, differences, wide};
+    use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, differences, wide};
     use super::*;
 
     fn exact(activation: Activation, x: f64) -> f64 {
@@ -157,7 +207,7 @@ mod tests {
         for activation in [Activation::ReluSquared, Activation::Gelu] {
             let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
             activate(activation, &x, &mut y);
-            activate_backward(activation, &x, &dy, &mut dx);
+            activate_backward(activation, Kept::Before(&x), &dy, &mut dx);
             let wide_x = wide(&x);
             let expected: Vec<f64> = wide_x.iter().map(|x| exact(activation, *x)).collect();
             assert_close("y", &y, &expected, 3e-7);
@@ -176,9 +226,14 @@ mod tests {
                 let mut results = vec![vec![0.0; length]; 5];
                 activate(Activation::ReluSquared, &x, &mut results[0]);
                 activate(Activation::Gelu, &x, &mut results[1]);
-                activate_backward(Activation::ReluSquared, &x, &dy, &mut results[2]);
-                activate_backward(Activation::Gelu, &x, &dy, &mut results[3]);
+                activate_backward(Activation::ReluSquared, Kept::Before(&x), &dy, &mut results[2]);
+                activate_backward(Activation::Gelu, Kept::Before(&x), &dy, &mut results[3]);
                 add(&x, &dy, &mut results[4]);
+                // The slope of the squared ReLU is the same from its value.
+                let mut from_value = vec![0.0; length];
+                let kept = Kept::After(&results[0]);
+                activate_backward(Activation::ReluSquared, kept, &dy, &mut from_value);
+                assert_eq!(bits(&from_value), bits(&results[2]));
                 results.concat()
             });
         }

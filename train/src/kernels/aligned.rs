@@ -47,15 +47,17 @@ pub(super) fn with_scratch<const N: usize, R>(
     work: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
     let padded = lengths.map(|length| length.next_multiple_of(LANES));
+    // A few lines between the parts: at equal offsets of a page, loads would wait for stores to other parts.
+    const GAP: usize = 5 * LANES;
     SCRATCH.with_borrow_mut(|scratch| {
-        let total = padded.iter().sum();
+        let total = padded.iter().map(|length| length + GAP).sum();
         if scratch.length < total {
             *scratch = Aligned::zeros(total);
         }
         let mut rest = scratch.as_mut_slice();
         let parts = padded.map(|length| {
             let (part, after) = std::mem::take(&mut rest).split_at_mut(length);
-            rest = after;
+            rest = &mut after[GAP..];
             part
         });
         work(parts)

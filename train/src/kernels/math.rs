@@ -1,6 +1,6 @@
 //! exp, exp2, tanh and ln of our own, from exactly rounded operations only: the same bits on every machine.
 //!
-//! The coefficients of the exponentials come from `tools/remez.py`, those of tanh from Eigen's rational
+//! The coefficients of the exponentials come from `remez.py` beside this file, those of tanh from Eigen's rational
 //! approximation, those of ln from Cephes' `logf`. The tests state and hold the errors.
 
 use super::lanes::Lanes;
@@ -8,12 +8,13 @@ use super::lanes::Lanes;
 /// 1.5·2²³: adding it rounds to a whole number, which the low bits of the sum then hold.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// 2^r − 1 − 0·r… for |r| ≤ ½: coefficients of r to r⁵; relative error 9.2e-8.
+/// 2^r for |r| ≤ ½, after its constant 1: coefficients of r to r⁵; relative error 9.2e-8 before rounding.
+#[allow(clippy::approx_constant)] // Close to ln 2, but fitted.
 const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_513, 0.001_326_472_4];
 
-/// e^r for |r| ≤ ½·ln 2: coefficients of r to r⁶; relative error 2e-9 before rounding.
+/// e^r for |r| ≤ ½·ln 2, after its constant 1: coefficients of r to r⁶; relative error 2e-9 before rounding.
 const EXP: [f32; 6] =
-    [1.000_000_03, 0.499_999_94, 0.166_664_31, 0.041_668_003, 0.008_374_164, 0.001_384_364_3];
+    [1.000_000_03, 0.499_999_94, 0.166_664_31, 0.041_668_0, 0.008_374_164, 0.001_384_364_3];
 
 /// ln 2 in two parts: the first has few enough bits that its product with an exponent is exact.
 const LN2_HIGH: f32 = 0.693_359_4;
@@ -42,9 +43,47 @@ pub(super) fn exp2<L: Lanes>(lanes: L, t: L::Vector) -> L::Vector {
     let rounder = lanes.splat(ROUNDER);
     // The order of the operands lets not-a-number through. At −127 the shift takes 1.0 to the bits of 0.
     let t = lanes.max(lanes.splat(-127.0), t);
-    let count = lanes.add(t, rounder);
-    let r = lanes.sub(t, lanes.sub(count, rounder));
-    lanes.shift_exponent(one_plus(lanes, &EXP2, r), count)
+    let r = lanes.fraction(t);
+    lanes.shift_exponent(one_plus(lanes, &EXP2, r), lanes.add(t, rounder))
+}
+
+/// An even whole number near x, for |x| < 2²²: what `Exp2Below` can leave out.
+#[inline(always)]
+pub(super) fn nearest_even<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    let half = lanes.mul(x, lanes.splat(0.5));
+    let whole = lanes.sub(half, lanes.fraction(half));
+    lanes.add(whole, whole)
+}
+
+/// 2^(x − m) for even whole numbers m and x ≤ m + 126: exactly `exp2` of the difference, without taking it.
+///
+/// x and x − m have the same fraction, so m only joins in where the exponent is counted.
+#[derive(Clone, Copy)]
+pub(super) struct Exp2Below<L: Lanes> {
+    /// m − 127, at and below which the result is 0.
+    least: L::Vector,
+    /// The rounder − m.
+    rounder: L::Vector,
+}
+
+impl<L: Lanes> Exp2Below<L> {
+    /// Prepares for m, from `nearest_even`.
+    #[inline(always)]
+    pub(super) fn new(lanes: L, m: L::Vector) -> Self {
+        Exp2Below {
+            least: lanes.sub(m, lanes.splat(127.0)),
+            rounder: lanes.sub(lanes.splat(ROUNDER), m),
+        }
+    }
+
+    /// 2^(x − m).
+    #[inline(always)]
+    pub(super) fn apply(self, lanes: L, x: L::Vector) -> L::Vector {
+        let x = lanes.max(self.least, x);
+        let r = lanes.fraction(x);
+        // m is even, so a tie in `fraction` goes the same way here.
+        lanes.shift_exponent(one_plus(lanes, &EXP2, r), lanes.add(x, self.rounder))
+    }
 }
 
 /// e^x for x ≤ 88: exactly 1 at 0; below −87.33, where `f32` would be subnormal, exactly 0.
@@ -69,7 +108,7 @@ pub(super) fn tanh<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
         6.372_619_3e-4,
         1.485_722_4e-5,
         5.122_297_1e-8,
-        -8.604_671_5e-11,
+        -8.604_672e-11,
         2.000_188e-13,
         -2.760_768_5e-16,
     ];

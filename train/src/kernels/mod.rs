@@ -11,6 +11,8 @@
 
 // The only part of the project with `unsafe`: intrinsics and the pointers of the inner loops.
 #![allow(unsafe_code)]
+// Register tiles are arrays of vectors that several loops index in step.
+#![allow(clippy::needless_range_loop)]
 
 mod activation;
 mod aligned;
@@ -28,7 +30,7 @@ mod parallel;
 #[cfg(test)]
 mod testing;
 
-pub use activation::{Activation, activate, activate_backward, add};
+pub use activation::{Activation, Kept, activate, activate_backward, add};
 pub use attention::{
     AttentionCache, AttentionShape, attention, attention_backward, attention_step,
 };
@@ -37,7 +39,8 @@ pub use head::{Head, head_loss, head_loss_backward, head_loss_with_gradient, sof
 pub use level::{Level, level, with_level};
 pub use linear::{
     LinearShape, PackedWeights, linear, linear_activate, linear_add, linear_grad_bias,
-    linear_grad_input, linear_grad_weight, linear_packed,
+    linear_grad_input, linear_grad_input_activate, linear_grad_weight, linear_packed,
 };
 pub use norm::{add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
+pub use parallel::on_this_thread;

@@ -1,6 +1,7 @@
 //! Splitting work over threads: always by outputs, never inside a sum, so no result depends on the split.
 
 use rayon::prelude::*;
+use std::cell::Cell;
 
 /// Work below this many multiply-adds (or their like) stays on the calling thread: waking another costs more.
 const SERIAL_WORK: usize = 200_000;
@@ -44,9 +45,35 @@ impl Shared {
     }
 }
 
+thread_local! {
+    /// Whether `on_this_thread` is running here.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` with the kernels it calls kept on this thread.
+///
+/// For callers that already run many of them side by side, one sequence or group of sequences a thread: what a
+/// sequence passes from kernel to kernel then stays in one core's cache. The bits are the same.
+pub fn on_this_thread<R>(work: impl FnOnce() -> R) -> R {
+    /// Puts the former state back, after a panic too.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _restore = Restore(ALONE.replace(true));
+    work()
+}
+
+/// How many threads a kernel called here may use.
+pub(super) fn threads() -> usize {
+    if ALONE.get() { 1 } else { rayon::current_num_threads() }
+}
+
 /// Runs `task` for 0..count, over the threads of the pool when `work` (multiply-adds in all) is worth it.
 pub(super) fn for_each(count: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
-    if count <= 1 || work < SERIAL_WORK || rayon::current_num_threads() == 1 {
+    if count <= 1 || work < SERIAL_WORK || threads() == 1 {
         (0..count).for_each(task);
     } else {
         (0..count).into_par_iter().with_max_len(1).for_each(task);
@@ -55,7 +82,7 @@ pub(super) fn for_each(count: usize, work: usize, task: impl Fn(usize) + Sync + 
 
 /// How many pieces to cut `count` units of work into: a few a thread, so that they end together.
 pub(super) fn pieces(count: usize, work: usize) -> usize {
-    let threads = rayon::current_num_threads();
+    let threads = threads();
     if threads == 1 || work < SERIAL_WORK { 1 } else { count.min(threads * 4) }
 }
 
@@ -72,4 +99,39 @@ pub(super) fn for_pieces(
 ) {
     let pieces = pieces(count, work);
     for_each(pieces, work, |index| task(piece(index, pieces, count)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::in_pool;
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn pieces_cover_everything_once() {
+        for count in [0, 1, 7, 100] {
+            for threads in [1, 2, 7] {
+                let seen: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                in_pool(threads, || {
+                    for_pieces(count, SERIAL_WORK, |piece| {
+                        piece.for_each(|i| {
+                            seen[i].fetch_add(1, Ordering::Relaxed);
+                        });
+                    });
+                });
+                assert!(seen.iter().all(|times| times.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn work_on_this_thread_stays_there() {
+        in_pool(3, || {
+            let here = std::thread::current().id();
+            on_this_thread(|| {
+                for_each(100, usize::MAX, |_| assert_eq!(std::thread::current().id(), here));
+            });
+            assert_eq!(threads(), 3);
+        });
+    }
 }

@@ -130,8 +130,8 @@ impl<B: Kernels> Session<B> {
             }
             self.step(learner);
             let step = self.progress.step;
-            let validates = step % self.job.plan.validate_every == 0 || step == steps;
-            if validates || step % self.record_every == 0 {
+            let validates = step.is_multiple_of(self.job.plan.validate_every) || step == steps;
+            if validates || step.is_multiple_of(self.record_every) {
                 self.record(learner, validates, events)?;
             }
             if validates || self.saved_at.elapsed() > CHECKPOINT_EVERY {

@@ -225,8 +225,9 @@ impl Kernels for Flex {
     ) -> Tensor<Self, 2> {
         let shape = x.dims();
         let mut output = vec![0.0; shape[0] * shape[1]];
-        let activation = kernel_activation(activation);
-        kernels::activate_backward(activation, &slice(x), &slice(gradient), &mut output);
+        let (activation, x) = (kernel_activation(activation), slice(x));
+        let kept = kernels::Kept::Before(&x);
+        kernels::activate_backward(activation, kept, &slice(gradient), &mut output);
         tensor(output, shape)
     }
 

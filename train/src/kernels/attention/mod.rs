@@ -3,15 +3,17 @@
 //! One definition serves the whole-chunk pass and the cached step, so that both give the same bits. For a query:
 //! - a score is one chain over the head's dimensions; the query carries the factor log₂e/√head_dim, so that
 //!   soft-max is powers of two;
-//! - keys come in blocks of 64 by their absolute index; each block first raises the running maximum m, and scales
-//!   the running sum and output by 2^(m_old − m_new);
+//! - keys come in blocks of 64 by their absolute index; each block first raises the running maximum, whose nearest
+//!   even whole number is m, and scales the running sum and output by 2^(m_old − m_new), an exact factor;
 //! - then the powers p = 2^(score − m) are added to the sum, 16 keys at a time by the fixed tree, and the output
 //!   goes on as one chain over the keys.
 //!
 //! A masked key has p = 0 exactly and changes nothing, so a block that is only partly there is no special case.
 
 mod backward;
+mod backward_tile;
 mod forward;
+mod forward_tile;
 mod prepare;
 mod rotary;
 mod step;

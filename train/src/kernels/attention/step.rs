@@ -6,9 +6,9 @@
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, largest};
 use super::super::level;
-use super::super::math::exp2;
+use super::super::math::{Exp2Below, exp2, nearest_even};
 use super::super::parallel::{self, Shared};
-use super::forward::numbered;
+use super::forward_tile::numbered;
 use super::prepare;
 use super::rotary::{self, Rotary};
 use super::{KEY_BLOCK, query_scale, with_head_dim};
@@ -101,7 +101,7 @@ pub fn attention_step(
         let qkv = &qkv[index * new * 3 * width..][..new * 3 * width];
         let (length, rotary) = (lengths[lane], &*rotary);
         let sequence = Sequence { heads, length, rotary, qkv, gain, keys, values, out };
-        with_scratch([width, heads * KEY_BLOCK, heads * 3], |scratch| {
+        with_scratch([width, heads * KEY_BLOCK, heads * 4], |scratch| {
             with_head_dim!(head_dim, D => dispatch(level, Step::<'_, D>(sequence, scratch)));
         });
     });
@@ -134,7 +134,7 @@ impl<const D: usize> Kernel for Step<'_, D> {
         let Step(mut sequence, [query, powers, state]) = self;
         let heads = sequence.heads;
         let width = heads * D;
-        let state = &mut state[..heads * 3];
+        let state = &mut state[..heads * 4];
         for token in 0..sequence.out.len() / width {
             let position = sequence.length + token;
             sequence.append::<L, D>(lanes, token, position, query);
@@ -205,8 +205,10 @@ fn attend<L: Lanes, const D: usize>(
     out: &mut [f32],
 ) {
     let capacity = keys.len() / (heads * D);
-    let (tops, rest) = state.split_at_mut(heads);
+    let (largest, rest) = state.split_at_mut(heads);
+    let (tops, rest) = rest.split_at_mut(heads);
     let (totals, factors) = rest.split_at_mut(heads);
+    largest.fill(f32::NEG_INFINITY);
     tops.fill(f32::NEG_INFINITY);
     totals.fill(0.0);
     out.fill(0.0);
@@ -216,9 +218,9 @@ fn attend<L: Lanes, const D: usize>(
             let query = &query[head * D..][..D];
             let keys = &keys[(head * capacity + key) * D..][..KEY_BLOCK * D];
             let powers = &mut powers[head * KEY_BLOCK..][..KEY_BLOCK];
-            let state = [tops[head], totals[head]];
+            let state = [largest[head], tops[head], totals[head]];
             let (state, factor) = block_powers::<L, D>(lanes, query, keys, count, state, powers);
-            [tops[head], totals[head]] = state;
+            [largest[head], tops[head], totals[head]] = state;
             factors[head] = factor;
         }
         add_values::<L, D>(lanes, &values[key * heads * D..], count, powers, factors, out);
@@ -232,16 +234,18 @@ fn attend<L: Lanes, const D: usize>(
     }
 }
 
-/// The powers of one head's query with up to 64 keys; the new maximum and total, and the factor for what was before.
+/// The powers of one head's query with up to 64 keys; the new state, and the factor for what was before.
+///
+/// The state is the largest score, the even whole number near it that powers leave out, and the powers' total.
 #[inline(always)]
 fn block_powers<L: Lanes, const D: usize>(
     lanes: L,
     query: &[f32],
     keys: &[f32],
     count: usize,
-    [top, total]: [f32; 2],
+    [highest, top, total]: [f32; 3],
     powers: &mut [f32],
-) -> ([f32; 2], f32) {
+) -> ([f32; 3], f32) {
     let mut scores = [lanes.zero(); KEY_BLOCK / LANES];
     assert!(query.len() == D && keys.len() == KEY_BLOCK * D);
     for (d, query) in query.iter().enumerate() {
@@ -252,7 +256,7 @@ fn block_powers<L: Lanes, const D: usize>(
             *score = lanes.fma(query, keys, *score);
         }
     }
-    let mut raised = lanes.splat(top);
+    let mut highest = lanes.splat(highest);
     for (part, score) in scores.iter_mut().enumerate() {
         if (part + 1) * LANES > count {
             // Keys from `count` on are not there: −∞ where lane ≥ count − 16·part.
@@ -260,21 +264,19 @@ fn block_powers<L: Lanes, const D: usize>(
             let none = lanes.splat(f32::NEG_INFINITY);
             *score = lanes.select_greater(last, numbered(lanes), *score, none);
         }
-        raised = lanes.max(*score, raised);
+        highest = lanes.max(*score, highest);
     }
-    let raised = largest(lanes, raised);
-    let factor = if raised == top {
-        1.0
-    } else {
-        lanes.array(exp2(lanes, lanes.sub(lanes.splat(top), lanes.splat(raised))))[0]
-    };
+    let highest = largest(lanes, highest);
+    let raised = nearest_even(lanes, lanes.splat(highest));
+    let factor = lanes.array(exp2(lanes, lanes.sub(lanes.splat(top), raised)))[0];
+    let exp2 = Exp2Below::new(lanes, raised);
     let mut total = total * factor;
     for (score, powers) in scores.iter().zip(powers.chunks_exact_mut(LANES)) {
-        let power = exp2(lanes, lanes.sub(*score, lanes.splat(raised)));
+        let power = exp2.apply(lanes, *score);
         lanes.store_slice(powers, power);
         total += lanes.sum(power);
     }
-    ([raised, total], factor)
+    ([highest, lanes.array(raised)[0], total], factor)
 }
 
 /// out = out·factor + Σ power·value over `count` keys, for all heads; values [keys, width].

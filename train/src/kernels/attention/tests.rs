@@ -223,7 +223,7 @@ fn lanes_of_a_cache_are_independent() {
     let width = 32;
     let qkv: Vec<Vec<f32>> = (0..3).map(|_| numbers.scaled(30 * 3 * width, 2.0)).collect();
     let mut cache = AttentionCache::new(3, 2, 16, 30);
-    let mut step = |lanes: &[usize], cache: &mut AttentionCache| {
+    let step = |lanes: &[usize], cache: &mut AttentionCache| {
         let rows = lanes
             .iter()
             .flat_map(|lane| qkv[*lane][cache.len(*lane) * 3 * width..][..3 * width].to_vec());
@@ -254,12 +254,16 @@ fn lanes_of_a_cache_are_independent() {
 #[test]
 fn extreme_scores_stay_finite() {
     let shape = shape(1, 100, 1, 16);
-    for scale in [0.0, 1e-20, 300.0] {
+    for scale in [0.0, 1e-20, 300.0, 3000.0] {
         let qkv = Numbers::new(8).scaled(100 * 48, scale);
         let dout = Numbers::new(9).uniform(100 * 16);
-        let results = both(shape, &qkv, None, &dout).concat();
-        assert!(results.iter().all(|value| value.is_finite()), "{scale}");
-        let whole = forward(shape, &qkv, None);
-        assert_eq!(bits(&whole[0]), bits(&stepwise(shape, &qkv, None, &[1])));
+        assert_same_bits("extreme", || {
+            let results = both(shape, &qkv, None, &dout).concat();
+            // Scores of millions mean nothing any more, but they are the same nothing everywhere.
+            assert!(scale > 300.0 || results.iter().all(|value| value.is_finite()), "{scale}");
+            let whole = forward(shape, &qkv, None);
+            assert_eq!(bits(&whole[0]), bits(&stepwise(shape, &qkv, None, &[1])));
+            results
+        });
     }
 }

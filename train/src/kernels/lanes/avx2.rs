@@ -79,6 +79,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn fraction(self, a: Pair) -> Pair {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        // SAFETY: see the impl.
+        let whole =
+            unsafe { Pair(_mm256_round_ps::<NEAREST>(a.0), _mm256_round_ps::<NEAREST>(a.1)) };
+        self.sub(a, whole)
+    }
+
+    #[inline(always)]
     fn fma(self, a: Pair, b: Pair, c: Pair) -> Pair {
         // SAFETY: see the impl.
         unsafe { Pair(_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }

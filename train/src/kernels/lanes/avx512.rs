@@ -71,6 +71,12 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn fraction(self, a: __m512) -> __m512 {
+        // SAFETY: see the impl. 8: no bits behind the point, nearest even, no exceptions.
+        unsafe { _mm512_reduce_ps::<8>(a) }
+    }
+
+    #[inline(always)]
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_fmadd_ps(a, b, c) }

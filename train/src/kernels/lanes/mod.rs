@@ -36,6 +36,8 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// `a` less the nearest whole number, ties to even: exact, in [−½, ½]; for finite `a`.
+    fn fraction(self, a: Self::Vector) -> Self::Vector;
     /// `a·b + c`, rounded once.
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// `a > b ? a : b` in each lane: `b` where they are equal or either is not a number.
@@ -179,6 +181,8 @@ mod tests {
                 lanes.mul(a, b),
                 lanes.div(a, b),
                 lanes.fma(a, b, b),
+                lanes.fraction(lanes.min(lanes.max(a, lanes.splat(-3e8)), lanes.splat(7.5))),
+                lanes.sqrt(a),
                 lanes.max(a, b),
                 lanes.min(a, b),
                 lanes.select_greater(a, b, lanes.splat(1.0), lanes.zero()),

@@ -86,6 +86,12 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    fn fraction(self, a: Vector) -> Vector {
+        // SAFETY: see the impl.
+        self.sub(a, a.map(|a| unsafe { vrndnq_f32(a) }))
+    }
+
+    #[inline(always)]
     fn fma(self, a: Vector, b: Vector, c: Vector) -> Vector {
         // SAFETY: see the impl. `vfmaq_f32(c, a, b)` is c + a·b, rounded once.
         unsafe {

@@ -61,6 +61,11 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
+    fn fraction(self, a: Vector) -> Vector {
+        a.map(|a| a - a.round_ties_even())
+    }
+
+    #[inline(always)]
     fn fma(self, a: Vector, b: Vector, c: Vector) -> Vector {
         std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
     }

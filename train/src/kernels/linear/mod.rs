@@ -2,10 +2,11 @@
 //!
 //! Each output is one chain in index order, from 0 or the bias; gradients of weights sum rows in index order.
 
+mod outer;
 mod product;
 mod tile;
 
-use super::activation::Activation;
+use super::activation::{Activation, Kept};
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level::{self, Level};
 use super::parallel::{self, Shared};
@@ -50,7 +51,7 @@ pub fn linear_add(
     finished(shape, x, w, bias, Finish::Add(residual), y);
 }
 
-/// y = activation(`linear`) in one pass; `before` [rows, outputs] keeps what the activation's backward needs.
+/// y = activation(`linear`) in one pass; `before` [rows, outputs] keeps the values before it, where `Kept` needs them.
 pub fn linear_activate(
     shape: LinearShape,
     x: &[f32],
@@ -100,6 +101,24 @@ pub fn linear_grad_input(shape: LinearShape, dy: &[f32], w: &[f32], dx: &mut [f3
     product::multiply(level::current(), shape.rows, dy, &panels, None, Finish::Plain, dx);
 }
 
+/// The gradient before an activation that feeds this layer, in one pass: `activate_backward` of `linear_grad_input`,
+/// for what was kept of the activation [rows, inputs].
+pub fn linear_grad_input_activate(
+    shape: LinearShape,
+    dy: &[f32],
+    w: &[f32],
+    activation: Activation,
+    kept: Kept<'_>,
+    dx: &mut [f32],
+) {
+    shape.check(dx.len(), w.len(), dy.len());
+    let (slope, kept) = kept.slope(activation);
+    assert_eq!(kept.len(), dx.len(), "what was kept of the activation before {shape:?}");
+    let panels = Panels::packed_transpose(w, shape.outputs, shape.inputs);
+    let finish = Finish::Slope(slope, kept);
+    product::multiply(level::current(), shape.rows, dy, &panels, None, finish, dx);
+}
+
 /// dw [inputs, outputs] = xᵀ·dy, rows summed in index order.
 pub fn linear_grad_weight(shape: LinearShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     shape.check(x.len(), dw.len(), dy.len());
@@ -116,7 +135,7 @@ pub(super) fn add_grad_weight(
     dw: &mut [f32],
 ) {
     let dimensions = [shape.rows, shape.inputs, shape.outputs];
-    product::multiply_transposed(level, dimensions, x, dy, accumulate, dw);
+    outer::multiply_transposed(level, dimensions, x, dy, accumulate, dw);
 }
 
 /// db [outputs] = Σ_r dy[r], rows in index order.
@@ -320,6 +339,24 @@ mod tests {
             super::super::activation::activate(activation, &plain, &mut separate);
             assert_eq!(bits(&before), bits(&plain));
             assert_eq!(bits(&fused), bits(&separate));
+            let (mut dx, before) = (vec![0.0; x.len()], numbers.scaled(x.len(), 3.0));
+            linear_grad_input(shape, &plain, &w, &mut dx);
+            let mut expected = vec![0.0; x.len()];
+            super::super::activation::activate_backward(
+                activation,
+                Kept::Before(&before),
+                &dx,
+                &mut expected,
+            );
+            linear_grad_input_activate(
+                shape,
+                &plain,
+                &w,
+                activation,
+                Kept::Before(&before),
+                &mut dx,
+            );
+            assert_eq!(bits(&dx), bits(&expected));
         }
     }
 

@@ -1,14 +1,14 @@
-//! Blocked matrix products over the register tile: rows times panels, and the transposed one for weight gradients.
+//! The blocked matrix product: rows times panels of columns, over the register tile.
 //!
 //! The loops follow Goto and van de Geijn's "Anatomy of High-Performance Matrix Multiplication": b lies in panels
 //! of 64 columns, whose slice of `DEPTH_BLOCK` stays in the first cache while row tiles pass over it. Cutting the
 //! depth does not cut a chain: the next slice goes on from the stored value.
 
-use super::super::activation::{Activation, activate_lanes, add_lanes};
+use super::super::activation::{Activation, Slope, activate_lanes, add_lanes, slope_lanes};
 use super::super::lanes::{Kernel, Lanes, dispatch};
 use super::super::level::Level;
 use super::super::parallel::{self, Shared};
-use super::tile::{PANEL, TILE_ROWS, Tile, compute};
+use super::tile::{PANEL, TILE_ROWS, Tile, ZEROS, compute};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -18,8 +18,6 @@ const DEPTH_BLOCK: usize = 128;
 const ROW_BLOCK: usize = 96;
 /// Rows from which packing the right-hand matrix pays.
 const PACKING_ROWS: usize = 32;
-
-static ZEROS: [f32; PANEL] = [0.0; PANEL];
 
 /// A right-hand matrix [depth, columns] as panels of 64 columns.
 #[derive(Clone)]
@@ -114,6 +112,8 @@ pub(super) enum Finish<'a> {
     Plain,
     /// Adds a matrix of the same shape.
     Add(&'a [f32]),
+    /// Multiplies by an activation's slope, from what was kept of it, a matrix of the same shape.
+    Slope(Slope, &'a [f32]),
     /// Applies an activation; keeps the values before it where a place for them is given.
     Activate(Activation, Option<Shared>),
 }
@@ -138,7 +138,7 @@ pub(super) fn multiply(
     });
     let work = rows * b.depth * b.columns;
     // Many rows are cut by rows, a few rows by panels: each thread reads all of the other side.
-    let threads = rayon::current_num_threads();
+    let threads = parallel::threads();
     let by_rows = rows >= ROW_BLOCK * threads || b.count() < 2 * threads;
     let unit = if rows >= 4 * ROW_BLOCK * threads { ROW_BLOCK } else { 2 * TILE_ROWS };
     let units = if by_rows { rows.div_ceil(unit) } else { b.count() };
@@ -176,9 +176,11 @@ impl Kernel for Region<'_> {
             for depth in (0..self.b.depth.max(1)).step_by(DEPTH_BLOCK) {
                 for panel in self.panels.clone() {
                     self.panel(lanes, rows.clone(), depth, panel);
+                    if depth + DEPTH_BLOCK >= self.b.depth {
+                        self.finish(lanes, rows.clone(), panel);
+                    }
                 }
             }
-            self.finish(lanes, rows);
         }
     }
 }
@@ -215,19 +217,22 @@ impl Region<'_> {
         }
     }
 
-    /// What comes after the sums, on a block of rows.
+    /// What comes after the sums, on a block of rows of a panel, which is still in the first cache.
     #[inline(always)]
-    fn finish<L: Lanes>(&self, lanes: L, rows: Range<usize>) {
+    fn finish<L: Lanes>(&self, lanes: L, rows: Range<usize>, panel: usize) {
         if matches!(self.finish, Finish::Plain) {
             return;
         }
-        let columns = self.panels.start * PANEL..self.b.columns.min(self.panels.end * PANEL);
+        let columns = panel * PANEL..self.b.columns.min((panel + 1) * PANEL);
         for row in rows {
             let start = row * self.b.columns + columns.start;
             // SAFETY: this row's columns are inside c and belong to this task alone.
             let c = unsafe { self.c.part(start, columns.len()) };
             match self.finish {
                 Finish::Plain => {}
+                Finish::Slope(slope, kept) => {
+                    slope_lanes(lanes, slope, &kept[start..][..columns.len()], c);
+                }
                 Finish::Add(matrix) => add_lanes(lanes, c, &matrix[start..][..columns.len()]),
                 Finish::Activate(activation, before) => {
                     if let Some(before) = before {
@@ -235,92 +240,6 @@ impl Region<'_> {
                         unsafe { before.part(start, columns.len()) }.copy_from_slice(c);
                     }
                     activate_lanes(lanes, activation, c);
-                }
-            }
-        }
-    }
-}
-
-/// c[inputs, outputs] (+)= Σ over rows of a[row, inputs]ᵀ·b[row, outputs], rows in index order.
-pub(super) fn multiply_transposed(
-    level: Level,
-    [rows, inputs, outputs]: [usize; 3],
-    a: &[f32],
-    b: &[f32],
-    accumulate: bool,
-    c: &mut [f32],
-) {
-    assert_eq!(a.len(), rows * inputs, "left matrix [{rows}, {inputs}]");
-    assert_eq!(b.len(), rows * outputs, "right matrix [{rows}, {outputs}]");
-    assert_eq!(c.len(), inputs * outputs, "result [{inputs}, {outputs}]");
-    let panels = outputs.div_ceil(PANEL);
-    let tiles = inputs.div_ceil(TILE_ROWS);
-    // Each task streams all rows, so there are only as many as the threads need.
-    let groups = (2 * rayon::current_num_threads()).div_ceil(panels).min(tiles).max(1);
-    let groups = if panels >= 2 { groups } else { rayon::current_num_threads().min(tiles).max(1) };
-    let c = Shared::new(c);
-    parallel::for_each(panels * groups, rows * inputs * outputs, |task| {
-        let (panel, group) = (task / groups, task % groups);
-        let tiles = parallel::piece(group, groups, tiles);
-        let inputs_range = tiles.start * TILE_ROWS..inputs.min(tiles.end * TILE_ROWS);
-        dispatch(
-            level,
-            Outer { shape: [rows, inputs, outputs], a, b, accumulate, c, panel, inputs_range },
-        );
-    });
-}
-
-/// One thread's part of a transposed product: some inputs by one panel of outputs.
-struct Outer<'a> {
-    shape: [usize; 3],
-    a: &'a [f32],
-    b: &'a [f32],
-    accumulate: bool,
-    c: Shared,
-    panel: usize,
-    inputs_range: Range<usize>,
-}
-
-impl Kernel for Outer<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
-        let [rows, inputs, outputs] = self.shape;
-        let first_column = self.panel * PANEL;
-        let columns = PANEL.min(outputs - first_column);
-        let mut packed = vec![0.0; DEPTH_BLOCK * PANEL];
-        for row in (0..rows.max(1)).step_by(DEPTH_BLOCK) {
-            let depth = DEPTH_BLOCK.min(rows - row);
-            let direct = outputs == PANEL;
-            let (b, b_stride) = if direct {
-                (self.b[row * outputs..].as_ptr(), outputs)
-            } else {
-                for (k, line) in packed.chunks_mut(PANEL).enumerate().take(depth) {
-                    let from = &self.b[(row + k) * outputs + first_column..][..columns];
-                    line[..columns].copy_from_slice(from);
-                }
-                (packed.as_ptr(), PANEL)
-            };
-            for input in self.inputs_range.clone().step_by(TILE_ROWS) {
-                // SAFETY: rows, inputs and columns are inside the matrices whose lengths `multiply_transposed`
-                // asserts; b has whole vectors; tasks are disjoint, so c is this task's.
-                unsafe {
-                    let c = self.c.pointer().add(input * outputs + first_column);
-                    let goes_on = self.accumulate || row > 0;
-                    let tile = Tile {
-                        depth,
-                        a: self.a.as_ptr().add(row * inputs + input),
-                        a_stride: inputs,
-                        b,
-                        b_stride,
-                        start: if goes_on { c.cast_const() } else { ZEROS.as_ptr() },
-                        start_stride: if goes_on { outputs } else { 0 },
-                        c,
-                        c_stride: outputs,
-                    };
-                    let tile_rows = TILE_ROWS.min(self.inputs_range.end - input);
-                    compute::<L, true>(lanes, tile, tile_rows, columns);
                 }
             }
         }

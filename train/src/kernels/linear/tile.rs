@@ -10,6 +10,9 @@ pub(super) const TILE_ROWS: usize = 6;
 /// Columns of a panel: the widest tile.
 pub(super) const PANEL: usize = 64;
 
+/// What chains start from that start from nothing.
+pub(super) static ZEROS: [f32; PANEL] = [0.0; PANEL];
+
 /// One tile of c = start + a·b. All strides count `f32`.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {

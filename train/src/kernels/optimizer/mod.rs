@@ -22,7 +22,7 @@ pub fn global_norm(gradients: &[&[f32]]) -> f64 {
 
 /// Σ g² of one slice, in the order that `global_norm` states.
 fn sum_of_squares(values: &[f32]) -> f64 {
-    let blocks: Vec<f64> = if values.len() > 4 * NORM_BLOCK {
+    let blocks: Vec<f64> = if values.len() > 4 * NORM_BLOCK && parallel::threads() > 1 {
         values.par_chunks(NORM_BLOCK).map(block_of_squares).collect()
     } else {
         values.chunks(NORM_BLOCK).map(block_of_squares).collect()
