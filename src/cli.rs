@@ -118,7 +118,7 @@ pub(crate) struct Fit {
     /// Tokens of a sequence
     #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_positive)]
     pub(crate) context: usize,
-    /// Sequences of one pass [default: 4 with `modern`, 32 with `paper`]
+    /// Sequences of one pass [default: 2 with `modern`, 32 with `paper`]
     #[arg(long, value_parser = parse_positive)]
     pub(crate) batch: Option<usize>,
     /// Passes whose gradients make one step; more, with a smaller batch, saves memory
@@ -191,8 +191,8 @@ pub(crate) struct Eval {
     #[arg(long, value_delimiter = ',')]
     pub(crate) compressor: Vec<String>,
     /// Corpora by name or path [default: the test part of what each run was trained on]
-    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH")]
-    pub(crate) corpus: Vec<String>,
+    #[arg(long, value_name = "NAME|PATH")]
+    corpus: Vec<String>,
     /// Which part of each corpus
     #[arg(long, value_enum, default_value_t = Part::Whole)]
     pub(crate) part: Part,
@@ -262,6 +262,24 @@ pub(crate) struct Report {
     pub(crate) open: bool,
 }
 
+impl Eval {
+    /// The corpora asked for: lists are split at commas, except at those within a name, as in
+    /// `markov:order=1,seed=2`.
+    pub(crate) fn corpora(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for list in &self.corpus {
+            for (index, piece) in list.split(',').enumerate() {
+                let option = index > 0 && piece.contains('=') && !piece.contains(':');
+                match names.last_mut().filter(|name| option && name.contains(':')) {
+                    Some(name) => *name += &format!(",{piece}"),
+                    None => names.push(piece.to_owned()),
+                }
+            }
+        }
+        names
+    }
+}
+
 /// Version and, if known, commit.
 fn version() -> &'static str {
     match option_env!("LMTRAIN_COMMIT") {
@@ -294,6 +312,17 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn lists_of_corpora_keep_their_options() {
+        let line = "lmtrain eval --corpus enwik8,markov:order=1,seed=2,a=b.txt --corpus x,y";
+        let Ok(Arguments { command: Command::Eval(eval), .. }) =
+            Arguments::try_parse_from(line.split(' '))
+        else {
+            panic!("an eval")
+        };
+        assert_eq!(eval.corpora(), ["enwik8", "markov:order=1,seed=2,a=b.txt", "x", "y"]);
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
     if metadata.is_dir() {
         bail!("{} is a folder; pack it first, for example with tar", path.display());
     }
-    Ok((Box::new(BufReader::new(file)), metadata.is_file().then(|| metadata.len())))
+    Ok((Box::new(BufReader::new(file)), metadata.is_file().then_some(metadata.len())))
 }
 
 /// Output that takes its name only when it is whole.

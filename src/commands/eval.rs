@@ -91,9 +91,10 @@ fn corpora(
     runs: &[(Run, Plan)],
     context: &Context,
 ) -> Result<Vec<(Arc<Corpus>, cli::Part)>> {
-    if !arguments.corpus.is_empty() {
+    let named = arguments.corpora();
+    if !named.is_empty() {
         let open = |name: &String| Ok((open_corpus(name, context)?, arguments.part));
-        return arguments.corpus.iter().map(open).collect();
+        return named.iter().map(open).collect();
     }
     let mut names: Vec<&str> = runs.iter().map(|(_, plan)| plan.corpus.as_str()).collect();
     names.dedup();

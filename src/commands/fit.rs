@@ -127,10 +127,10 @@ fn resolve(
     Ok(Resolved { plan, training, validation, tokenizer: tokenizer.identity(), seconds_per_step })
 }
 
-/// Sequences of a pass: the paper's, and what learns fastest by tokens at small sizes.
+/// Sequences of a step: the paper's, and what learned fastest of a few million tokens.
 fn default_batch(recipe: Recipe) -> usize {
     match recipe {
-        Recipe::Modern => 4,
+        Recipe::Modern => 2,
         Recipe::Paper => 32,
     }
 }

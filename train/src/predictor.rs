@@ -325,3 +325,105 @@ impl<B: Kernels> Predictor for Scorer<B> {
         Err(PredictorError("coding runs on the processor: use `--device cpu`".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference_tests::{plan, weights};
+    use crate::tensor_file::Precision;
+    use lmtrain_runs::random::SplitMix64;
+    use lmtrain_runs::recipe::Recipe;
+
+    const CONTEXT: usize = 150;
+
+    fn predictor(recipe: Recipe) -> Box<dyn Predictor> {
+        let mut plan = plan(recipe);
+        plan.context = CONTEXT;
+        let mut file = weights(&plan);
+        let origin = Origin { plan, tokenizer: String::new(), step: 1 };
+        file.metadata = serde_json::to_string(&origin).expect("serialises");
+        let bytes = file.to_bytes(Precision::Half).expect("fits");
+        let saved = SavedWeights::from_bytes(bytes, "a test").expect("weights");
+        saved.predictor(&Device::Cpu).expect("complete")
+    }
+
+    fn chunk(length: usize, seed: u64) -> Vec<u32> {
+        let mut generator = SplitMix64::new(seed);
+        (0..length).map(|_| generator.below(256) as u32).collect()
+    }
+
+    /// Every row of each chunk, by whole chunks.
+    fn whole(predictor: &dyn Predictor, chunks: &[&[u32]]) -> Vec<Vec<f32>> {
+        let mut all = vec![Vec::new(); chunks.len()];
+        let take = &mut |index: usize, first: usize, rows: &[f32]| {
+            assert_eq!(all[index].len(), first * 256);
+            all[index].extend_from_slice(rows);
+            std::ops::ControlFlow::Continue(())
+        };
+        predictor.rows(chunks, take).expect("predicts");
+        all
+    }
+
+    /// The same, by a session whose steps have these numbers of tokens.
+    fn stepped(predictor: &dyn Predictor, chunks: &[&[u32]], steps: &[usize]) -> Vec<Vec<f32>> {
+        let mut session = predictor.session(chunks.len()).expect("starts");
+        let (mut all, mut rows) = (vec![Vec::new(); chunks.len()], Vec::new());
+        let mut position = 0;
+        for &count in steps {
+            let input = |chunk: &[u32], at: usize| match at {
+                0 => predictor.begin_token(),
+                _ => chunk[at - 1],
+            };
+            let places = position..position + count;
+            let inputs: Vec<u32> =
+                chunks.iter().flat_map(|chunk| places.clone().map(|at| input(chunk, at))).collect();
+            session.step(&inputs, count, &mut rows).expect("steps");
+            for (all, rows) in all.iter_mut().zip(rows.chunks_exact(count * 256)) {
+                all.extend_from_slice(rows);
+            }
+            position += count;
+        }
+        all
+    }
+
+    #[test]
+    fn sessions_and_whole_chunks_give_the_same_bits_and_scores_agree() {
+        for recipe in Recipe::ALL {
+            let predictor = predictor(recipe);
+            let predictor = predictor.as_ref();
+            let chunks: Vec<Vec<u32>> = (0..5).map(|seed| chunk(CONTEXT, seed)).collect();
+            let chunks: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+            let rows = whole(predictor, &chunks);
+            assert!(rows == stepped(predictor, &chunks, &[1; CONTEXT]), "{recipe}, single steps");
+            assert!(rows == stepped(predictor, &chunks, &[64, 1, 1, 50, 34]), "{recipe}, mixed");
+            assert!(rows[2..3] == whole(predictor, &chunks[2..3]), "{recipe}, alone");
+            for (rows, (scores, chunk)) in
+                rows.iter().zip(predictor.score(&chunks).expect("scores").iter().zip(&chunks))
+            {
+                for ((row, score), token) in rows.chunks_exact(256).zip(scores).zip(*chunk) {
+                    let bits = -f64::from(row[*token as usize]).log2();
+                    assert!((bits - f64::from(*score)).abs() < 1e-4, "{recipe}: {bits} {score}");
+                    let sum: f64 = row.iter().copied().map(f64::from).sum();
+                    assert!((sum - 1.0).abs() < 1e-5, "{recipe}: {sum}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_of_any_lengths_are_scored_and_what_does_not_fit_is_an_error() {
+        let predictor = predictor(Recipe::Modern);
+        let chunks: Vec<Vec<u32>> = [0, 1, 7, 7, 0, CONTEXT].map(|length| chunk(length, 3)).into();
+        let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+        let scores = predictor.score(&slices).expect("scores");
+        for (scores, chunk) in scores.iter().zip(&chunks) {
+            assert_eq!(scores.len(), chunk.len());
+        }
+        assert_eq!(scores[2][..], scores[5][..7], "the same tokens, whatever follows");
+        assert!(predictor.score(&[&chunk(CONTEXT + 1, 0)]).is_err());
+        assert!(predictor.score(&[&[256]]).is_err());
+        let mut session = predictor.session(1).expect("starts");
+        assert!(session.step(&[0; CONTEXT + 1], CONTEXT + 1, &mut Vec::new()).is_err());
+        assert!(session.step(&[257], 1, &mut Vec::new()).is_err());
+    }
+}

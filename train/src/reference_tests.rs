@@ -32,7 +32,7 @@ const TRAINING_TOLERANCE: f64 = 1e-3;
 
 impl Kernels for NdArray {}
 
-fn plan(recipe: Recipe) -> Plan {
+pub(crate) fn plan(recipe: Recipe) -> Plan {
     Plan {
         name: "reference".into(),
         size: "50K".parse().expect("in the ladder"),
@@ -72,16 +72,21 @@ fn spread(path: &str) -> (f64, f64) {
     }
 }
 
-fn network<B: Kernels>(plan: &Plan) -> Network<Autodiff<B>> {
-    let device = Default::default();
+/// Weights that leave nothing at zero, by the formula of `make.py`.
+pub(crate) fn weights(plan: &Plan) -> TensorFile {
     let mut file = TensorFile::default();
-    let shapes = tensors_of(&Network::<B>::new(plan, &device));
+    let shapes = tensors_of(&Network::<NdArray>::new(plan, &Default::default()));
     for (index, (path, numbers)) in shapes.into_iter().enumerate() {
         let (centre, deviation) = spread(&path);
         let value = |i: usize| centre + deviation * (1.3 * i as f64 + 0.7 * index as f64).sin();
         let values = (0..numbers.values.len()).map(|i| value(i) as f32).collect();
         file.tensors.insert(path, Numbers { shape: numbers.shape, values });
     }
+    file
+}
+
+fn network<B: Kernels>(plan: &Plan) -> Network<Autodiff<B>> {
+    let (mut file, device) = (weights(plan), Default::default());
     network_from::<B>(plan, &mut file, &device).expect("every tensor is there").with_gradients()
 }
 

@@ -198,7 +198,7 @@ mod tests {
 
     /// The largest relative error against an `f64` function of the standard library, the same on every level.
     fn relative_error(function: Function, exact: impl Fn(f64) -> f64, x: &[f32]) -> f64 {
-        let best = apply(*Level::all_available().last().unwrap(), function, x);
+        let best = apply(*Level::all_available().last().expect("scalar at least"), function, x);
         for level in Level::all_available() {
             let few = &x[..x.len().min(4096)];
             for (a, b) in apply(level, function, few).iter().zip(&best) {
