@@ -1,6 +1,9 @@
 //! Networks, their kernels and their training: the only crate that names burn. To its left are the
 //! names of runs, tokenizers and the evaluator, whose [`lmtrain_eval::Predictor`] it implements.
 
+// Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 mod batches;
 mod checkpoint;
 mod device;

@@ -19,7 +19,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads what an [`Encoder`] wrote.
+    /// Reads what an [`Encoder`](super::Encoder) wrote.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut decoder = Self { bytes, read: 0, code: 0, range: u64::MAX, unit: 0 };

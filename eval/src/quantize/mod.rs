@@ -80,7 +80,7 @@ pub enum QuantizeError {
     },
 }
 
-/// The interval of `symbol` in a row of probabilities, [vocabulary].
+/// The interval of `symbol` in a row of probabilities, which has an entry for each symbol of the vocabulary.
 ///
 /// # Errors
 /// If the row is no distribution or has no such symbol.
