@@ -12,11 +12,12 @@ use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};
 use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::batches::Batch;
 use crate::device::Device;
-use crate::kernels::AttentionCache;
+use crate::kernels::{AttentionCache, on_this_thread};
 use crate::network::Network;
 use crate::ops::{Kernels, attend_step, probabilities};
 use crate::tensor_file::{FormatError, TensorFile};
@@ -233,18 +234,37 @@ impl Predictor for CpuPredictor {
 
     fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError> {
         let size = self.0.plan.size;
-        let cache = AttentionCache::new(lanes, size.heads, size.head_dimension(), self.context());
-        let caches = vec![cache; size.layers];
-        Ok(Box::new(CpuSession { model: &self.0, caches, lanes, position: 0 }))
+        let a_group = lanes.div_ceil(rayon::current_num_threads()).max(1);
+        let group = |first: usize| {
+            let lanes = a_group.min(lanes - first);
+            let head_dimension = size.head_dimension();
+            let cache = AttentionCache::new(lanes, size.heads, head_dimension, self.context());
+            Group {
+                lanes: (0..lanes).collect(),
+                caches: vec![cache; size.layers],
+                rows: Vec::new(),
+            }
+        };
+        let groups = (0..lanes).step_by(a_group).map(group).collect();
+        Ok(Box::new(CpuSession { model: &self.0, groups, lanes, position: 0 }))
     }
 }
 
-/// Chunks side by side, with the keys and values of what they have seen, a cache a layer.
+/// Chunks side by side, in a group a thread: what one core does through all layers stays in its
+/// caches, and threads meet once a step.
 struct CpuSession<'a> {
     model: &'a Model<Flex>,
-    caches: Vec<AttentionCache>,
+    groups: Vec<Group>,
     lanes: usize,
     position: usize,
+}
+
+/// Some of the chunks, with the keys and values of what they have seen, a cache a layer.
+struct Group {
+    lanes: Vec<usize>,
+    caches: Vec<AttentionCache>,
+    /// Probabilities of the last step, [lanes, count, vocabulary].
+    rows: Vec<f32>,
 }
 
 impl Session for CpuSession<'_> {
@@ -265,29 +285,33 @@ impl Session for CpuSession<'_> {
             return Err(PredictorError(format!("inputs of {} lanes, {count} each", self.lanes)));
         }
         rows.clear();
-        let together = (TOKENS_A_PASS / count.max(1)).max(1);
-        let lanes: Vec<usize> = (0..self.lanes).collect();
-        let mut part = Vec::new();
-        for (lanes, inputs) in lanes.chunks(together).zip(inputs.chunks(together * count)) {
-            self.step_lanes(lanes, inputs, count, &mut part);
-            rows.extend_from_slice(&part);
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        let model = self.model;
+        let a_group = self.groups[0].lanes.len() * count;
+        self.groups.par_iter_mut().zip(inputs.par_chunks(a_group)).for_each(|(group, inputs)| {
+            on_this_thread(|| group.step(model, inputs, count));
+        });
+        for group in &self.groups {
+            rows.extend_from_slice(&group.rows);
         }
         self.position += count;
         Ok(())
     }
 }
 
-impl CpuSession<'_> {
-    fn step_lanes(&mut self, lanes: &[usize], inputs: &[u32], count: usize, rows: &mut Vec<f32>) {
-        let network = &self.model.network;
+impl Group {
+    /// inputs: [lanes, count].
+    fn step(&mut self, model: &Model<Flex>, inputs: &[u32], count: usize) {
+        let Self { lanes, caches, rows } = self;
         let tokens: Vec<i32> = inputs.iter().map(|token| token.cast_signed()).collect();
         let tokens = TensorData::new(tokens, [lanes.len(), count]);
         let tokens = Tensor::<Flex, 2, Int>::from_data(tokens, &FlexDevice);
-        let caches = &mut self.caches;
-        let hidden = network.hidden(tokens, &mut |layer, qkv, gain| {
+        let hidden = model.network.hidden(tokens, &mut |layer, qkv, gain| {
             attend_step(&mut caches[layer], lanes, qkv, gain)
         });
-        probabilities(network.output_head(), hidden, rows);
+        probabilities(model.network.output_head(), hidden, rows);
     }
 }
 
