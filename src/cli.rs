@@ -18,6 +18,9 @@ Examples:
   lmtrain decompress book.lmz -o book.txt
   lmtrain report --open";
 
+/// Longest sequence: attention's time grows with its square.
+const MOST_CONTEXT: usize = 65_536;
+
 /// Train small language models and use them as lossless compressors.
 #[derive(Debug, Parser)]
 #[command(name = "lmtrain", version = version(), after_help = EXAMPLES, max_term_width = 100)]
@@ -116,7 +119,7 @@ pub(crate) struct Fit {
     #[command(flatten)]
     pub(crate) budget: BudgetArguments,
     /// Tokens of a sequence
-    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_positive)]
+    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
     pub(crate) context: usize,
     /// Sequences of one pass [default: 2 with `modern`, 32 with `paper`]
     #[arg(long, value_parser = parse_positive)]
@@ -294,6 +297,13 @@ fn parse_positive(text: &str) -> Result<usize, String> {
     match parse_count(text)? {
         0 => Err("it must be at least 1".to_owned()),
         count => usize::try_from(count).map_err(|_| "it is too large".to_owned()),
+    }
+}
+
+fn parse_context(text: &str) -> Result<usize, String> {
+    match parse_positive(text)? {
+        tokens if tokens <= MOST_CONTEXT => Ok(tokens),
+        _ => Err(format!("it may be at most {MOST_CONTEXT}")),
     }
 }
 

@@ -28,5 +28,8 @@ fn main() -> ExitCode {
 /// Whoever read our output has had enough, as `head` does: no failure of ours.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let kind = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
-    error.downcast_ref::<std::io::Error>().is_some_and(kind)
+    let cause = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(kind)
+    };
+    error.chain().any(cause)
 }

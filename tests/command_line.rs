@@ -91,27 +91,35 @@ fn the_readmes_quick_commands_work() {
 #[test]
 fn a_killed_run_resumes_to_the_same_weights() {
     let study = Study::new();
-    let weights = |name: &str| {
-        let path = study.path("runs/work").join(name).join("weights.safetensors");
-        std::fs::read(path).expect("weights")
+    let folder = |name: &str| study.path("runs/work").join(name);
+    // The numbers alone: the header before them holds the run's name.
+    let numbers = |name: &str| {
+        let bytes = std::fs::read(folder(name).join("weights.safetensors")).expect("weights");
+        let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
+        bytes[8 + usize::try_from(header).expect("small")..].to_vec()
     };
-    let fit = "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --steps 120";
+    let fit =
+        "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --accumulate 2 --steps 400";
     study.succeeds(&format!("fit {fit} --name whole"));
-    // Killed at whatever moment: before the first checkpoint, between two, or at the end.
-    for delay in [50, 400, 1000] {
-        let line = format!("fit {fit} --name killed --overwrite");
+    let whole = numbers("whole");
+    // Killed before the first checkpoint, and at two moments between checkpoints.
+    for (killed, records) in [("early", 0), ("between", 1), ("late", 120)] {
+        let line = format!("fit {fit} --name {killed}");
         let mut child =
             study.command(&line).stderr(Stdio::null()).spawn().expect("the program starts");
-        std::thread::sleep(Duration::from_millis(delay));
+        let recorded = || {
+            let log = std::fs::read_to_string(folder(killed).join("train.jsonl"));
+            log.unwrap_or_default().lines().count()
+        };
+        while recorded() < records || !folder(killed).join("plan.toml").exists() {
+            assert!(child.try_wait().expect("known").is_none(), "{killed}: it ended by itself");
+            std::thread::sleep(Duration::from_millis(2));
+        }
         child.kill().expect("SIGKILL");
         child.wait().expect("ended");
-        let resumed = study.run(&format!("fit {fit} --name killed --resume"));
-        let error = String::from_utf8_lossy(&resumed.stderr);
-        assert!(resumed.status.success(), "after {delay} ms:\n{error}");
-        let (killed, whole) = (weights("killed"), weights("whole"));
-        // The name stands in the metadata; the numbers after it must be the same.
-        let numbers = |bytes: &[u8]| bytes[bytes.len() - 100_000..].to_vec();
-        assert!(numbers(&killed) == numbers(&whole), "after {delay} ms the weights differ");
+        assert!(recorded() < 200, "{killed}: killed before its end");
+        study.succeeds(&format!("fit {fit} --name {killed} --resume"));
+        assert!(numbers(killed) == whole, "killed {killed}, the weights differ");
     }
 }
 
@@ -219,6 +227,10 @@ fn the_entropy_of_markov_is_approached_from_above() {
         .expect("always there")
         .entropy_rate()
         .expect("known exactly");
+    // A sample of 50,000 bytes may lie below its mean; its 95 % interval tells by how much.
+    let half_width =
+        4.0 * (interval[1].as_f64().expect("high") - interval[0].as_f64().expect("low"));
+    assert!(measured > entropy - half_width, "{measured} bits/byte, entropy {entropy}");
     let high = 8.0 * interval[1].as_f64().expect("an interval");
     assert!(high > entropy, "{high} bits/byte are below the entropy {entropy}");
     // The first symbol of each chunk of 128 costs up to log2(8) − entropy more than the others.
@@ -232,7 +244,7 @@ fn errors_name_the_thing_and_the_next_command() {
         ("fit --size 3.3M", 2, &["3.3M", "3.2M"]),
         ("fit --size 50K --corpus nowhere", 1, &["nowhere", "hint: "]),
         ("fit --size 50K --corpus enwik8", 1, &["enwik8", "lmtrain data fetch enwik8"]),
-        ("fit --size 50K --corpus random:bytes=10", 1, &["2048"]),
+        ("fit --size 50K --corpus random:bytes=10", 1, &["2048", "too short", "--context"]),
         ("eval --size 3.2M --corpus source", 1, &["--size 3.2M", "hint: `lmtrain fit --size 3.2M"]),
         ("eval --compressor zip --corpus source", 1, &["zip", "gzip"]),
         ("compress Cargo.toml -o x --run none", 1, &["none", "hint: "]),

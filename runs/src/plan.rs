@@ -84,6 +84,10 @@ impl Plan {
         if self.context != DEFAULT_CONTEXT {
             name += &format!("-c{}", self.context);
         }
+        let sequences = self.batch * self.accumulation;
+        if sequences != self.recipe.default_batch() {
+            name += &format!("-b{sequences}");
+        }
         match self.budget {
             Budget::Tokens(tokens) if tokens == default_tokens(self.size) => {}
             Budget::Tokens(tokens) => name += &format!("-{}tok", short_count(tokens)),
@@ -131,13 +135,15 @@ impl Plan {
     /// Tokens of one optimizer step.
     #[must_use]
     pub fn tokens_per_step(&self) -> u64 {
-        (self.context * self.batch * self.accumulation) as u64
+        (self.context as u64)
+            .saturating_mul(self.batch as u64)
+            .saturating_mul(self.accumulation as u64)
     }
 
     /// Tokens of the whole training.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        self.steps * self.tokens_per_step()
+        self.steps.saturating_mul(self.tokens_per_step())
     }
 
     /// Floating-point operations to train on one token: three times the forward pass, which
@@ -163,10 +169,9 @@ impl Plan {
     #[must_use]
     pub fn memory_estimate(&self) -> Bytes {
         let state = 4 * self.parameters();
-        let tokens = (self.batch * self.context) as u64;
-        let kept = tokens * (34 * self.size.layers * self.size.width) as u64;
-        let logits = tokens * self.tokenization.vocabulary() as u64;
-        Bytes(4 * (state + kept + logits))
+        let tokens = (self.batch as u64).saturating_mul(self.context as u64);
+        let a_token = 34 * self.size.layers * self.size.width + self.tokenization.vocabulary();
+        Bytes(tokens.saturating_mul(a_token as u64).saturating_add(state).saturating_mul(4))
     }
 }
 
@@ -210,7 +215,7 @@ pub(crate) mod tests {
             budget: Budget::Tokens(default_tokens(size)),
             steps: 480,
             context: 2048,
-            batch: 4,
+            batch: 2,
             accumulation: 1,
             seed: 0,
             validate_every: 100,
@@ -229,8 +234,9 @@ pub(crate) mod tests {
         plan.corpus = "texts/my file.txt".into();
         plan.budget = Budget::Minutes(10.0);
         plan.context = 512;
+        plan.accumulation = 4;
         plan.seed = 3;
-        assert_eq!(plan.name_of(), "200K-bpe-5000-modern-my-file.txt-c512-10min-s3");
+        assert_eq!(plan.name_of(), "200K-bpe-5000-modern-my-file.txt-c512-b8-10min-s3");
     }
 
     #[test]

@@ -153,6 +153,10 @@ impl Run {
         self.folder.join("chunks").join(file)
     }
 
+    fn lock_path(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
     fn steps_path(&self) -> PathBuf {
         self.folder.join("train.jsonl")
     }
@@ -235,25 +239,55 @@ impl Run {
     /// [`StoreError::Busy`] if another process holds it.
     pub fn lock(&self) -> Result<RunLock, StoreError> {
         fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
-        let path = self.folder.join("lock");
+        let path = self.lock_path();
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(at(&path))?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock(file)),
+            Ok(()) => {
+                self.sweep_temporaries();
+                Ok(RunLock(file))
+            }
             Err(fs::TryLockError::WouldBlock) => Err(StoreError::Busy(self.name.clone())),
             Err(fs::TryLockError::Error(error)) => Err(at(&path)(error)),
         }
     }
 
-    /// Removes everything the run has, its records included.
+    /// Removes what processes that were killed in the middle of a file left behind.
+    fn sweep_temporaries(&self) {
+        for folder in [self.folder.clone(), self.checkpoint_folder()] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            for path in entries.map(|entry| entry.path()) {
+                if path.extension().is_some_and(|extension| extension == "tmp") {
+                    // What cannot be removed does no harm but take room.
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+    }
+
+    /// Removes everything the run has, its records included, but the lock: first what was trained,
+    /// last the plan, so that a run cleared halfway is never one plan with another's weights.
     ///
     /// # Errors
     /// If something cannot be removed.
-    pub fn remove(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&self.folder)(error)),
-            _ => Ok(()),
+    pub fn clear(&self) -> Result<(), StoreError> {
+        let first = [self.weights_path(), self.checkpoint_folder()];
+        let mut rest = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(at(&self.folder))? {
+            let path = entry.map_err(at(&self.folder))?.path();
+            if path != self.plan_path() && path != self.lock_path() && !first.contains(&path) {
+                rest.push(path);
+            }
         }
+        for path in first.into_iter().chain(rest).chain([self.plan_path()]) {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path)(error))?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -380,7 +414,7 @@ mod tests {
         store.compressors().append_rate(&rate).expect("appended");
         assert_eq!(store.runs().expect("one")[0].plan().expect("reads"), Some(plan));
         assert_eq!(store.rates().expect("two").len(), 2);
-        run.remove().expect("removed");
+        run.clear().expect("cleared");
         assert!(store.runs().expect("none left").is_empty());
     }
 

@@ -120,6 +120,9 @@ pub fn short_count(count: u64) -> String {
     format!("{trimmed}{suffix}")
 }
 
+/// No count that a user may ask for is larger; products of a few stay exact.
+const LARGEST_COUNT: u64 = 1_000_000_000_000;
+
 /// Reads what [`short_count`] writes, and plain numbers: `100M`, `1.5B`, `200k`, `4096`.
 ///
 /// # Errors
@@ -133,11 +136,11 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
         _ => (text, 1.0),
     };
     if factor == 1.0 {
-        return digits.parse().map_err(|_| refuse());
+        return digits.parse().ok().filter(|count| *count <= LARGEST_COUNT).ok_or_else(refuse);
     }
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let value: f64 = digits.parse().map_err(|_| refuse())?;
-    if !plain || value * factor > 1e15 {
+    if !plain || value * factor > LARGEST_COUNT as f64 {
         return Err(refuse());
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]

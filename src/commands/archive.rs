@@ -40,6 +40,9 @@ pub(super) struct Summary {
 pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<()> {
     lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
     let weights = weights(&arguments.run, context)?;
+    if !arguments.embed_model {
+        keep_weights(&weights, context)?;
+    }
     let summary = compress_file(
         &arguments.file,
         &arguments.output,
@@ -48,6 +51,21 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
         context,
     )?;
     tell(&summary, &arguments.output, context)
+}
+
+/// Where weights are kept that archives depend on: a run's own may be trained further, or thrown
+/// away, and an archive must still decode.
+fn kept_weights(identity: &[u8; 32], context: &Context) -> PathBuf {
+    let name: String = identity.iter().map(|byte| format!("{byte:02x}")).collect();
+    context.store.root().join("weights").join(format!("{name}.safetensors"))
+}
+
+fn keep_weights(weights: &SavedWeights, context: &Context) -> Result<()> {
+    let path = kept_weights(&weights.identity, context);
+    if !path.exists() {
+        lmtrain_runs::store::write_atomic(&path, &weights.bytes)?;
+    }
+    Ok(())
 }
 
 /// Compresses one file with saved weights.
@@ -67,6 +85,11 @@ pub(super) fn compress_file(
     options.embedded =
         embed_model.then(|| Embedded { weights: weights.bytes.to_vec(), ..Embedded::default() });
     let (mut input, length) = open(file)?;
+    if std::fs::canonicalize(file)
+        .is_ok_and(|file| std::fs::canonicalize(output).is_ok_and(|it| it == file))
+    {
+        bail!("{} would be replaced by its own archive", file.display());
+    }
     let mut sink = Sink::create(output)?;
     let mut shown = Shown::new(format!("compressing {}", file.display()), context.quiet);
     let summary = archive::compress(
@@ -116,17 +139,18 @@ pub(super) fn decompress_file(file: &Path, output: &Path, context: &Context) -> 
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
 }
 
-/// The weights that an archive was made with: its run's, or those of any run that has the same.
+/// The weights that an archive was made with: those kept for it, its run's, or those of any run
+/// that has the same.
 fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     let named = context.store.run(&header.model);
     let others = context.store.runs()?;
-    for run in std::iter::once(&named).chain(&others) {
-        let path = run.weights_path();
-        if path.is_file() {
-            let weights = SavedWeights::read(&path)?;
-            if weights.identity == header.predictor_identity {
-                return Ok(weights);
-            }
+    let kept = kept_weights(&header.predictor_identity, context);
+    let runs = std::iter::once(&named).chain(&others).map(lmtrain_runs::Run::weights_path);
+    for path in std::iter::once(kept).chain(runs) {
+        // Damaged weights of some other run are no reason to stop looking.
+        match SavedWeights::read(&path) {
+            Ok(weights) if weights.identity == header.predictor_identity => return Ok(weights),
+            _ => {}
         }
     }
     let identity: String =
@@ -213,16 +237,23 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
     Ok((Box::new(BufReader::new(file)), metadata.is_file().then_some(metadata.len())))
 }
 
-/// Output that takes its name only when it is whole.
+/// Output that takes its name only when it is whole, if it is a file at all.
 enum Sink {
-    Standard(BufWriter<io::Stdout>),
+    Stream(BufWriter<Box<dyn Write>>),
     File { writer: BufWriter<File>, temporary: PathBuf, path: PathBuf, kept: bool },
 }
 
 impl Sink {
     fn create(path: &Path) -> Result<Self> {
         if is_standard(path) {
-            return Ok(Self::Standard(BufWriter::new(io::stdout())));
+            return Ok(Self::Stream(BufWriter::new(Box::new(io::stdout()))));
+        }
+        // A link stays one; a device or a pipe is written to, never replaced.
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            let stream = std::fs::OpenOptions::new().write(true).open(path);
+            let stream = stream.with_context(|| format!("cannot write {}", path.display()))?;
+            return Ok(Self::Stream(BufWriter::new(Box::new(stream))));
         }
         let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
         let mut name = name.to_owned();
@@ -236,7 +267,7 @@ impl Sink {
 
     fn writer(&mut self) -> &mut dyn Write {
         match self {
-            Self::Standard(writer) => writer,
+            Self::Stream(writer) => writer,
             Self::File { writer, .. } => writer,
         }
     }

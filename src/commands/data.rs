@@ -1,5 +1,6 @@
 //! `lmtrain data`: where corpora are, downloads, checksums.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
@@ -15,7 +16,7 @@ use crate::progress::Progress;
 pub(super) fn run(arguments: &Data, context: &Context) -> Result<()> {
     match arguments {
         Data::List => list(context),
-        Data::Fetch { names } => names.iter().try_for_each(|name| fetch(name, context)),
+        Data::Fetch { names } => fetch(names, context),
         Data::Verify { names } => verify(names, context),
     }
 }
@@ -44,26 +45,29 @@ fn list(context: &Context) -> Result<()> {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (names, places) = (width(0), width(2));
+    let mut out = std::io::stdout().lock();
     for row in &rows {
-        println!("{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3]);
+        writeln!(out, "{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3])?;
     }
     Ok(())
 }
 
-/// Downloads one corpus, showing how far it is.
-fn fetch(name: &str, context: &Context) -> Result<()> {
-    let fetched = fetch_shown(name, &FetchOptions::default(), context)?;
-    if context.json {
-        return print_json(&serde_json::json!({
+fn fetch(names: &[String], context: &Context) -> Result<()> {
+    let mut all = Vec::new();
+    for name in names {
+        let fetched = fetch_shown(name, &FetchOptions::default(), context)?;
+        if !context.json {
+            let what = if fetched.was_there { "was there" } else { "downloaded and verified" };
+            writeln!(std::io::stdout(), "{name}: {what}: {}", fetched.path.display())?;
+        }
+        all.push(serde_json::json!({
             "name": name,
             "path": fetched.path,
             "downloaded_bytes": fetched.downloaded_bytes,
             "was_there": fetched.was_there,
         }));
     }
-    let what = if fetched.was_there { "was there" } else { "downloaded and verified" };
-    println!("{name}: {what}: {}", fetched.path.display());
-    Ok(())
+    if context.json { print_json(&all) } else { Ok(()) }
 }
 
 /// Downloads one corpus with progress; used by quickstart as well.

@@ -62,11 +62,23 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
         sample: arguments
             .sample_chunks
             .map(|chunks| Draw { chunks: chunks as u64, seed: arguments.sample_seed }),
-        coding: !arguments.ideal,
+        // A GPU measures ideal bits; coding needs the same bits on every machine.
+        coding: !arguments.ideal && arguments.device == Device::Cpu,
         again: arguments.again,
         device: arguments.device,
     };
     let mut records = Vec::new();
+    if let Some((_, plan)) = runs
+        .iter()
+        .find(|(_, plan)| !arguments.run.is_empty() && settings.chunk > plan.context as u64)
+    {
+        let (chunk, limit) = (settings.chunk, plan.context);
+        bail!(
+            "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
+             hint: `--chunk {limit}`",
+            plan.name
+        );
+    }
     for (corpus, part) in corpora(arguments, &runs, context)? {
         let settings = Settings { part, ..settings };
         for compressor in &compressors {
@@ -97,6 +109,7 @@ fn corpora(
         return named.iter().map(open).collect();
     }
     let mut names: Vec<&str> = runs.iter().map(|(_, plan)| plan.corpus.as_str()).collect();
+    names.sort_unstable();
     names.dedup();
     if names.is_empty() {
         bail!(
@@ -207,6 +220,7 @@ pub(super) fn compressor_rate(
     }
     let label = format!("{} ({chunking}) on {}", compressor.name, corpus.name());
     let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
+    forget_if(settings.again, &journal)?;
     let mut shown = Shown::new(label, context.quiet);
     let mut progress = |progress: Progress| tell(&mut shown, progress, context);
     match measurement.run(Some(&journal), &mut progress)? {
@@ -237,21 +251,21 @@ pub(super) fn run_rates(
     let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);
     describe(&mut record, plan, &weights);
     record.sample = settings.sample.and_then(|draw| draw.of(span, settings.chunk));
+    if settings.chunk > plan.context as u64 {
+        let limit = plan.context;
+        context.say(&format!(
+            "skipped {}: it was trained on {limit} tokens at a time, and chunks of {} are longer \
+             (`--chunk {limit}`)",
+            plan.name, settings.chunk
+        ));
+        return Ok(Vec::new());
+    }
     if let Some(found) = recorded(run, &record, settings)? {
         return Ok(vec![found]);
     }
     let tokenizer = tokenizer(&plan.tokenization)?;
     record.tokenizer_bytes = tokenizer.vocabulary_bytes().map(Bytes);
     let predictor = weights.predictor(&settings.device)?;
-    if settings.chunk > plan.context as u64 {
-        let (chunk, limit) = (settings.chunk, plan.context);
-        bail!(
-            "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
-             hint: `--chunk {limit}`",
-            plan.name
-        );
-    }
-    let coding = settings.coding && predictor.is_exact();
     let measurement = Measurement {
         predictor: predictor.as_ref(),
         tokenizer: tokenizer.as_ref(),
@@ -260,24 +274,40 @@ pub(super) fn run_rates(
         span: span.start..span.end,
         chunking,
         sample: settings.sample,
-        coding,
+        coding: settings.coding,
         group_chunks: GROUP_CHUNKS,
     };
     let journal = run.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
+    forget_if(settings.again, &journal)?;
     let mut shown = Shown::new(format!("{} on {}", plan.name, corpus.name()), context.quiet);
     let mut progress = |progress: Progress| tell(&mut shown, progress, context);
     let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
         return Ok(Vec::new());
     };
     drop(shown);
-    record.in_sample_bytes = in_sample(plan, corpus, span, &measured, context);
-    let unseen = without_head(&record, &measured, context);
-    fill(&mut record, measured, context, &settings.device.to_string());
+    record.in_sample_bytes = in_sample(plan, corpus, span, measured.raw_bytes, context);
+    let device = settings.device.to_string();
+    let rest = without_head(&record, &measured);
+    fill(&mut record, measured, context, &device);
+    let unseen = rest.map(|(span, rest)| {
+        let in_sample_bytes = in_sample(plan, corpus, span, rest.raw_bytes, context);
+        let mut unseen = RateRecord { span, in_sample_bytes, ..record.clone() };
+        fill(&mut unseen, rest, context, &device);
+        unseen
+    });
     run.append_rate(&record)?;
     if let Some(unseen) = &unseen {
         run.append_rate(unseen)?;
     }
     Ok(std::iter::once(record).chain(unseen).collect())
+}
+
+/// Measuring again starts from nothing.
+fn forget_if(again: bool, journal: &std::path::Path) -> Result<()> {
+    if again && journal.exists() {
+        std::fs::remove_file(journal)?;
+    }
+    Ok(())
 }
 
 /// What a record says of a run.
@@ -299,7 +329,7 @@ fn in_sample(
     plan: &Plan,
     corpus: &Corpus,
     span: Span,
-    measured: &Measured,
+    measured: Bytes,
     context: &Context,
 ) -> Bytes {
     let identity = CorpusIdentity {
@@ -312,11 +342,11 @@ fn in_sample(
     let training = open_corpus(&plan.corpus, context).ok();
     let bytes = trained.in_sample_bytes(corpus, span, training.as_deref());
     let share = bytes.as_f64() / (span.end - span.start).max(1) as f64;
-    Bytes((share * measured.raw_bytes.as_f64()).round() as u64)
+    Bytes((share * measured.as_f64()).round() as u64)
 }
 
 /// enwik9 without its first 10^8 bytes (from the next whole chunk on), by the chunks' ideal bits.
-fn without_head(record: &RateRecord, measured: &Measured, context: &Context) -> Option<RateRecord> {
+fn without_head(record: &RateRecord, measured: &Measured) -> Option<(Span, Measured)> {
     let Chunking::Bytes(chunk) = record.chunking else { return None };
     let whole = record.span.start == 0 && measured.sample.is_none();
     if record.corpus != "enwik9" || !whole {
@@ -331,11 +361,7 @@ fn without_head(record: &RateRecord, measured: &Measured, context: &Context) -> 
         seconds: measured.seconds,
         ..Measured::default()
     };
-    let mut unseen = record.clone();
-    unseen.span.start = first * chunk;
-    unseen.in_sample_bytes = Bytes(0);
-    fill(&mut unseen, rest, context, &record.provenance.device);
-    Some(unseen)
+    Some((Span { start: first * chunk, ..record.span }, rest))
 }
 
 /// Shows how far a measurement is, and whether to go on.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use lmtrain_eval::corpora::{Corpus, Part, Split};
 use lmtrain_runs::plan::{Plan, TrainOn, default_tokens};
-use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Bytes, Run, Size, StepRecord, Tokenization};
 use lmtrain_tokenizers::tokenizer;
-use lmtrain_train::{ByteTokens, Fitted, Job, Tokens};
+use lmtrain_train::{ByteTokens, Device, Fitted, Job, Tokens};
 use serde::Serialize;
 
 use super::output::print_json;
@@ -17,9 +16,11 @@ use super::select::open_corpus;
 use crate::cli::{self, Fit};
 use crate::context::Context;
 
-/// Validations of one training, and the sequences of each.
+/// Validations of one training, and the most sequences of each: fewer where all of them would see
+/// more than a seventh of the tokens that train.
 const VALIDATIONS: u64 = 20;
-const VALIDATION_SEQUENCES: usize = 32;
+const VALIDATION_SEQUENCES: u64 = 32;
+const VALIDATION_SHARE: u64 = 7;
 /// Share of a budget in minutes that steps may take; the rest validates and saves.
 const STEPPING_SHARE: f64 = 0.93;
 
@@ -51,19 +52,24 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
     }
     lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
     let corpus = open_corpus(&arguments.corpus, context)?;
-    let mut outcomes = Vec::new();
+    let (mut plans, mut outcomes) = (Vec::new(), Vec::new());
     for size in &arguments.size {
         for tokenization in &arguments.tokenizer {
             let resolved = resolve(arguments, *size, tokenization, &corpus, context)?;
             if arguments.dry_run {
-                print_plan(&resolved, context)?;
+                plans.push(show_plan(&resolved, context));
             } else if !context.is_stopping() {
                 outcomes.push(train(resolved, arguments, context)?);
             }
         }
     }
-    if context.json && !arguments.dry_run {
-        print_json(&outcomes)?;
+    match (context.json, arguments.dry_run) {
+        (true, true) => print_json(&plans)?,
+        (true, false) => print_json(&outcomes)?,
+        (false, _) => {}
+    }
+    if context.is_stopping() {
+        bail!("stopped; the same command with `--resume` goes on");
     }
     Ok(())
 }
@@ -99,11 +105,11 @@ fn resolve(
         budget,
         steps: 0,
         context: arguments.context,
-        batch: arguments.batch.unwrap_or(default_batch(arguments.recipe)),
+        batch: arguments.batch.unwrap_or(arguments.recipe.default_batch()),
         accumulation: arguments.accumulate,
         seed: arguments.seed,
         validate_every: 1,
-        validation_sequences: VALIDATION_SEQUENCES,
+        validation_sequences: 1,
         choices: arguments.recipe.choices(),
     };
     plan.name = arguments.name.clone().unwrap_or_else(|| plan.name_of());
@@ -114,6 +120,14 @@ fn resolve(
         Arc::new(ByteTokens::new(corpus.clone(), span.start as usize..span.end as usize))
     };
     let (training, validation) = (part(Part::Train), part(Part::Validation));
+    let (name, context_tokens) = (corpus.name(), plan.context);
+    if training.count() < context_tokens || validation.count() == 0 {
+        let (train, validate) = (training.count(), validation.count());
+        bail!(
+            "corpus `{name}` is too short: {train} tokens train and {validate} validate, and one \
+             sequence takes {context_tokens}\nhint: a smaller `--context`"
+        );
+    }
     let saved = context.store.run(&plan.name).plan()?.filter(|_| arguments.resume);
     let seconds_per_step = match saved {
         // The steps that minutes came to were decided when the run began.
@@ -124,15 +138,9 @@ fn resolve(
         None => steps_of(&mut plan, &training, arguments, context)?,
     };
     plan.validate_every = plan.steps.div_ceil(VALIDATIONS).max(1);
+    let affordable = plan.tokens() / (VALIDATION_SHARE * VALIDATIONS * plan.context as u64);
+    plan.validation_sequences = affordable.clamp(2, VALIDATION_SEQUENCES) as usize;
     Ok(Resolved { plan, training, validation, tokenizer: tokenizer.identity(), seconds_per_step })
-}
-
-/// Sequences of a step: the paper's, and what learned fastest of a few million tokens.
-fn default_batch(recipe: Recipe) -> usize {
-    match recipe {
-        Recipe::Modern => 2,
-        Recipe::Paper => 32,
-    }
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -153,7 +161,12 @@ fn steps_of(
 ) -> Result<Option<f64>> {
     let timed = matches!(plan.budget, Budget::Minutes(_)) || arguments.dry_run;
     plan.steps = 1000;
-    let seconds_per_step = if timed {
+    if timed && !arguments.dry_run {
+        check_memory(plan, arguments.device)?;
+    }
+    // A dry run tells what does not fit, and times nothing then.
+    let fits = check_memory(plan, arguments.device).is_ok();
+    let seconds_per_step = if timed && fits {
         context.say("timing trial steps …");
         let stop = context.stop();
         let seconds = arguments.device.seconds_per_step(plan, training.clone(), &stop)?;
@@ -174,52 +187,69 @@ fn steps_of(
     Ok(seconds_per_step)
 }
 
-fn print_plan(resolved: &Resolved, context: &Context) -> Result<()> {
+/// Prints a plan for people; gives it for programs.
+fn show_plan(resolved: &Resolved, context: &Context) -> serde_json::Value {
     let plan = &resolved.plan;
     let seconds = resolved.seconds_per_step.map(|seconds| seconds * plan.steps as f64);
-    if context.json {
-        return print_json(&serde_json::json!({
-            "plan": plan,
-            "parameters": plan.parameters(),
-            "embedding_parameters": plan.embedding_parameters(),
-            "tokens": plan.tokens(),
-            "flops": plan.flops(),
-            "memory_bytes": plan.memory_estimate(),
-            "seconds": seconds,
-        }));
+    if !context.json {
+        // Whoever read half of it has had enough.
+        let _ = print_plan(resolved, seconds);
     }
+    serde_json::json!({
+        "plan": plan,
+        "parameters": plan.parameters(),
+        "embedding_parameters": plan.embedding_parameters(),
+        "tokens": plan.tokens(),
+        "flops": plan.flops(),
+        "memory_bytes": plan.memory_estimate(),
+        "seconds": seconds,
+    })
+}
+
+fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let plan = &resolved.plan;
     let passes = plan.tokens() as f64 / resolved.training.count() as f64;
-    println!("run            {}", plan.name);
-    println!(
+    writeln!(out, "run            {}", plan.name)?;
+    writeln!(
+        out,
         "network        {} layers of width {}, {} heads, {} recipe",
         plan.size.layers, plan.size.width, plan.size.heads, plan.recipe
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "parameters     {} ({} of them in embedding and head)",
         short_count(plan.parameters()),
         short_count(plan.embedding_parameters())
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "data           {}: {} train, {} validate, {}",
         plan.corpus,
         Bytes(resolved.training.raw_bytes()),
         Bytes(resolved.validation.raw_bytes()),
         plan.tokenization
-    );
-    println!(
+    )?;
+    writeln!(
+        out,
         "training       {} steps of {} tokens: {} tokens, {passes:.2} passes over the data",
         plan.steps,
         short_count(plan.tokens_per_step()),
         short_count(plan.tokens())
-    );
-    println!("compute        {:.2e} FLOPs", plan.flops());
-    println!("memory         about {}", plan.memory_estimate());
-    println!(
+    )?;
+    writeln!(out, "compute        {:.2e} FLOPs", plan.flops())?;
+    writeln!(out, "memory         about {}", plan.memory_estimate())?;
+    writeln!(
+        out,
         "validation     every {} steps, {} sequences",
         plan.validate_every, plan.validation_sequences
-    );
-    println!("time           about {} on this machine", seconds.map_or("?".into(), short_seconds));
-    Ok(())
+    )?;
+    writeln!(
+        out,
+        "time           about {} on this machine",
+        seconds.map_or("?".into(), short_seconds)
+    )
 }
 
 fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outcome> {
@@ -227,6 +257,9 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
     let Resolved { plan, training, validation, tokenizer, .. } = resolved;
     let run = context.store.run(&plan.name);
     let _lock = run.lock()?;
+    if !run.weights_path().exists() {
+        check_memory(&plan, arguments.device)?;
+    }
     prepare(&run, &plan, arguments)?;
     context.say(&format!(
         "{}: {} parameters, {} steps of {} tokens on {}",
@@ -254,20 +287,32 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
     finish(&plan, &run, fitted, context)
 }
 
+/// Refuses what the machine's memory cannot hold, where the system tells how much there is.
+fn check_memory(plan: &Plan, device: Device) -> Result<()> {
+    if device != Device::Cpu {
+        return Ok(());
+    }
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+    let available = Bytes(kilobytes.map_or(u64::MAX, |kilobytes: u64| 1024 * kilobytes));
+    let needed = plan.memory_estimate();
+    if needed > available {
+        bail!(
+            "training `{}` takes about {needed}, and {available} are free\n\
+             hint: a smaller `--batch`, with `--accumulate` for the same steps",
+            plan.name
+        );
+    }
+    Ok(())
+}
+
 /// What may stand in the way of a run of this name.
 fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
     let name = run.name();
     match run.plan()? {
         Some(_) if arguments.overwrite => {
-            let keep_lock = run.folder().join("lock");
-            for entry in std::fs::read_dir(run.folder())? {
-                let path = entry?.path();
-                if path.is_dir() {
-                    std::fs::remove_dir_all(path)?;
-                } else if path != keep_lock {
-                    std::fs::remove_file(path)?;
-                }
-            }
+            run.clear()?;
             run.save_plan(plan)?;
         }
         Some(saved) if arguments.resume => {
@@ -300,7 +345,9 @@ fn finish(plan: &Plan, run: &Run, fitted: Fitted, context: &Context) -> Result<O
     } else {
         let (step, steps) = (fitted.step, plan.steps);
         context.say(&format!("{}: stopped after step {step} of {steps}{validation}", plan.name));
-        context.say("next: the same command with `--resume` goes on");
+        if !context.is_stopping() {
+            context.say("next: the same command with `--resume` goes on");
+        }
     }
     Ok(Outcome {
         name: plan.name.clone(),

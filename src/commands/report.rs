@@ -1,25 +1,32 @@
 //! `lmtrain report`: figures, tables and one page of all records.
 
+use std::io::Write;
+
 use anyhow::{Result, bail};
 
 use super::output::print_json;
 use crate::cli::Report;
 use crate::context::Context;
-use crate::report::{self, Options};
+use crate::report::{self, Options, Written};
 
 pub(super) fn run(arguments: &Report, context: &Context) -> Result<()> {
-    let out = arguments.output.clone().unwrap_or_else(|| context.store.root().join("report"));
-    let command = context.provenance("").command;
-    let written = report::write(&context.store, &out, &Options { command })?;
+    let written = make(arguments, context)?;
     if context.json {
         print_json(&serde_json::json!({ "page": written.page, "files": written.files }))?;
     } else {
-        println!("{}", written.page.display());
+        writeln!(std::io::stdout(), "{}", written.page.display())?;
     }
     if arguments.open {
         open(&written.page)?;
     }
     Ok(())
+}
+
+/// Writes the report.
+pub(super) fn make(arguments: &Report, context: &Context) -> Result<Written> {
+    let out = arguments.output.clone().unwrap_or_else(|| context.store.root().join("report"));
+    let command = context.provenance("").command;
+    report::write(&context.store, &out, &Options { command })
 }
 
 /// Opens a page with the system's opener.

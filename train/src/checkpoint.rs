@@ -66,6 +66,10 @@ pub fn save<B: Kernels>(
             file.tensors.insert(format!("{MOMENTS}{index}.{path}"), numbers);
         }
     }
+    let broken = |numbers: &Numbers| numbers.values.iter().any(|value| !value.is_finite());
+    if let Some((tensor, _)) = file.tensors.iter().find(|(_, numbers)| broken(numbers)) {
+        return Err(TrainError::Broken { step: progress.step, tensor: tensor.clone() });
+    }
     file.metadata = json(&Metadata { origin, progress: progress.clone() })?;
     write(&last_path(run), &file, Precision::Single)
 }

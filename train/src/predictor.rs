@@ -26,6 +26,8 @@ use crate::weights::{Origin, network_from};
 /// Tokens of one pass through the network: enough to keep every core busy, few enough that what
 /// they need stays small beside the weights.
 const TOKENS_A_PASS: usize = 8192;
+/// The longest context that weights may have been trained with.
+const MOST_CONTEXT: usize = 65_536;
 /// Probabilities that are made at a time: 2 MiB.
 const ROW_ENTRIES: usize = 1 << 19;
 
@@ -80,9 +82,10 @@ impl SavedWeights {
     pub fn from_bytes(bytes: Vec<u8>, place: &str) -> Result<Self, WeightsError> {
         let refuse = |source| WeightsError::Format { place: place.to_owned(), source };
         let file = TensorFile::from_bytes(&bytes).map_err(refuse)?;
-        let origin = serde_json::from_str(&file.metadata)
+        let origin: Origin = serde_json::from_str(&file.metadata)
             .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
         let identity = Sha256::digest(&bytes).into();
+        check_plan(&origin, &file).map_err(refuse)?;
         Ok(Self { bytes: Arc::new(bytes), origin, identity })
     }
 
@@ -104,6 +107,21 @@ impl SavedWeights {
             }
         }
     }
+}
+
+/// An archive's weights may be anyone's: what they say of their plan must be what they are before
+/// memory is taken by it.
+fn check_plan(origin: &Origin, file: &TensorFile) -> Result<(), FormatError> {
+    let context = origin.plan.context;
+    if !(1..=MOST_CONTEXT).contains(&context) {
+        return Err(FormatError(format!("a context of {context} tokens")));
+    }
+    let numbers: usize = file.tensors.values().map(|numbers| numbers.values.len()).sum();
+    if numbers as u64 != origin.plan.parameters() {
+        let parameters = origin.plan.parameters();
+        return Err(FormatError(format!("{numbers} numbers where the plan has {parameters}")));
+    }
+    Ok(())
 }
 
 struct Model<B: Kernels> {

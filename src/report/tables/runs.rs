@@ -24,8 +24,9 @@ const COLUMNS: &[Filled<RunData>] = &[
         let seen = run.steps.last().map(|step| step.tokens as f64);
         Cell::number(seen.map(|seen| seen * run.plan.flops_per_token() as f64), scientific)
     }),
+    // The lowest: it is that network's weights which are kept.
     ("validation bits/byte", true, |_, run| {
-        bits(run.steps.iter().rev().find_map(|step| step.validation_bits_per_byte))
+        bits(run.steps.iter().filter_map(|step| step.validation_bits_per_byte).reduce(f64::min))
     }),
     ("prequential bits/byte", true, |_, run| bits(prequential(&run.steps))),
     ("tokens/s", true, |_, run| {

@@ -8,7 +8,7 @@ mod segments;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use lmtrain_runs::{Plan, Run, StepRecord, StoreError};
@@ -44,6 +44,16 @@ pub enum TrainError {
         loss: f64,
         /// Step of the last good checkpoint, 0 if none.
         kept: u64,
+    },
+    /// An update left a weight that is no number.
+    #[error(
+        "training diverged: at step {step} `{tensor}` is not finite; the last checkpoint is kept"
+    )]
+    Broken {
+        /// The step at which it was seen.
+        step: u64,
+        /// The tensor of the checkpoint that was not written.
+        tensor: String,
     },
     /// A file of the run is not what it should be.
     #[error("{} is damaged: {reason}", path.display())]
@@ -182,11 +192,12 @@ pub fn seconds_per_step<B: Kernels>(
     stop: &AtomicBool,
 ) -> Result<f64, TrainError> {
     const TRIALS: u64 = 4;
+    const ENOUGH: Duration = Duration::from_secs(5);
     let batches = Batches::new(plan, training)?;
     let optimizer = RecipeOptimizer::<B>::new(plan.choices, plan.accumulation, State::default());
     let network = Network::<B>::new(plan, device).with_gradients();
     let mut learner = Learner::<Components<B>>::new(network, optimizer, Factor::new(plan, 0));
-    let mut fastest = f64::INFINITY;
+    let (begun, mut fastest) = (Instant::now(), f64::INFINITY);
     for step in 0..TRIALS {
         let start = Instant::now();
         for part in 0..plan.accumulation {
@@ -197,11 +208,9 @@ pub fn seconds_per_step<B: Kernels>(
             }
         }
         let _ = B::sync(device);
-        // The first step also pays for what is made once.
-        if step > 0 {
-            fastest = fastest.min(start.elapsed().as_secs_f64());
-        }
-        if stop.load(Ordering::Relaxed) {
+        // The first step also pays for what is made once, which shows where steps are short.
+        fastest = fastest.min(start.elapsed().as_secs_f64());
+        if stop.load(Ordering::Relaxed) || begun.elapsed() > ENOUGH {
             break;
         }
     }

@@ -131,10 +131,11 @@ impl<B: Kernels> Session<B> {
             self.step(learner);
             let step = self.progress.step;
             let validates = step.is_multiple_of(self.job.plan.validate_every) || step == steps;
-            if validates || step.is_multiple_of(self.record_every) {
+            let overdue = self.saved_at.elapsed() > CHECKPOINT_EVERY;
+            if validates || overdue || step.is_multiple_of(self.record_every) {
                 self.record(learner, validates, events)?;
             }
-            if validates || self.saved_at.elapsed() > CHECKPOINT_EVERY {
+            if validates || overdue {
                 self.save(learner)?;
             }
         }
@@ -196,6 +197,11 @@ impl<B: Kernels> Session<B> {
     /// Validation in bits a byte; keeps the network if it is the best so far.
     fn validate(&mut self, network: &Network<B>) -> Result<f64, TrainError> {
         let bits_per_byte = self.validation.bits_per_byte(network, &self.device);
+        if !bits_per_byte.is_finite() {
+            // The last update broke the network, and the step's loss could not show it yet.
+            let (step, kept) = (self.progress.step, self.saved_step);
+            return Err(TrainError::Diverged { step, loss: bits_per_byte, kept });
+        }
         let best = self.progress.best_bits_per_byte.unwrap_or(f64::INFINITY);
         if bits_per_byte < best {
             self.progress.best_bits_per_byte = Some(bits_per_byte);
@@ -253,6 +259,7 @@ impl<B: Kernels> Session<B> {
         let state = self.optimizer.state();
         checkpoint::save(&self.job.run, origin, &network, &state, &self.progress)?;
         (self.saved_at, self.saved_step) = (Instant::now(), self.progress.step);
+        self.timed_since = Instant::now();
         Ok(())
     }
 
