@@ -30,7 +30,7 @@ pub(crate) fn plan(size: &str, seed: u64) -> Plan {
         budget: Budget::Tokens(tokens),
         steps: tokens / 32_768,
         context: 2048,
-        batch: 16,
+        batch: 2,
         accumulation: 1,
         seed,
         validate_every: 100,
