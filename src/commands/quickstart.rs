@@ -63,6 +63,13 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     context.say("\n4. report");
     let report_arguments = cli::Report { output: None, open: false };
     output::print_rates(&records, context.json)?;
+    if records
+        .iter()
+        .any(|record| record.adjusted_rate() > record.raw_rate().map(|rate| 2.0 * rate))
+    {
+        context
+            .say("(adjusted counts the model's own bytes too: so little text cannot pay for them)");
+    }
     if context.json {
         report::make(&report_arguments, context)?;
     } else {

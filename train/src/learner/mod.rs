@@ -216,3 +216,44 @@ pub fn seconds_per_step<B: Kernels>(
     }
     Ok(fastest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batches::ByteTokens;
+    use crate::reference_tests::plan;
+    use burn::backend::Flex;
+    use lmtrain_eval::corpora::Corpus;
+    use lmtrain_runs::Store;
+    use lmtrain_runs::recipe::{Optimizer, Recipe};
+
+    #[test]
+    fn a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut plan = plan(Recipe::Paper);
+        plan.validate_every = 1;
+        let corpus = Arc::new(Corpus::from_bytes("test", (0..=255).cycle().take(4000).collect()));
+        let tokens: Arc<dyn Tokens> = Arc::new(ByteTokens::new(corpus, 0..4000));
+        let job = |plan: Plan| Job {
+            run: Store::new(folder.path()).run("diverging"),
+            plan,
+            training: tokens.clone(),
+            validation: tokens.clone(),
+            tokenizer: [0; 32],
+            dashboard: false,
+            stop: Arc::default(),
+            observe: Box::new(|_| {}),
+        };
+        plan.choices.optimizer = Optimizer::Adam { learning_rate: 1e38 };
+        let error = fit::<Flex>(job(plan), &Default::default());
+        let error = error.expect_err("such steps end in no number");
+        assert!(error.to_string().contains("diverged"), "{error}");
+        let run = Store::new(folder.path()).run("diverging");
+        let kept = checkpoint::load::<Flex>(&run, &Default::default()).expect("whole or not there");
+        let finite = |saved: Saved<Flex>| {
+            let tensors = crate::weights::tensors_of(&saved.network);
+            tensors.values().all(|tensor| tensor.values.iter().all(|value| value.is_finite()))
+        };
+        assert!(kept.is_none_or(finite), "the checkpoint that is kept is a good one");
+    }
+}
