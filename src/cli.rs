@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Decompress(Decompress),
     /// Figures, tables and one page of all that was measured
     Report(Report),
+    /// Training, scoring and coding speed on this machine
+    Bench(Bench),
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -263,6 +265,48 @@ pub(crate) struct Report {
     /// Open the page in a browser
     #[arg(long)]
     pub(crate) open: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Sizes to measure
+    #[arg(long, alias = "sizes", value_delimiter = ',', default_value = "200K,3.2M")]
+    pub(crate) size: Vec<Size>,
+    /// How bytes become tokens
+    #[arg(long, default_value = "bytes")]
+    pub(crate) tokenizer: Tokenization,
+    /// Row of choices
+    #[arg(long, default_value = "modern")]
+    pub(crate) recipe: Recipe,
+    /// Sequences of one pass
+    #[arg(long, default_value = "4", value_parser = parse_positive)]
+    pub(crate) batch: usize,
+    /// Tokens of a sequence
+    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
+    pub(crate) context: usize,
+    /// Timed steps, of which the median is taken
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) steps: u64,
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Surface>,
+    /// Where to compute: auto, cpu, cuda or cuda:1
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: Device,
+    /// Within a process of its own: the size to measure, and the machine's peak
+    #[arg(long, hide = true, num_args = 2, value_names = ["SIZE", "FLOPS"])]
+    pub(crate) within: Vec<String>,
+}
+
+/// What can be measured of a network's speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Surface {
+    /// Training steps
+    Train,
+    /// Ideal bits of whole chunks
+    Score,
+    /// Compressing and decompressing, and scoring
+    Code,
 }
 
 impl Eval {

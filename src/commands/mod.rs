@@ -1,6 +1,7 @@
 //! The commands: glue only. Each resolves its arguments, calls the crates, keeps records and prints.
 
 mod archive;
+mod bench;
 mod data;
 mod eval;
 mod fit;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         Command::Compress(arguments) => archive::compress(&arguments, context),
         Command::Decompress(arguments) => archive::decompress(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
+        Command::Bench(arguments) => bench::run(&arguments, context),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "lmtrain", &mut std::io::stdout());

@@ -16,6 +16,7 @@ mod paths;
 mod predictor;
 #[cfg(test)]
 mod reference_tests;
+mod speed;
 mod tensor_file;
 mod validation;
 mod weights;
@@ -24,6 +25,7 @@ pub use batches::{ByteTokens, Tokens};
 pub use device::Device;
 pub use learner::{Fitted, Job, TrainError};
 pub use predictor::{SavedWeights, WeightsError};
+pub use speed::Peak;
 pub use weights::Origin;
 
 /// The SIMD level that the processor's kernels run at, as a name.

@@ -10,7 +10,7 @@ use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::recipe::{Activation, Norm};
 use lmtrain_runs::{Choices, Plan};
 
-use crate::ops::{Head, Ops};
+use crate::ops::{AttentionHalf, Head, MlpHalf, Ops};
 
 /// Deviation of the paper's embeddings (haiku's TruncatedNormal(0.02)).
 const PAPER_EMBEDDING_DEVIATION: f32 = 0.02;
@@ -98,16 +98,14 @@ impl<B: Ops> Network<B> {
     #[must_use]
     pub fn loss(&self, inputs: Tensor<B, 2, Int>, targets: Tensor<B, 2, Int>) -> Tensor<B, 1> {
         let rows = targets.shape().num_elements();
-        let hidden = self.hidden(inputs, &mut self.attend_whole());
-        B::head_loss(self.output_head(), hidden, targets.reshape([rows]))
+        B::head_loss(self.output_head(), self.hidden(inputs), targets.reshape([rows]))
     }
 
-    /// Attention over whole sequences from an empty context.
-    pub fn attend_whole(
-        &self,
-    ) -> impl FnMut(usize, Tensor<B, 3>, Option<Tensor<B, 1>>) -> Tensor<B, 3> + use<B> {
-        let heads = self.architecture.heads;
-        move |_, qkv, gain| B::attend(heads, qkv, gain)
+    /// The mean of [`Self::loss`], one number: what training minimises.
+    #[must_use]
+    pub fn mean_loss(&self, inputs: Tensor<B, 2, Int>, targets: Tensor<B, 2, Int>) -> Tensor<B, 1> {
+        let rows = targets.shape().num_elements();
+        B::mean_head_loss(self.output_head(), self.hidden(inputs), targets.reshape([rows]))
     }
 
     /// The head's weights.
@@ -121,7 +119,40 @@ impl<B: Ops> Network<B> {
     }
 
     /// Tokens [batch, time] → what the head reads, [batch · time, width].
-    pub fn hidden(&self, tokens: Tensor<B, 2, Int>, attend: &mut Attend<'_, B>) -> Tensor<B, 2> {
+    pub fn hidden(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
+        let [batch, time] = tokens.dims();
+        let Architecture { heads, choices, .. } = self.architecture;
+        let mut x = self.embed(tokens.reshape([batch * time]));
+        match choices.norm {
+            Norm::PreRms => {
+                for block in &self.blocks {
+                    x = block.pre_norm(x, heads, time, choices.activation);
+                }
+                B::normalize_rms(x)
+            }
+            Norm::PostLayer => {
+                for block in &self.blocks {
+                    x = block.post_norm(x, heads, time, choices.activation);
+                }
+                x
+            }
+        }
+    }
+
+    /// Tokens [rows] → what the first block reads, [rows, width].
+    fn embed(&self, tokens: Tensor<B, 1, Int>) -> Tensor<B, 2> {
+        let Architecture { width, choices, .. } = self.architecture;
+        let scale = if choices.scale_embeddings { (width as f64).sqrt() } else { 1.0 };
+        let x = B::embed(self.embedding.val(), tokens, scale);
+        if choices.norm == Norm::PreRms { B::normalize_rms(x) } else { x }
+    }
+
+    /// As [`Self::hidden`], with another attention.
+    pub fn hidden_attending(
+        &self,
+        tokens: Tensor<B, 2, Int>,
+        attend: &mut Attend<'_, B>,
+    ) -> Tensor<B, 2> {
         let [batch, time] = tokens.dims();
         let Architecture { width, choices, .. } = self.architecture;
         let scale = if choices.scale_embeddings { (width as f64).sqrt() } else { 1.0 };
@@ -171,6 +202,42 @@ impl<B: Backend> Block<B> {
 }
 
 impl<B: Ops> Block<B> {
+    /// x [batch · time, width] → the same, for sequences of `time` tokens.
+    fn pre_norm(
+        &self,
+        x: Tensor<B, 2>,
+        heads: usize,
+        time: usize,
+        activation: Activation,
+    ) -> Tensor<B, 2> {
+        let attention = AttentionHalf {
+            heads,
+            time,
+            qkv: self.qkv.val(),
+            gain: self.gain.as_ref().map(Param::val),
+            proj: self.proj.val(),
+        };
+        let mlp = MlpHalf { activation, up: self.up.val(), down: self.down.val() };
+        B::mlp_half(mlp, B::attention_half(attention, x))
+    }
+
+    /// x [batch · time, width] → the same, for sequences of `time` tokens.
+    fn post_norm(
+        &self,
+        x: Tensor<B, 2>,
+        heads: usize,
+        time: usize,
+        activation: Activation,
+    ) -> Tensor<B, 2> {
+        let [rows, width] = x.dims();
+        let qkv = B::project(x.clone(), self.qkv.val()).reshape([rows / time, time, 3 * width]);
+        let mixed = B::attend(heads, qkv, self.gain.as_ref().map(Param::val));
+        let output = B::project(mixed.reshape([rows, width]), self.proj.val());
+        let x = normed(&self.attention_norm, x + output);
+        let mlp = self.mlp(x.clone(), activation);
+        normed(&self.mlp_norm, x + mlp)
+    }
+
     /// x [batch · time, width] → the same; `attend` maps a layer's normed input to the mixed
     /// values, before the output projection.
     fn forward(

@@ -203,7 +203,7 @@ impl Model<Flex> {
         for group in self.groups(chunks)? {
             let length = chunks[group.start].len();
             let batch = self.batch(&chunks[group.clone()], length);
-            let hidden = self.network.hidden(batch.inputs, &mut self.network.attend_whole());
+            let hidden = self.network.hidden(batch.inputs);
             for (index, chunk) in group.enumerate() {
                 for first in (0..length).step_by(part) {
                     let count = part.min(length - first);
@@ -326,7 +326,7 @@ impl Group {
         let tokens: Vec<i32> = inputs.iter().map(|token| token.cast_signed()).collect();
         let tokens = TensorData::new(tokens, [lanes.len(), count]);
         let tokens = Tensor::<Flex, 2, Int>::from_data(tokens, &FlexDevice);
-        let hidden = model.network.hidden(tokens, &mut |layer, qkv, gain| {
+        let hidden = model.network.hidden_attending(tokens, &mut |layer, qkv, gain| {
             attend_step(&mut caches[layer], lanes, qkv, gain)
         });
         probabilities(model.network.output_head(), hidden, rows);

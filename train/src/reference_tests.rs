@@ -14,6 +14,7 @@ use lmtrain_runs::{Budget, Bytes, Plan, Tokenization};
 use serde_json::Value;
 
 use crate::batches::Batch;
+use crate::kernels::testing::assert_same_bits;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::{RecipeOptimizer, State};
@@ -56,8 +57,8 @@ pub(crate) fn plan(recipe: Recipe) -> Plan {
 
 fn batch<B: Kernels>(plan: &Plan, step: u64) -> Batch<Autodiff<B>> {
     let token = |i: u64| ((7 * i + 3 * i * i + 11 * step) % 256) as i32;
-    let count = (plan.batch * TIME) as u64;
-    Batch::new(plan.begin_token(), (0..count).map(token).collect(), TIME, &Default::default())
+    let (time, count) = (plan.context, (plan.batch * plan.context) as u64);
+    Batch::new(plan.begin_token(), (0..count).map(token).collect(), time, &Default::default())
 }
 
 /// Centre and deviation of a parameter's weights, as in `make.py`.
@@ -181,4 +182,25 @@ fn the_modern_recipe_agrees_with_pytorch() {
 fn the_paper_recipe_agrees_with_pytorch() {
     agrees::<Flex>(Recipe::Paper);
     agrees::<NdArray>(Recipe::Paper);
+}
+
+/// The contract of the kernels, for training: the same weights at every SIMD level and on every
+/// number of threads. The batch is one that threads share.
+#[test]
+fn fifty_steps_give_the_same_weights_everywhere() {
+    for recipe in [Recipe::Modern, Recipe::Paper] {
+        let mut plan = plan(recipe);
+        (plan.batch, plan.context, plan.steps) = (3, 24, 50);
+        let trained = || -> Vec<f32> {
+            let mut network = network::<Flex>(&plan);
+            let mut optimizer = RecipeOptimizer::<Flex>::new(plan.choices, 1, State::default());
+            for step in 0..plan.steps {
+                let factor = plan.choices.schedule.factor(step, plan.steps);
+                let gradients = network.step(batch(&plan, step)).grads;
+                network = optimizer.step(factor, network, gradients);
+            }
+            tensors_of(&network.valid()).into_values().flat_map(|it| it.values).collect()
+        };
+        assert_same_bits(&recipe.to_string(), trained);
+    }
 }

@@ -23,24 +23,26 @@ mod lanes;
 mod level;
 mod linear;
 mod math;
+mod memory;
 mod norm;
 mod optimizer;
 mod parallel;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use activation::{Activation, Kept, activate, activate_backward, add};
 pub use attention::{
     AttentionCache, AttentionShape, attention, attention_backward, attention_step,
 };
 pub use embedding::{embedding, embedding_backward};
-pub use head::{Head, head_loss, head_loss_backward, head_loss_with_gradient, softmax_rows};
+pub use head::{Head, head_loss, head_loss_gradients, softmax_rows};
 pub use level::{Level, level, with_level};
 pub use linear::{
     LinearShape, PackedWeights, linear, linear_activate, linear_add, linear_grad_bias,
     linear_grad_input, linear_grad_input_activate, linear_grad_weight, linear_packed,
 };
+pub use memory::keep_freed_memory;
 pub use norm::{add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
 pub use parallel::on_this_thread;

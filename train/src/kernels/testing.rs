@@ -53,7 +53,7 @@ pub(super) fn bits(values: &[f32]) -> Vec<u32> {
 }
 
 /// Asserts that `work` gives the same bits at every level of this machine and on 1, 2 and 7 threads.
-pub(super) fn assert_same_bits(name: &str, work: impl Fn() -> Vec<f32> + Sync) {
+pub(crate) fn assert_same_bits(name: &str, work: impl Fn() -> Vec<f32> + Sync) {
     let expected = with_level(Level::Scalar, || bits(&work()));
     for level in Level::all_available() {
         for threads in [1, 2, 7] {

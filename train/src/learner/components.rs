@@ -62,7 +62,7 @@ impl<B: Kernels> TrainStep for Network<Autodiff<B>> {
     type Output = StepOutput<B>;
 
     fn step(&self, batch: Self::Input) -> TrainOutput<Self::Output> {
-        let loss = self.loss(batch.inputs, batch.targets).mean();
+        let loss = self.mean_loss(batch.inputs, batch.targets);
         let output = StepOutput { loss: loss.clone().inner(), shown: Shown::default() };
         TrainOutput::new(self, loss.backward(), output)
     }
@@ -73,7 +73,7 @@ impl<B: Ops> InferenceStep for Network<B> {
     type Output = StepOutput<B>;
 
     fn step(&self, batch: Self::Input) -> Self::Output {
-        let loss = self.loss(batch.inputs, batch.targets).mean();
+        let loss = self.mean_loss(batch.inputs, batch.targets);
         StepOutput { loss, shown: Shown::default() }
     }
 }

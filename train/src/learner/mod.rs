@@ -193,12 +193,42 @@ pub fn seconds_per_step<B: Kernels>(
 ) -> Result<f64, TrainError> {
     const TRIALS: u64 = 4;
     const ENOUGH: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    let enough = || stop.load(Ordering::Relaxed) || begun.elapsed() > ENOUGH;
+    // The first step also pays for what is made once, which shows where steps are short.
+    let seconds = time_steps::<B>(plan, training, device, TRIALS, enough)?;
+    Ok(seconds.into_iter().fold(f64::INFINITY, f64::min))
+}
+
+/// Seconds of each of `steps` steps on a network that is thrown away, after three that are not
+/// counted.
+///
+/// # Errors
+/// If the data do not fill one sequence.
+pub fn timed_steps<B: Kernels>(
+    plan: &Plan,
+    training: Arc<dyn Tokens>,
+    device: &B::Device,
+    steps: u64,
+) -> Result<Vec<f64>, TrainError> {
+    const WARM_UP: u64 = 3;
+    let mut seconds = time_steps::<B>(plan, training, device, WARM_UP + steps, || false)?;
+    Ok(seconds.split_off(WARM_UP as usize))
+}
+
+fn time_steps<B: Kernels>(
+    plan: &Plan,
+    training: Arc<dyn Tokens>,
+    device: &B::Device,
+    steps: u64,
+    enough: impl Fn() -> bool,
+) -> Result<Vec<f64>, TrainError> {
     let batches = Batches::new(plan, training)?;
     let optimizer = RecipeOptimizer::<B>::new(plan.choices, plan.accumulation, State::default());
     let network = Network::<B>::new(plan, device).with_gradients();
     let mut learner = Learner::<Components<B>>::new(network, optimizer, Factor::new(plan, 0));
-    let (begun, mut fastest) = (Instant::now(), f64::INFINITY);
-    for step in 0..TRIALS {
+    let mut seconds = Vec::new();
+    for step in 0..steps {
         let start = Instant::now();
         for part in 0..plan.accumulation {
             let output = learner.train_step(batches.get(step, part, device));
@@ -208,13 +238,12 @@ pub fn seconds_per_step<B: Kernels>(
             }
         }
         let _ = B::sync(device);
-        // The first step also pays for what is made once, which shows where steps are short.
-        fastest = fastest.min(start.elapsed().as_secs_f64());
-        if stop.load(Ordering::Relaxed) || begun.elapsed() > ENOUGH {
+        seconds.push(start.elapsed().as_secs_f64());
+        if enough() {
             break;
         }
     }
-    Ok(fastest)
+    Ok(seconds)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 use lmtrain_runs::recipe::Activation;
 
-use super::{Head, Kernels, Ops};
+use super::{AttentionHalf, AttentionKept, Head, HeadGradients, Kernels, MlpHalf, Ops};
 
 fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
@@ -155,6 +155,75 @@ impl<B: Kernels> Gradient<B, 2> for AttentionGradient<B> {
 }
 
 #[derive(Clone, Debug)]
+struct AttentionHalfGradient<B: Backend> {
+    half: AttentionHalf<B>,
+    x: Tensor<B, 2>,
+    kept: AttentionKept<B>,
+}
+
+impl<B: Kernels> AttentionHalfGradient<B> {
+    fn all(self, gradient: FloatTensor<B>) -> ([FloatTensor<B>; 3], Option<FloatTensor<B>>) {
+        let Self { half, x, kept } = self;
+        let (matrices, gain) = B::attention_half_backward(half, x, kept, tensor(gradient));
+        (matrices.map(primitive), gain.map(primitive))
+    }
+}
+
+impl<B: Kernels> Gradient<B, 3> for AttentionHalfGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 3] {
+        self.all(output).0
+    }
+}
+
+impl<B: Kernels> Gradient<B, 4> for AttentionHalfGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 4] {
+        let ([x, qkv, proj], gain) = self.all(output);
+        [x, qkv, proj, gain.expect("a node of four inputs has a gain")]
+    }
+}
+
+#[derive(Clone, Debug)]
+struct MlpHalfGradient<B: Backend> {
+    half: MlpHalf<B>,
+    x: Tensor<B, 2>,
+    kept: Tensor<B, 2>,
+}
+
+impl<B: Kernels> Gradient<B, 3> for MlpHalfGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 3] {
+        let Self { half, x, kept } = self;
+        B::mlp_half_backward(half, x, kept, tensor(output)).map(primitive)
+    }
+}
+
+/// Gradients that the forward pass made already, for an upstream of 1.
+#[derive(Clone, Debug)]
+struct MeanHeadGradient<B: Backend>(HeadGradients<B>);
+
+impl<B: Kernels> MeanHeadGradient<B> {
+    fn all(self, upstream: FloatTensor<B>) -> ([FloatTensor<B>; 2], Option<FloatTensor<B>>) {
+        let (hidden, weights, bias) = self.0;
+        let upstream = tensor::<B, 1>(upstream);
+        let matrix = |gradient: Tensor<B, 2>| primitive(gradient * upstream.clone().unsqueeze());
+        let bias = bias.map(|bias| primitive(bias * upstream.clone()));
+        ([matrix(hidden), matrix(weights)], bias)
+    }
+}
+
+impl<B: Kernels> Gradient<B, 2> for MeanHeadGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 2] {
+        self.all(output).0
+    }
+}
+
+impl<B: Kernels> Gradient<B, 3> for MeanHeadGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 3] {
+        let ([hidden, weights], bias) = self.all(output);
+        [hidden, weights, bias.expect("a node of three inputs has a bias")]
+    }
+}
+
+#[derive(Clone, Debug)]
 struct HeadGradient<B: Backend> {
     head: Head<B>,
     hidden: Tensor<B, 2>,
@@ -212,8 +281,24 @@ impl<B: Kernels> Ops for B {
         B::attend_forward(heads, qkv, gain).0
     }
 
+    fn attention_half(half: AttentionHalf<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        B::attention_half_forward(&half, x).0
+    }
+
+    fn mlp_half(half: MlpHalf<B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        B::mlp_half_forward(&half, x).0
+    }
+
     fn head_loss(head: Head<B>, hidden: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
         B::head_loss_forward(head, hidden, targets)
+    }
+
+    fn mean_head_loss(
+        head: Head<B>,
+        hidden: Tensor<B, 2>,
+        targets: Tensor<B, 1, Int>,
+    ) -> Tensor<B, 1> {
+        B::head_loss_forward(head, hidden, targets).mean()
     }
 }
 
@@ -298,28 +383,90 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
         })
     }
 
+    fn attention_half(half: AttentionHalf<Self>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let AttentionHalf { heads, time, qkv, gain, proj } = half;
+        let [x, qkv, proj] = [x, qkv, proj].map(primitive);
+        let gain = gain.map(primitive);
+        let half = AttentionHalf::<B> {
+            heads,
+            time,
+            qkv: inner::<B, C, _>(&qkv),
+            gain: gain.as_ref().map(inner::<B, C, _>),
+            proj: inner::<B, C, _>(&proj),
+        };
+        let rows: Tensor<B, 2> = inner::<B, C, _>(&x);
+        let (output, kept) = B::attention_half_forward(&half, rows.clone());
+        let gradient = AttentionHalfGradient { half, x: rows, kept };
+        tensor(match &gain {
+            None => node::<B, C, _, 3>([&x, &qkv, &proj], primitive(output), gradient),
+            Some(gain) => node::<B, C, _, 4>([&x, &qkv, &proj, gain], primitive(output), gradient),
+        })
+    }
+
+    fn mlp_half(half: MlpHalf<Self>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let [x, up, down] = [x, half.up, half.down].map(primitive);
+        let half = MlpHalf::<B> {
+            activation: half.activation,
+            up: inner::<B, C, _>(&up),
+            down: inner::<B, C, _>(&down),
+        };
+        let rows: Tensor<B, 2> = inner::<B, C, _>(&x);
+        let (output, kept) = B::mlp_half_forward(&half, rows.clone());
+        let gradient = MlpHalfGradient { half, x: rows, kept };
+        tensor(node::<B, C, _, 3>([&x, &up, &down], primitive(output), gradient))
+    }
+
     fn head_loss(
         head: Head<Self>,
         hidden: Tensor<Self, 2>,
         targets: Tensor<Self, 1, Int>,
     ) -> Tensor<Self, 1> {
-        let (hidden, weights) = (primitive(hidden), primitive(head.weights));
-        let bias = head.bias.map(primitive);
-        let gradient = HeadGradient::<B> {
-            head: Head {
-                weights: inner::<B, C, _>(&weights),
-                bias: bias.as_ref().map(inner::<B, C, _>),
-                soft_cap: head.soft_cap,
-            },
-            hidden: inner::<B, C, _>(&hidden),
-            targets: targets.inner(),
-        };
-        let HeadGradient { head, hidden: rows, targets } = gradient.clone();
-        let output = primitive(B::head_loss_forward(head, rows, targets));
+        let HeadParts { hidden, weights, bias, head, rows } = HeadParts::<B, C>::new(head, hidden);
+        let targets = targets.inner();
+        let output = B::head_loss_forward(head.clone(), rows.clone(), targets.clone());
+        let (output, gradient) =
+            (primitive(output), HeadGradient::<B> { head, hidden: rows, targets });
         tensor(match &bias {
             None => node::<B, C, _, 2>([&hidden, &weights], output, gradient),
             Some(bias) => node::<B, C, _, 3>([&hidden, &weights, bias], output, gradient),
         })
+    }
+
+    fn mean_head_loss(
+        head: Head<Self>,
+        hidden: Tensor<Self, 2>,
+        targets: Tensor<Self, 1, Int>,
+    ) -> Tensor<Self, 1> {
+        let HeadParts { hidden, weights, bias, head, rows } = HeadParts::<B, C>::new(head, hidden);
+        let (output, gradients) = B::mean_head_loss_with_gradients(head, rows, targets.inner());
+        let (output, gradient) = (primitive(output), MeanHeadGradient::<B>(gradients));
+        tensor(match &bias {
+            None => node::<B, C, _, 2>([&hidden, &weights], output, gradient),
+            Some(bias) => node::<B, C, _, 3>([&hidden, &weights, bias], output, gradient),
+        })
+    }
+}
+
+/// A head and what it reads, in the graph and under it.
+struct HeadParts<B: Backend, C: CheckpointStrategy> {
+    hidden: FloatTensor<Autodiff<B, C>>,
+    weights: FloatTensor<Autodiff<B, C>>,
+    bias: Option<FloatTensor<Autodiff<B, C>>>,
+    head: Head<B>,
+    rows: Tensor<B, 2>,
+}
+
+impl<B: Backend, C: CheckpointStrategy> HeadParts<B, C> {
+    fn new(head: Head<Autodiff<B, C>>, hidden: Tensor<Autodiff<B, C>, 2>) -> Self {
+        let [hidden, weights] = [hidden, head.weights].map(primitive);
+        let bias = head.bias.map(primitive);
+        let inner_head = Head {
+            weights: inner::<B, C, _>(&weights),
+            bias: bias.as_ref().map(inner::<B, C, _>),
+            soft_cap: head.soft_cap,
+        };
+        let rows = inner::<B, C, _>(&hidden);
+        Self { hidden, weights, bias, head: inner_head, rows }
     }
 }
 

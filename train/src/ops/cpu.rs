@@ -7,7 +7,9 @@ use burn::backend::flex::{FlexDevice, FlexTensor};
 use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_runs::recipe::Activation;
 
-use super::{AdamSettings, Head, Kernels, MuonSettings};
+use super::{
+    AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Kernels, MlpHalf, MuonSettings,
+};
 use crate::kernels::{self, AttentionShape, LinearShape};
 
 /// A tensor that can be read as a slice.
@@ -102,6 +104,66 @@ pub(crate) fn attend_step(
 
 fn attention_shape(heads: usize, [batch, time, triple]: [usize; 3]) -> AttentionShape {
     AttentionShape { batch, time, heads, head_dim: triple / 3 / heads, first_position: 0 }
+}
+
+/// residual + x · weights, in one pass.
+fn project_add(
+    x: Tensor<Flex, 2>,
+    weights: Tensor<Flex, 2>,
+    residual: Tensor<Flex, 2>,
+) -> Tensor<Flex, 2> {
+    let ([rows, inputs], [_, outputs]) = (x.dims(), weights.dims());
+    let mut output = vec![0.0; rows * outputs];
+    let shape = LinearShape { rows, inputs, outputs };
+    let (x, weights, residual) = (slice(x), slice(weights), slice(residual));
+    kernels::linear_add(shape, &x, &weights, None, &residual, &mut output);
+    tensor(output, [rows, outputs])
+}
+
+/// The backward pass of RMS-normed x · weights beside a residual: for the gradients of the product
+/// and of the residual, those of x and of the weights.
+fn normed_backward(
+    x: Tensor<Flex, 2>,
+    weights: Tensor<Flex, 2>,
+    product: Tensor<Flex, 2>,
+    residual: Tensor<Flex, 2>,
+) -> (Tensor<Flex, 2>, Tensor<Flex, 2>) {
+    let [rows, width] = x.dims();
+    let normed = Flex::normalize_rms_forward(x.clone());
+    let dweights = Flex::project_weight_backward(normed, product.clone());
+    let upstream = Flex::project_input_backward(weights, product);
+    let mut dx = vec![0.0; rows * width];
+    let (x, upstream, residual) = (slice(x), slice(upstream), slice(residual));
+    kernels::rms_norm_backward(rows, width, &x, &upstream, Some(&residual), &mut dx);
+    (tensor(dx, [rows, width]), dweights)
+}
+
+/// The head's gradients for a gradient [rows] of the loss, and the loss [rows] too where there is a
+/// place for it.
+fn head_gradients(
+    head: Head<Flex>,
+    hidden: Tensor<Flex, 2>,
+    targets: Tensor<Flex, 1, Int>,
+    gradient: Tensor<Flex, 1>,
+    nats: Option<&mut [f32]>,
+) -> HeadGradients<Flex> {
+    let head = HeadSlices::new(head);
+    let (shape, vocabulary) = (hidden.dims(), head.vocabulary);
+    let mut dhidden = vec![0.0; shape[0] * shape[1]];
+    let mut dweights = vec![0.0; head.width * vocabulary];
+    let mut dbias = head.bias.as_ref().map(|_| vec![0.0; vocabulary]);
+    kernels::head_loss_gradients(
+        &head.kernel(),
+        &slice(hidden),
+        &tokens(targets),
+        &slice(gradient),
+        nats,
+        &mut dhidden,
+        &mut dweights,
+        dbias.as_deref_mut(),
+    );
+    let dbias = dbias.map(|values| tensor(values, [vocabulary]));
+    (tensor(dhidden, shape), tensor(dweights, [head.width, vocabulary]), dbias)
 }
 
 impl Kernels for Flex {
@@ -272,6 +334,98 @@ impl Kernels for Flex {
         (tensor(dqkv, dims), dgain.map(|values| tensor(values, [heads])))
     }
 
+    fn attention_half_forward(
+        half: &AttentionHalf<Self>,
+        x: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, AttentionKept<Self>) {
+        let [rows, width] = x.dims();
+        let normed = Self::normalize_rms_forward(x.clone());
+        let qkv = Self::project_forward(normed, half.qkv.clone()); // [rows, 3 · width]
+        let qkv = qkv.reshape([rows / half.time, half.time, 3 * width]);
+        let (mixed, log_sum) = Self::attend_forward(half.heads, qkv.clone(), half.gain.clone());
+        let output = project_add(mixed.clone().reshape([rows, width]), half.proj.clone(), x);
+        (output, AttentionKept { qkv, mixed, log_sum })
+    }
+
+    fn attention_half_backward(
+        half: AttentionHalf<Self>,
+        x: Tensor<Self, 2>,
+        kept: AttentionKept<Self>,
+        gradient: Tensor<Self, 2>,
+    ) -> ([Tensor<Self, 2>; 3], Option<Tensor<Self, 1>>) {
+        let [rows, width] = x.dims();
+        let AttentionKept { qkv, mixed, log_sum } = kept;
+        let flat = mixed.clone().reshape([rows, width]);
+        let proj = Self::project_weight_backward(flat, gradient.clone());
+        let upstream = Self::project_input_backward(half.proj, gradient.clone());
+        let upstream = upstream.reshape(mixed.shape());
+        let (qkv, gain) =
+            Self::attend_backward(half.heads, qkv, half.gain, mixed, log_sum, upstream);
+        let (x, weights) = normed_backward(x, half.qkv, qkv.reshape([rows, 3 * width]), gradient);
+        ([x, weights, proj], gain)
+    }
+
+    /// Keeps what comes after squared ReLU, whose slope follows from it, and what comes before any
+    /// other activation.
+    fn mlp_half_forward(
+        half: &MlpHalf<Self>,
+        x: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        let ([rows, inputs], [_, outputs]) = (x.dims(), half.up.dims());
+        let normed = Self::normalize_rms_forward(x.clone());
+        let shape = LinearShape { rows, inputs, outputs };
+        let mut after = vec![0.0; rows * outputs];
+        let mut before = match half.activation {
+            Activation::SquaredRelu => None,
+            Activation::Gelu => Some(vec![0.0; rows * outputs]),
+        };
+        let activation = kernel_activation(half.activation);
+        let (normed, up) = (slice(normed), slice(half.up.clone()));
+        let place = before.as_deref_mut();
+        kernels::linear_activate(shape, &normed, &up, None, activation, place, &mut after);
+        let after = tensor(after, [rows, outputs]);
+        let output = project_add(after.clone(), half.down.clone(), x);
+        (output, before.map_or(after, |before| tensor(before, [rows, outputs])))
+    }
+
+    fn mlp_half_backward(
+        half: MlpHalf<Self>,
+        x: Tensor<Self, 2>,
+        kept: Tensor<Self, 2>,
+        gradient: Tensor<Self, 2>,
+    ) -> [Tensor<Self, 2>; 3] {
+        let ([rows, inputs], [_, outputs]) = (kept.dims(), gradient.dims());
+        let values = slice(kept.clone());
+        let (after, kept) = match half.activation {
+            Activation::SquaredRelu => (kept, kernels::Kept::After(&values)),
+            Activation::Gelu => {
+                (Self::activate_forward(half.activation, kept), kernels::Kept::Before(&values))
+            }
+        };
+        let down = Self::project_weight_backward(after, gradient.clone());
+        let shape = LinearShape { rows, inputs, outputs };
+        let activation = kernel_activation(half.activation);
+        let mut upstream = vec![0.0; rows * inputs];
+        let (dy, weights) = (slice(gradient.clone()), slice(half.down));
+        kernels::linear_grad_input_activate(shape, &dy, &weights, activation, kept, &mut upstream);
+        let (x, up) = normed_backward(x, half.up, tensor(upstream, [rows, inputs]), gradient);
+        [x, up, down]
+    }
+
+    fn mean_head_loss_with_gradients(
+        head: Head<Self>,
+        hidden: Tensor<Self, 2>,
+        targets: Tensor<Self, 1, Int>,
+    ) -> (Tensor<Self, 1>, HeadGradients<Self>) {
+        let rows = hidden.dims()[0];
+        let upstream = vec![1.0 / rows as f32; rows];
+        let mut nats = vec![0.0; rows];
+        let upstream = tensor(upstream, [rows]);
+        let gradients = head_gradients(head, hidden, targets, upstream, Some(&mut nats));
+        let sum: f64 = nats.iter().map(|nats| f64::from(*nats)).sum();
+        (tensor(vec![(sum / rows as f64) as f32], [1]), gradients)
+    }
+
     fn head_loss_forward(
         head: Head<Self>,
         hidden: Tensor<Self, 2>,
@@ -289,23 +443,8 @@ impl Kernels for Flex {
         hidden: Tensor<Self, 2>,
         targets: Tensor<Self, 1, Int>,
         gradient: Tensor<Self, 1>,
-    ) -> (Tensor<Self, 2>, Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
-        let head = HeadSlices::new(head);
-        let (shape, vocabulary) = (hidden.dims(), head.vocabulary);
-        let mut dhidden = vec![0.0; shape[0] * shape[1]];
-        let mut dweights = vec![0.0; head.width * vocabulary];
-        let mut dbias = head.bias.as_ref().map(|_| vec![0.0; vocabulary]);
-        kernels::head_loss_backward(
-            &head.kernel(),
-            &slice(hidden),
-            &tokens(targets),
-            &slice(gradient),
-            &mut dhidden,
-            &mut dweights,
-            dbias.as_deref_mut(),
-        );
-        let dbias = dbias.map(|values| tensor(values, [vocabulary]));
-        (tensor(dhidden, shape), tensor(dweights, [head.width, vocabulary]), dbias)
+    ) -> HeadGradients<Self> {
+        head_gradients(head, hidden, targets, gradient, None)
     }
 
     fn squared_norm(x: Tensor<Self, 1>) -> Tensor<Self, 1> {

@@ -27,6 +27,32 @@ pub struct Head<B: Backend> {
     pub soft_cap: Option<f64>,
 }
 
+/// The weights of a pre-norm block's attention half.
+#[derive(Clone, Debug)]
+pub struct AttentionHalf<B: Backend> {
+    /// Number of heads.
+    pub heads: usize,
+    /// Tokens of a sequence.
+    pub time: usize,
+    /// [width, 3 · width].
+    pub qkv: Tensor<B, 2>,
+    /// [heads].
+    pub gain: Option<Tensor<B, 1>>,
+    /// [width, width].
+    pub proj: Tensor<B, 2>,
+}
+
+/// The weights of a pre-norm block's MLP half.
+#[derive(Clone, Debug)]
+pub struct MlpHalf<B: Backend> {
+    /// Between the two matrices.
+    pub activation: Activation,
+    /// [width, 4 · width].
+    pub up: Tensor<B, 2>,
+    /// [4 · width, width].
+    pub down: Tensor<B, 2>,
+}
+
 /// What networks call: forward only, differentiable where the backend is. Rows are tokens of all
 /// sequences, [batch · time, …].
 pub trait Ops: Backend {
@@ -59,13 +85,41 @@ pub trait Ops: Backend {
     fn attend(heads: usize, qkv: Tensor<Self, 3>, gain: Option<Tensor<Self, 1>>)
     -> Tensor<Self, 3>;
 
+    /// x + attention(RMS-normed x) · proj: half a pre-norm block; x [rows, width] → the same.
+    fn attention_half(half: AttentionHalf<Self>, x: Tensor<Self, 2>) -> Tensor<Self, 2>;
+
+    /// x + activation(RMS-normed x · up) · down: the other half; x [rows, width] → the same.
+    fn mlp_half(half: MlpHalf<Self>, x: Tensor<Self, 2>) -> Tensor<Self, 2>;
+
     /// −ln p(target) of each row: `hidden` [rows, width], `targets` [rows] → [rows].
     fn head_loss(
         head: Head<Self>,
         hidden: Tensor<Self, 2>,
         targets: Tensor<Self, 1, Int>,
     ) -> Tensor<Self, 1>;
+
+    /// The mean of [`Ops::head_loss`] over the rows, one number. Where it is differentiated, its
+    /// gradients are made in the same pass.
+    fn mean_head_loss(
+        head: Head<Self>,
+        hidden: Tensor<Self, 2>,
+        targets: Tensor<Self, 1, Int>,
+    ) -> Tensor<Self, 1>;
 }
+
+/// What attention's half of a block keeps for its backward pass.
+#[derive(Clone, Debug)]
+pub struct AttentionKept<B: Backend> {
+    /// [batch, time, 3 · width].
+    pub qkv: Tensor<B, 3>,
+    /// Attention's output, before the projection: [batch, time, width].
+    pub mixed: Tensor<B, 3>,
+    /// See [`Kernels::attend_forward`]: [batch, heads, time].
+    pub log_sum: Tensor<B, 3>,
+}
+
+/// Gradients of hidden states [rows, width], weights [width, vocabulary] and bias [vocabulary].
+pub type HeadGradients<B> = (Tensor<B, 2>, Tensor<B, 2>, Option<Tensor<B, 1>>);
 
 /// Settings of an AdamW step (Loshchilov & Hutter, arXiv 1711.05101), without weight decay.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -209,6 +263,85 @@ pub trait Kernels: Backend {
         reference::attention_backward(heads, qkv, gain, output, log_sum, gradient)
     }
 
+    /// See [`Ops::attention_half`]; besides the output, what the backward pass needs.
+    fn attention_half_forward(
+        half: &AttentionHalf<Self>,
+        x: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, AttentionKept<Self>) {
+        let [rows, width] = x.dims();
+        let normed = Self::normalize_rms_forward(x.clone());
+        let qkv = Self::project_forward(normed, half.qkv.clone()); // [rows, 3 · width]
+        let qkv = qkv.reshape([rows / half.time, half.time, 3 * width]);
+        let (mixed, log_sum) = Self::attend_forward(half.heads, qkv.clone(), half.gain.clone());
+        let output = Self::project_forward(mixed.clone().reshape([rows, width]), half.proj.clone());
+        (x + output, AttentionKept { qkv, mixed, log_sum })
+    }
+
+    /// Gradients of x, qkv, proj and gain.
+    fn attention_half_backward(
+        half: AttentionHalf<Self>,
+        x: Tensor<Self, 2>,
+        kept: AttentionKept<Self>,
+        gradient: Tensor<Self, 2>,
+    ) -> ([Tensor<Self, 2>; 3], Option<Tensor<Self, 1>>) {
+        let [rows, width] = x.dims();
+        let AttentionKept { qkv, mixed, log_sum } = kept;
+        let flat = mixed.clone().reshape([rows, width]);
+        let proj = Self::project_weight_backward(flat, gradient.clone());
+        let upstream = Self::project_input_backward(half.proj, gradient.clone());
+        let upstream = upstream.reshape(mixed.shape());
+        let (qkv, gain) =
+            Self::attend_backward(half.heads, qkv, half.gain, mixed, log_sum, upstream);
+        let qkv = qkv.reshape([rows, 3 * width]);
+        let normed = Self::normalize_rms_forward(x.clone());
+        let weights = Self::project_weight_backward(normed, qkv.clone());
+        let upstream = Self::project_input_backward(half.qkv, qkv);
+        let x = gradient + Self::normalize_rms_backward(x, upstream);
+        ([x, weights, proj], gain)
+    }
+
+    /// See [`Ops::mlp_half`]; besides the output, what the backward pass needs: the activation's
+    /// values, or what they were made of, in the device's own way.
+    fn mlp_half_forward(
+        half: &MlpHalf<Self>,
+        x: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
+        let normed = Self::normalize_rms_forward(x.clone());
+        let before = Self::project_forward(normed, half.up.clone()); // [rows, 4 · width]
+        let after = Self::activate_forward(half.activation, before.clone());
+        (x + Self::project_forward(after, half.down.clone()), before)
+    }
+
+    /// Gradients of x, up and down.
+    fn mlp_half_backward(
+        half: MlpHalf<Self>,
+        x: Tensor<Self, 2>,
+        kept: Tensor<Self, 2>,
+        gradient: Tensor<Self, 2>,
+    ) -> [Tensor<Self, 2>; 3] {
+        let after = Self::activate_forward(half.activation, kept.clone());
+        let down = Self::project_weight_backward(after, gradient.clone());
+        let upstream = Self::project_input_backward(half.down, gradient.clone());
+        let upstream = Self::activate_backward(half.activation, kept, upstream);
+        let normed = Self::normalize_rms_forward(x.clone());
+        let up = Self::project_weight_backward(normed, upstream.clone());
+        let upstream = Self::project_input_backward(half.up, upstream);
+        [gradient + Self::normalize_rms_backward(x, upstream), up, down]
+    }
+
+    /// See [`Ops::mean_head_loss`]; besides the loss, its gradients with respect to hidden states,
+    /// weights and bias.
+    fn mean_head_loss_with_gradients(
+        head: Head<Self>,
+        hidden: Tensor<Self, 2>,
+        targets: Tensor<Self, 1, Int>,
+    ) -> (Tensor<Self, 1>, HeadGradients<Self>) {
+        let rows = hidden.dims()[0];
+        let upstream = Tensor::ones([rows], &hidden.device()).div_scalar(rows as f64);
+        let nats = Self::head_loss_forward(head.clone(), hidden.clone(), targets.clone());
+        (nats.mean(), Self::head_loss_backward(head, hidden, targets, upstream))
+    }
+
     /// See [`Ops::head_loss`].
     fn head_loss_forward(
         head: Head<Self>,
@@ -224,7 +357,7 @@ pub trait Kernels: Backend {
         hidden: Tensor<Self, 2>,
         targets: Tensor<Self, 1, Int>,
         gradient: Tensor<Self, 1>,
-    ) -> (Tensor<Self, 2>, Tensor<Self, 2>, Option<Tensor<Self, 1>>) {
+    ) -> HeadGradients<Self> {
         reference::head_loss_backward(head, hidden, targets, gradient)
     }
 

@@ -85,42 +85,19 @@ pub fn softmax_rows(head: &Head<'_>, h: &[f32], probabilities: &mut [f32]) {
     }
 }
 
-/// The gradients of Σ upstream·nats: dh [rows, width], dweights [width, vocabulary] and dbias [vocabulary].
-pub fn head_loss_backward(
-    head: &Head<'_>,
-    h: &[f32],
-    targets: &[u32],
-    upstream: &[f32],
-    dh: &mut [f32],
-    dweights: &mut [f32],
-    dbias: Option<&mut [f32]>,
-) {
-    gradients(head, h, targets, upstream, None, [dh, dweights], dbias);
-}
-
-/// `head_loss` and `head_loss_backward` in one pass, for an upstream known beforehand: one product less.
+/// The gradients of Σ upstream·nats: dh [rows, width], dweights [width, vocabulary] and dbias [vocabulary]; where
+/// there is a place for nats [rows], `head_loss` too, in the same pass.
+///
+/// It goes block by block. The sums over rows go on from block to block, in index order.
 #[allow(clippy::too_many_arguments)] // Eight tensors in and out are what the operation has.
-pub fn head_loss_with_gradient(
-    head: &Head<'_>,
-    h: &[f32],
-    targets: &[u32],
-    upstream: &[f32],
-    nats: &mut [f32],
-    dh: &mut [f32],
-    dweights: &mut [f32],
-    dbias: Option<&mut [f32]>,
-) {
-    gradients(head, h, targets, upstream, Some(nats), [dh, dweights], dbias);
-}
-
-/// The blocks of both functions above. The sums over rows go on from block to block, in index order.
-fn gradients(
+pub fn head_loss_gradients(
     head: &Head<'_>,
     h: &[f32],
     targets: &[u32],
     upstream: &[f32],
     mut nats: Option<&mut [f32]>,
-    [dh, dweights]: [&mut [f32]; 2],
+    dh: &mut [f32],
+    dweights: &mut [f32],
     mut dbias: Option<&mut [f32]>,
 ) {
     let (rows, width, vocabulary) = (head.rows(h), head.width, head.vocabulary);

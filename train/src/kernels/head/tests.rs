@@ -47,7 +47,7 @@ impl Case {
         let mut db = vec![0.0; self.vocabulary];
         let (h, t, u) = (&self.h, &self.targets, &self.upstream);
         head_loss(&self.head(), h, t, &mut nats);
-        head_loss_backward(&self.head(), h, t, u, &mut dh, &mut dw, Some(&mut db));
+        head_loss_gradients(&self.head(), h, t, u, None, &mut dh, &mut dw, Some(&mut db));
         [nats, dh, dw, db]
     }
 }
@@ -95,12 +95,12 @@ fn one_pass_is_both_passes() {
     let [nats, dh, dw, db] = case.results();
     let (mut n, mut h) = (vec![0.0; nats.len()], vec![0.0; dh.len()]);
     let (mut w, mut b) = (vec![0.0; dw.len()], vec![0.0; db.len()]);
-    head_loss_with_gradient(
+    head_loss_gradients(
         &case.head(),
         &case.h,
         &case.targets,
         &case.upstream,
-        &mut n,
+        Some(&mut n),
         &mut h,
         &mut w,
         Some(&mut b),

@@ -1,0 +1,280 @@
+//! `lmtrain bench`: training, scoring and coding speed on this machine, beside what the machine can
+//! do at most. Each size is measured in a process of its own, so that its peak memory is its own.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use lmtrain_eval::Predictor;
+use lmtrain_eval::archive::{self, ArchiveOptions, ArchiveReader};
+use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::units::short_count;
+use lmtrain_runs::{Budget, Bytes, Plan, Size};
+use lmtrain_tokenizers::tokenizer;
+use lmtrain_train::SavedWeights;
+use serde::{Deserialize, Serialize};
+
+use super::output::{print_json, print_table};
+use super::select::open_corpus;
+use crate::cli::{Bench, Surface};
+use crate::context::Context;
+
+/// Bytes that are coded: as many as take about so many seconds to score, in whole blocks.
+const CODING_SECONDS: f64 = 1.5;
+/// The fewest bytes that are coded, and the most.
+const CODED: [usize; 2] = [1 << 17, 1 << 22];
+
+/// What is printed.
+#[derive(Serialize)]
+struct Outcome {
+    machine: String,
+    simd: String,
+    threads: usize,
+    device: String,
+    commit: Option<String>,
+    gemm_flops_per_s: f64,
+    copy_bytes_per_s: f64,
+    sizes: Vec<Speed>,
+}
+
+/// One size's speed: medians over the timed steps. What was not measured is absent.
+#[derive(Default, Serialize, Deserialize)]
+struct Speed {
+    size: String,
+    parameters: u64,
+    batch: usize,
+    context: usize,
+    train_tokens_per_s: Option<f64>,
+    train_peak_share: Option<f64>,
+    train_memory_bytes: Option<u64>,
+    score_tokens_per_s: Option<f64>,
+    score_peak_share: Option<f64>,
+    score_memory_bytes: Option<u64>,
+    encode_bytes_per_s: Option<f64>,
+    decode_bytes_per_s: Option<f64>,
+    code_memory_bytes: Option<u64>,
+}
+
+pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
+    let simd = lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    if let [size, flops] = &arguments.within[..] {
+        let size = size.parse().map_err(anyhow::Error::msg)?;
+        return print_json(&measure(arguments, size, flops.parse()?, context)?);
+    }
+    context.say("measuring the machine …");
+    let peak = arguments.device.peak();
+    let mut sizes = Vec::new();
+    for size in &arguments.size {
+        if context.is_stopping() {
+            break;
+        }
+        context.say(&format!("{size} …"));
+        sizes.push(measure_apart(*size, peak.gemm_flops_per_s)?);
+    }
+    let provenance = context.provenance("");
+    let outcome = Outcome {
+        machine: provenance.machine,
+        simd,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        device: arguments.device.to_string(),
+        commit: provenance.commit,
+        gemm_flops_per_s: peak.gemm_flops_per_s,
+        copy_bytes_per_s: peak.copy_bytes_per_s,
+        sizes,
+    };
+    if context.json { print_json(&outcome) } else { print(&outcome) }
+}
+
+/// This same command for one size, in a process of its own.
+fn measure_apart(size: Size, gemm_flops_per_s: f64) -> Result<Speed> {
+    let program = std::env::current_exe().context("the program's own file")?;
+    let mut command = std::process::Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    command.args(["--within", &size.to_string(), &gemm_flops_per_s.to_string()]);
+    let output = command.stderr(std::process::Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("size {size} could not be measured");
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn measure(
+    arguments: &Bench,
+    size: Size,
+    gemm_flops_per_s: f64,
+    context: &Context,
+) -> Result<Speed> {
+    let plan = plan(arguments, size);
+    let mut speed = Speed {
+        size: size.to_string(),
+        parameters: plan.parameters(),
+        batch: plan.batch,
+        context: plan.context,
+        ..Speed::default()
+    };
+    let wanted = |surface| arguments.only.is_empty() || arguments.only.contains(&surface);
+    let share = |tokens_per_s: f64, flops_per_token: u64| {
+        Some(tokens_per_s * flops_per_token as f64 / gemm_flops_per_s)
+    };
+    if wanted(Surface::Score) || wanted(Surface::Code) {
+        let weights = SavedWeights::untrained(&plan)?;
+        let predictor = weights.predictor(&arguments.device)?;
+        let tokens_per_s = score(&plan, &*predictor, arguments.steps)?;
+        speed.score_tokens_per_s = Some(tokens_per_s);
+        speed.score_peak_share = share(tokens_per_s, plan.flops_per_token() / 3);
+        speed.score_memory_bytes = peak_memory();
+        if wanted(Surface::Code) && predictor.is_exact() {
+            let [encode, decode] = code(&plan, &*predictor, tokens_per_s, context)?;
+            speed.encode_bytes_per_s = Some(encode);
+            speed.decode_bytes_per_s = Some(decode);
+            speed.code_memory_bytes = peak_memory();
+        }
+    }
+    if wanted(Surface::Train) && !context.is_stopping() {
+        let seconds = median(arguments.device.training_seconds(&plan, arguments.steps)?);
+        let tokens_per_s = plan.tokens_per_step() as f64 / seconds;
+        speed.train_tokens_per_s = Some(tokens_per_s);
+        speed.train_peak_share = share(tokens_per_s, plan.flops_per_token());
+        speed.train_memory_bytes = peak_memory();
+    }
+    Ok(speed)
+}
+
+fn plan(arguments: &Bench, size: Size) -> Plan {
+    Plan {
+        name: format!("bench-{size}"),
+        size,
+        tokenization: arguments.tokenizer.clone(),
+        recipe: arguments.recipe,
+        corpus: "random".into(),
+        corpus_bytes: Bytes(0),
+        corpus_sha256: String::new(),
+        train_on: TrainOn::All,
+        budget: Budget::Steps(1000),
+        steps: 1000,
+        context: arguments.context,
+        batch: arguments.batch,
+        accumulation: 1,
+        seed: 0,
+        validate_every: 1000,
+        validation_sequences: 1,
+        choices: arguments.recipe.choices(),
+    }
+}
+
+fn score(plan: &Plan, predictor: &dyn Predictor, steps: u64) -> Result<f64> {
+    const WARM_UP: u64 = 2;
+    let mut generator = lmtrain_runs::random::SplitMix64::new(0);
+    let vocabulary = plan.tokenization.vocabulary() as u64;
+    let mut chunk =
+        || -> Vec<u32> { (0..plan.context).map(|_| generator.below(vocabulary) as u32).collect() };
+    let chunks: Vec<Vec<u32>> = (0..plan.batch).map(|_| chunk()).collect();
+    let chunks: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+    let mut seconds = Vec::new();
+    for step in 0..WARM_UP + steps {
+        let start = Instant::now();
+        predictor.score(&chunks)?;
+        if step >= WARM_UP {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok((plan.batch * plan.context) as f64 / median(seconds))
+}
+
+/// Bytes a second, compressing and decompressing the project's own text.
+fn code(
+    plan: &Plan,
+    predictor: &dyn Predictor,
+    tokens_per_s: f64,
+    context: &Context,
+) -> Result<[f64; 2]> {
+    let tokenizer = tokenizer(&plan.tokenization)?;
+    let mut options = ArchiveOptions::new(plan.name.as_str(), predictor);
+    options.chunk_tokens = plan.context.min(options.chunk_tokens as usize) as u32;
+    let block = options.block_bytes as usize;
+    let [least, most] = CODED;
+    let wanted = ((CODING_SECONDS * tokens_per_s) as usize).clamp(least, most);
+    let source = open_corpus("source", context)?;
+    let text = source.bytes().iter().copied().cycle();
+    let bytes: Vec<u8> = text.take(wanted.next_multiple_of(block)).collect();
+    let (mut coded, mut decoded) = (Vec::new(), Vec::new());
+    let mut go_on = |_| std::ops::ControlFlow::Continue(());
+    let start = Instant::now();
+    archive::compress(&mut &bytes[..], &mut coded, predictor, &*tokenizer, &options, &mut go_on)?;
+    let encoding = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let reader = ArchiveReader::open(&coded[..])?;
+    reader.decompress(predictor, &*tokenizer, &mut decoded, &mut go_on)?;
+    let decoding = start.elapsed().as_secs_f64();
+    if decoded != bytes {
+        bail!("what was compressed came back another");
+    }
+    Ok([bytes.len() as f64 / encoding, bytes.len() as f64 / decoding])
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    let middle = seconds.len() / 2;
+    if seconds.len().is_multiple_of(2) {
+        f64::midpoint(seconds[middle - 1], seconds[middle])
+    } else {
+        seconds[middle]
+    }
+}
+
+/// The most memory that the process had at once, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(1024 * kilobytes)
+}
+
+fn print(outcome: &Outcome) -> Result<()> {
+    let Outcome { machine, simd, device, gemm_flops_per_s, copy_bytes_per_s, .. } = outcome;
+    let (gemm, copy) = (gemm_flops_per_s / 1e9, copy_bytes_per_s / 1e9);
+    println!(
+        "{machine}; {device}, {simd}; at most {gemm:.0} GFLOP/s in products, {copy:.1} GB/s copied"
+    );
+    let none = || "–".to_owned();
+    let count = |value: Option<f64>| value.map_or_else(none, |it| short_count(it as u64));
+    let percent = |value: Option<f64>| value.map_or_else(none, |it| format!("{:.0}", 100.0 * it));
+    let memory = |value: Option<u64>| value.map_or_else(none, |it| Bytes(it).to_string());
+    let row = |speed: &Speed| {
+        vec![
+            speed.size.clone(),
+            count(speed.train_tokens_per_s),
+            percent(speed.train_peak_share),
+            memory(speed.train_memory_bytes),
+            count(speed.score_tokens_per_s),
+            percent(speed.score_peak_share),
+            memory(speed.score_memory_bytes),
+            count(speed.encode_bytes_per_s),
+            count(speed.decode_bytes_per_s),
+            memory(speed.code_memory_bytes),
+        ]
+    };
+    let header = [
+        "",
+        "train tokens/s",
+        "% of peak",
+        "memory",
+        "score tokens/s",
+        "% of peak",
+        "memory",
+        "encode bytes/s",
+        "decode bytes/s",
+        "memory",
+    ];
+    print_table(&header, &outcome.sizes.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}

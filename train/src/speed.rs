@@ -1,0 +1,163 @@
+//! Speed on this machine, for `lmtrain bench`: what it can do at most, and how long the steps of a
+//! plan take. Nothing here is kept.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
+use burn::tensor::{Distribution, Tensor};
+use lmtrain_runs::Plan;
+use lmtrain_runs::random::SplitMix64;
+use rayon::prelude::*;
+
+use crate::batches::Tokens;
+use crate::device::Device;
+use crate::learner::{self, TrainError};
+use crate::network::Network;
+use crate::ops::Kernels;
+use crate::predictor::{SavedWeights, WeightsError};
+use crate::tensor_file::{Precision, TensorFile};
+use crate::weights::{Origin, tensors_of};
+
+/// Times of which the shortest counts.
+const TRIALS: usize = 7;
+/// Bytes that the copy test copies: more than any cache holds.
+const COPIED: usize = 256 << 20;
+
+/// What a device can do at most, measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// Floating-point operations a second, in a product of large f32 matrices by our own kernels
+    /// (on CUDA, by burn's).
+    pub gemm_flops_per_s: f64,
+    /// Bytes copied a second, each read and written.
+    pub copy_bytes_per_s: f64,
+}
+
+impl Device {
+    /// Measures what the device can do at most, in about a second.
+    #[must_use]
+    pub fn peak(&self) -> Peak {
+        match self {
+            Self::Cpu => Peak {
+                gemm_flops_per_s: gemm_flops_per_s::<Flex>(768, &FlexDevice),
+                copy_bytes_per_s: copy_bytes_per_s(),
+            },
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => {
+                let device = burn_cuda::CudaDevice::new(*index);
+                Peak {
+                    gemm_flops_per_s: gemm_flops_per_s::<crate::device::Cuda>(8192, &device),
+                    copy_bytes_per_s: element_bytes_per_s::<crate::device::Cuda>(&device),
+                }
+            }
+        }
+    }
+
+    /// Seconds of each of `steps` training steps of a plan, after some that are not counted, on
+    /// tokens drawn at random.
+    ///
+    /// # Errors
+    /// If the plan cannot be trained.
+    pub fn training_seconds(&self, plan: &Plan, steps: u64) -> Result<Vec<f64>, TrainError> {
+        let count = 16 * plan.batch * plan.context;
+        let vocabulary = plan.tokenization.vocabulary() as u64;
+        let tokens = Arc::new(RandomTokens { count, vocabulary });
+        match self {
+            Self::Cpu => learner::timed_steps::<Flex>(plan, tokens, &FlexDevice, steps),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => {
+                let device = burn_cuda::CudaDevice::new(*index);
+                learner::timed_steps::<crate::device::Cuda>(plan, tokens, &device, steps)
+            }
+        }
+    }
+}
+
+impl SavedWeights {
+    /// The weights that a plan's seed draws, with none of the outputs at zero: as good as trained
+    /// ones for measuring speed, and for nothing else.
+    ///
+    /// # Errors
+    /// If they cannot be stored.
+    pub fn untrained(plan: &Plan) -> Result<Self, WeightsError> {
+        let mut plan = plan.clone();
+        plan.choices.zero_outputs = false;
+        let network = Network::<Flex>::new(&plan, &FlexDevice);
+        let place = format!("a new {}", plan.size);
+        let origin = Origin { plan, tokenizer: "00".repeat(32), step: 0 };
+        let metadata = serde_json::to_string(&origin).unwrap_or_default();
+        let file = TensorFile { metadata, tensors: tensors_of(&network) };
+        let bytes = file
+            .to_bytes(Precision::Half)
+            .map_err(|source| WeightsError::Format { place: place.clone(), source })?;
+        Self::from_bytes(bytes, &place)
+    }
+}
+
+/// Tokens drawn at random, as many as some steps take.
+struct RandomTokens {
+    count: usize,
+    vocabulary: u64,
+}
+
+impl Tokens for RandomTokens {
+    fn count(&self) -> usize {
+        self.count
+    }
+
+    fn raw_bytes(&self) -> u64 {
+        self.count as u64
+    }
+
+    fn read(&self, start: usize, tokens: &mut [i32]) {
+        for (index, token) in tokens.iter_mut().enumerate() {
+            let drawn = SplitMix64::new((start + index) as u64).below(self.vocabulary);
+            *token = i32::try_from(drawn).unwrap_or(0);
+        }
+    }
+}
+
+/// The shortest of some trials, in seconds; one before them is not counted.
+fn shortest(mut work: impl FnMut()) -> f64 {
+    work();
+    let time = |_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64()
+    };
+    (0..TRIALS).map(time).fold(f64::INFINITY, f64::min)
+}
+
+fn gemm_flops_per_s<B: Kernels>(side: usize, device: &B::Device) -> f64 {
+    let matrix = || Tensor::<B, 2>::random([side, side], Distribution::Default, device);
+    let (a, b) = (matrix(), matrix());
+    let seconds = shortest(|| {
+        let _product = B::project_forward(a.clone(), b.clone());
+        let _ = B::sync(device);
+    });
+    2.0 * (side as f64).powi(3) / seconds
+}
+
+fn copy_bytes_per_s() -> f64 {
+    let from = vec![1_u8; COPIED];
+    let mut to = vec![0_u8; COPIED];
+    let part = COPIED.div_ceil(rayon::current_num_threads());
+    let seconds = shortest(|| {
+        to.par_chunks_mut(part).zip(from.par_chunks(part)).for_each(|(to, from)| {
+            to.copy_from_slice(from);
+        });
+    });
+    COPIED as f64 / seconds
+}
+
+#[cfg(feature = "cuda")]
+fn element_bytes_per_s<B: Kernels>(device: &B::Device) -> f64 {
+    let from = Tensor::<B, 1>::ones([COPIED], device);
+    let seconds = shortest(|| {
+        let _to = from.clone().mul_scalar(2.0);
+        let _ = B::sync(device);
+    });
+    4.0 * COPIED as f64 / seconds
+}
