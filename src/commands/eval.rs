@@ -155,6 +155,8 @@ fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span
         tokenization: None,
         parameters: None,
         bytes_per_parameter: None,
+        weight_code: None,
+        weight_bytes: None,
         tokenizer_bytes: None,
         trained_on: None,
         tokens_trained: None,

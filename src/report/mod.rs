@@ -6,6 +6,7 @@ mod data;
 mod draw;
 mod figures;
 mod format;
+mod law;
 mod names;
 mod page;
 mod reported;

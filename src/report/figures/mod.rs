@@ -1,6 +1,7 @@
 //! Figures: records in, scenes out. To add one, add a file and a row in [`FIGURES`].
 
-mod curves;
+pub(crate) mod curves;
+mod fitted;
 mod learning;
 mod levels;
 mod overview;

@@ -1,0 +1,331 @@
+//! Scaling laws: how the raw rate falls with a model's size, for each corpus and tokenizer, and the
+//! size that therefore compresses a corpus of any length best, its weights counted: the paper's
+//! Figure 2 turned into an answer. Parameters are all of them, as the adjusted rate counts them.
+//! [`fit`] holds the curve, [`bootstrap`] how sure it is.
+
+mod bootstrap;
+mod fit;
+
+use lmtrain_runs::units::short_count;
+use lmtrain_runs::{Bytes, RateRecord, Recipe, Tokenization};
+
+use super::data::Data;
+use super::figures::curves::Curve;
+use super::format;
+
+pub(crate) use bootstrap::Fit;
+use fit::{Law, Observation};
+
+/// A law of parameters alone has three numbers: so many sizes leave it something to be wrong about.
+const FEWEST_SIZES: usize = 4;
+/// A law of tokens, too, has five: so many points.
+const FEWEST_POINTS: usize = 6;
+/// Tokens seen that differ by less than this factor are the same amount of training.
+const SAME_TOKENS: f64 = 1.1;
+/// Beyond this correlation, parameters and tokens grew together and cannot be told apart.
+const TOGETHER: f64 = 0.9;
+/// Further than this factor from every size measured, a law is no answer.
+const FAR: f64 = 10.0;
+/// An interval wider than this factor is none, either.
+const UNSURE: f64 = 100.0;
+
+/// A run's place and raw rate.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    /// All of the model's.
+    pub(crate) parameters: f64,
+    /// Tokens it was trained on.
+    pub(crate) tokens: f64,
+    /// Raw rate.
+    pub(crate) rate: f64,
+    /// The run.
+    pub(crate) name: String,
+}
+
+/// Runs that one law could be of.
+#[derive(Clone, Debug)]
+pub(crate) struct Study {
+    /// Corpus, chunks and training corpus.
+    pub(crate) curve: Curve,
+    /// How bytes become tokens.
+    pub(crate) tokenization: Tokenization,
+    /// The networks' row of choices.
+    pub(crate) recipe: Option<Recipe>,
+    /// The runs that the law is fitted to: all if it has tokens, else the longest trained of each
+    /// size, every seed. By size.
+    pub(crate) points: Vec<Point>,
+    /// Bytes that a parameter costs.
+    pub(crate) bytes_per_parameter: f64,
+    /// Bytes of the tokenizer.
+    pub(crate) tokenizer_bytes: f64,
+    /// The fit, or a sentence why there is none.
+    pub(crate) fit: Result<Fit, String>,
+    /// Whether the law has a term of tokens seen.
+    pub(crate) of_tokens: bool,
+}
+
+/// The size that compresses a length of data best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Optimum {
+    /// Its parameters.
+    pub(crate) parameters: f64,
+    /// Their 95 % interval.
+    pub(crate) interval: [f64; 2],
+    /// The adjusted rate there.
+    pub(crate) rate: f64,
+    /// Its 95 % interval.
+    pub(crate) rate_interval: [f64; 2],
+    /// Whether no model as small or as large was measured.
+    pub(crate) extrapolated: bool,
+}
+
+/// The studies of all runs, by corpus, tokenization and recipe.
+#[must_use]
+pub(crate) fn studies(data: &Data) -> Vec<Study> {
+    let mut groups: Vec<((Curve, Tokenization, Option<Recipe>), Vec<&RateRecord>)> = Vec::new();
+    for entry in &data.entries {
+        let Some(curve) = Curve::of(entry) else { continue };
+        let Some(tokenization) = entry.record.tokenization.clone() else { continue };
+        let key = (curve, tokenization, entry.record.recipe);
+        match groups.iter_mut().find(|group| group.0 == key) {
+            Some(group) => group.1.push(&entry.record),
+            None => groups.push((key, vec![&entry.record])),
+        }
+    }
+    groups.sort_by(|one, other| (&one.0.0, &one.0.1).cmp(&(&other.0.0, &other.0.1)));
+    groups.into_iter().filter_map(|(key, records)| Study::new(key, &records)).collect()
+}
+
+/// Of the studies of each curve that have a law, the one of the most runs: what a figure has room
+/// for.
+#[must_use]
+pub(crate) fn shown(data: &Data) -> Vec<&Study> {
+    let mut shown: Vec<&Study> = Vec::new();
+    for study in data.studies().iter().filter(|study| study.fit.is_ok()) {
+        match shown.iter_mut().find(|other| other.curve == study.curve) {
+            Some(other) if other.points.len() < study.points.len() => *other = study,
+            Some(_) => {}
+            None => shown.push(study),
+        }
+    }
+    shown
+}
+
+impl Study {
+    fn new(
+        (curve, tokenization, recipe): (Curve, Tokenization, Option<Recipe>),
+        records: &[&RateRecord],
+    ) -> Option<Self> {
+        let last = records.last()?;
+        let tokenizer_bytes = last.tokenizer_bytes.map_or(0.0, Bytes::as_f64);
+        let parameters = last.parameters? as f64;
+        let bytes_per_parameter = (last.model_bytes() - tokenizer_bytes) / parameters;
+        let mut points: Vec<Point> = records.iter().filter_map(|it| Point::new(it)).collect();
+        points.sort_by(|one, other| {
+            let key = |point: &Point| [point.parameters, point.tokens];
+            key(one).partial_cmp(&key(other)).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let of_tokens = varies_both(&points);
+        if !of_tokens {
+            points = longest_trained(points);
+        }
+        let fit = fitted(&points, of_tokens);
+        Some(Self {
+            curve,
+            tokenization,
+            recipe,
+            points,
+            bytes_per_parameter,
+            tokenizer_bytes,
+            fit,
+            of_tokens,
+        })
+    }
+
+    /// The smallest and the largest model measured.
+    #[must_use]
+    pub(crate) fn measured(&self) -> [f64; 2] {
+        let sizes = self.points.iter().map(|point| point.parameters);
+        [sizes.clone().fold(f64::INFINITY, f64::min), sizes.fold(0.0, f64::max)]
+    }
+
+    /// What the law depends on at so many parameters: tokens are the most that any run saw.
+    fn scales(&self, parameters: f64) -> Vec<f64> {
+        let tokens = self.points.iter().map(|point| point.tokens).fold(0.0, f64::max);
+        if self.of_tokens { vec![parameters, tokens] } else { vec![parameters] }
+    }
+
+    /// The fitted raw rate of a point measured.
+    #[must_use]
+    pub(crate) fn fitted_rate(&self, point: &Point) -> Option<f64> {
+        let scales = [point.parameters, point.tokens];
+        let fit = self.fit.as_ref().ok()?;
+        Some(fit.law.rate(if self.of_tokens { &scales } else { &scales[..1] }))
+    }
+
+    /// The raw rate at a size, and its 95 % interval.
+    #[must_use]
+    pub(crate) fn rate(&self, parameters: f64) -> Option<(f64, [f64; 2])> {
+        let fit = self.fit.as_ref().ok()?;
+        let scales = self.scales(parameters);
+        Some((fit.law.rate(&scales), fit.interval(|law| law.rate(&scales))))
+    }
+
+    /// What a model adds to the rate of so many bytes.
+    #[must_use]
+    pub(crate) fn cost(&self, parameters: f64, length: f64) -> f64 {
+        (self.bytes_per_parameter * parameters + self.tokenizer_bytes) / length
+    }
+
+    /// The size that compresses so many bytes of such data best.
+    #[must_use]
+    pub(crate) fn optimum(&self, length: f64) -> Option<Optimum> {
+        let fit = self.fit.as_ref().ok()?;
+        let best = |law: &Law| law.best_parameters(length, self.bytes_per_parameter);
+        let least = |law: &Law| {
+            let parameters = best(law);
+            law.rate(&self.scales(parameters)) + self.cost(parameters, length)
+        };
+        let [smallest, largest] = self.measured();
+        let parameters = best(&fit.law);
+        Some(Optimum {
+            parameters,
+            interval: fit.interval(best),
+            rate: least(&fit.law),
+            rate_interval: fit.interval(least),
+            extrapolated: !(smallest..=largest).contains(&parameters),
+        })
+    }
+
+    /// Whether an optimum is an answer: not far from every size measured, and narrow enough.
+    #[must_use]
+    pub(crate) fn tells(&self, optimum: &Optimum) -> bool {
+        let [smallest, largest] = self.measured();
+        let [low, high] = optimum.interval;
+        (smallest / FAR..=largest * FAR).contains(&optimum.parameters) && high / low < UNSURE
+    }
+
+    /// The answer for so many bytes, in words.
+    #[must_use]
+    pub(crate) fn answer(&self, length: u64) -> String {
+        let bytes = format::short_bytes(Bytes(length));
+        let optimum = match (&self.fit, self.optimum(length as f64)) {
+            (Err(why), _) => return why.clone(),
+            (Ok(_), None) => return String::new(),
+            (Ok(_), Some(optimum)) => optimum,
+        };
+        let count = |parameters: f64| short_count(parameters.round() as u64);
+        let [smallest, largest] = self.measured();
+        let sizes = format!("{} to {}", count(smallest), count(largest));
+        let [low, high] = optimum.interval;
+        match optimum.parameters {
+            best if best > FAR * largest => {
+                format!("for {bytes}, a model far larger than those measured ({sizes})")
+            }
+            best if best < smallest / FAR => {
+                format!("for {bytes}, a model far smaller than those measured ({sizes})")
+            }
+            _ if !self.tells(&optimum) => {
+                format!("for {bytes}, the sizes measured ({sizes}) do not tell")
+            }
+            best => {
+                let mark = match optimum.extrapolated {
+                    true => format!("; extrapolated, measured were {sizes}"),
+                    false => String::new(),
+                };
+                let (best, low, high) = (count(best), count(low), count(high));
+                format!("for {bytes}, about {best} parameters, {low} to {high}{mark}")
+            }
+        }
+    }
+}
+
+impl Point {
+    fn new(record: &RateRecord) -> Option<Self> {
+        Some(Self {
+            parameters: record.parameters? as f64,
+            tokens: record.tokens_trained? as f64,
+            rate: record.raw_rate().filter(|rate| *rate > 0.0)?,
+            name: record.name.clone(),
+        })
+    }
+}
+
+/// Whether runs of one size were trained differently long, and there are points enough to tell
+/// what size and what training does.
+fn varies_both(points: &[Point]) -> bool {
+    let sizes = distinct(points.iter().map(|point| point.parameters), 1.0);
+    let tokens = distinct(points.iter().map(|point| point.tokens), SAME_TOKENS);
+    let within = points.chunk_by(|one, other| one.parameters == other.parameters);
+    let varied =
+        within.filter(|runs| distinct(runs.iter().map(|run| run.tokens), SAME_TOKENS) > 1).count();
+    let logs = points.iter().map(|point| (point.parameters.ln(), point.tokens.ln()));
+    sizes >= 3
+        && tokens >= 3
+        && varied >= 2
+        && points.len() >= FEWEST_POINTS
+        && correlation(&logs.collect::<Vec<_>>()).abs() < TOGETHER
+}
+
+/// How many values there are that lie further apart than a factor.
+fn distinct(values: impl Iterator<Item = f64>, factor: f64) -> usize {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.chunk_by(|one, other| *other <= factor * one).count()
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> f64 {
+    let count = pairs.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        pairs.iter().map(|pair| of(pair.0 - x, pair.1 - y)).sum()
+    };
+    sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt()
+}
+
+/// Of each size the runs that were trained longest. `points` are in the order of their sizes.
+fn longest_trained(points: Vec<Point>) -> Vec<Point> {
+    let of_size = points.chunk_by(|one, other| one.parameters == other.parameters);
+    let longest = of_size.flat_map(|runs| {
+        let most = runs.iter().map(|run| run.tokens).fold(0.0, f64::max);
+        runs.iter().filter(move |run| SAME_TOKENS * run.tokens >= most)
+    });
+    longest.cloned().collect()
+}
+
+fn fitted(points: &[Point], of_tokens: bool) -> Result<Fit, String> {
+    let mean_rate = |parameters: f64| {
+        let rates = points.iter().filter(|point| point.parameters == parameters);
+        let rates: Vec<f64> = rates.map(|point| point.rate).collect();
+        rates.iter().sum::<f64>() / rates.len() as f64
+    };
+    let sizes = distinct(points.iter().map(|point| point.parameters), 1.0);
+    if !of_tokens && sizes < FEWEST_SIZES {
+        let plural = if sizes == 1 { "" } else { "s" };
+        return Err(format!(
+            "{sizes} size{plural} measured, and a law has three numbers: {FEWEST_SIZES} sizes are \
+             needed"
+        ));
+    }
+    let ends = [points.first(), points.last()].map(|point| point.map_or(0.0, |it| it.parameters));
+    if !of_tokens && mean_rate(ends[1]) >= mean_rate(ends[0]) {
+        return Err("the largest model measured does not compress better than the smallest, \
+                    weights not counted: there is no fall to fit"
+            .to_owned());
+    }
+    let observations: Vec<Observation> = points
+        .iter()
+        .map(|point| {
+            let scales = [point.parameters, point.tokens];
+            let scales = if of_tokens { scales.to_vec() } else { scales[..1].to_vec() };
+            Observation { scales, rate: point.rate }
+        })
+        .collect();
+    let no_law = || "the rates measured do not follow a power law with a floor".to_owned();
+    let fit = Fit::of(&observations).ok_or_else(no_law)?;
+    if fit.law.is_bound() { Err(no_law()) } else { Ok(fit) }
+}
+
+#[cfg(test)]
+mod tests;
