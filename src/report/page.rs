@@ -231,13 +231,14 @@ mod tests {
     #[test]
     fn every_figure_and_table_is_there_and_listed() {
         let page = page_of("200K-bytes-modern-s0");
-        for name in ["adjusted-rate", "raw-rate", "rates", "learning"] {
+        let figures = ["adjusted-rate", "raw-rate", "rates", "learning", "frontier", "prequential"];
+        for name in figures {
             assert!(page.contains(&format!("<a href=\"#figure-{name}\">")), "{name}");
             assert!(page.contains(&format!("<section id=\"figure-{name}\">")), "{name}");
         }
-        for name in ["rates", "details", "runs"] {
+        for name in ["rates", "laws", "details", "runs"] {
             assert!(page.contains(&format!("<section id=\"table-{name}\">")), "{name}");
         }
-        assert_eq!(page.matches("<svg ").count(), 8, "each at two widths");
+        assert_eq!(page.matches("<svg ").count(), 2 * figures.len(), "each at two widths");
     }
 }

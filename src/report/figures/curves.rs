@@ -98,6 +98,15 @@ impl Point {
 }
 
 impl InSample {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "held out",
+            Self::Part => "partly in-sample",
+            Self::Everything => "in-sample",
+        }
+    }
+
     fn of(record: &RateRecord) -> Self {
         match record.in_sample_bytes.0 {
             0 => Self::Nothing,
@@ -193,7 +202,7 @@ pub(crate) fn table(data: &Data, measure: Measure, curves: &[Points], levels: &[
         let texts = [reported::SOURCE, reported::CORPUS, "", row.name, "bytes", "2048 bytes", ""];
         let mut cells: Vec<Cell> = texts.map(Cell::text).into();
         let numbers = [Some(row.parameters), Some(measure.reported(row)), None, None, None];
-        cells.extend(numbers.map(|value| Cell::number(value, |value| value.to_string())));
+        cells.extend(numbers.map(|value| Cell::plain(value)));
         rows.push(cells);
     }
     Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
@@ -219,7 +228,7 @@ fn line(
         interval.map(|ends| ends[1]),
         Some(100.0 * record.in_sample_share()),
     ];
-    cells.extend(numbers.map(|value| Cell::number(value, |value| value.to_string())));
+    cells.extend(numbers.map(|value| Cell::plain(value)));
     cells
 }
 

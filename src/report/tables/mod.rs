@@ -3,8 +3,13 @@
 
 mod details;
 pub(crate) mod html;
+mod laws;
 mod rates;
+mod residuals;
 mod runs;
+mod tokenizers;
+pub(crate) mod vocabulary;
+pub(crate) mod weight_codes;
 
 use std::fmt::Write;
 
@@ -24,6 +29,15 @@ pub(crate) struct Entry {
 /// Every table, in the order of the page.
 pub(crate) const TABLES: &[Entry] = &[
     Entry { name: "rates", title: "Compression rates", make: rates::table },
+    Entry { name: "laws", title: "Scaling laws", make: laws::table },
+    Entry { name: "residuals", title: "Residuals of the laws", make: residuals::table },
+    Entry { name: "vocabulary", title: "Raw rate by vocabulary and size", make: vocabulary::table },
+    Entry {
+        name: "tokenizers",
+        title: "Bytes per token and time per byte",
+        make: tokenizers::table,
+    },
+    Entry { name: "weight-codes", title: "Codes of the weights", make: weight_codes::table },
     Entry { name: "details", title: "Every measurement", make: details::table },
     Entry { name: "runs", title: "Runs", make: runs::table },
 ];
@@ -76,6 +90,8 @@ pub(crate) struct Cell {
     pub(crate) note: String,
     /// The number behind the text: what CSV holds, and what rows are sorted by.
     pub(crate) value: Option<f64>,
+    /// Whether it lies beyond what was measured.
+    pub(crate) extrapolated: bool,
 }
 
 impl Cell {
@@ -90,6 +106,12 @@ impl Cell {
     pub(crate) fn number(value: Option<f64>, write: impl Fn(f64) -> String) -> Self {
         let text = value.map(write).unwrap_or_default();
         Self { text, value, ..Self::default() }
+    }
+
+    /// A number as it is, for the data of a figure.
+    #[must_use]
+    pub(crate) fn plain(value: Option<f64>) -> Self {
+        Self::number(value, |value| value.to_string())
     }
 
     /// The same with a remark.
@@ -179,7 +201,11 @@ impl Table {
 impl Cell {
     fn markdown(&self, reported: bool) -> String {
         let text = format::markdown(&self.text);
-        let text = if reported && !text.is_empty() { format!("*{text}*") } else { text };
+        let text = if (reported || self.extrapolated) && !text.is_empty() {
+            format!("*{text}*")
+        } else {
+            text
+        };
         match format::markdown(&self.note) {
             note if note.is_empty() => text,
             note => format!("{text} {note}"),
