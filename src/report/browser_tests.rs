@@ -114,11 +114,3 @@ fn a_browser_shows_every_figure_and_says_nothing() {
     let (_, console) = open(browser, &page, 1200);
     assert!(console.iter().any(|line| line.contains("undefinedFunction")), "{console:?}");
 }
-
-/// Writes the study's report for people to look at: `REPORT_SAMPLE=/tmp/report cargo test
-/// sample_report`.
-#[test]
-fn sample_report() {
-    let Some(out) = std::env::var_os("REPORT_SAMPLE") else { return };
-    page_with(Path::new(&out), "");
-}

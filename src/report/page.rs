@@ -9,6 +9,7 @@ use lmtrain_runs::record::{Kind, RateRecord};
 use super::data::Data;
 use super::draw::theme;
 use super::format::{self, base64, html};
+use super::law::{self, Study};
 use super::names;
 use super::tables::{Cell, Column, Group, Table, html::table_element};
 use super::{Drawn, Options, Tabled};
@@ -37,6 +38,7 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
     );
     text += &lead(data);
     text += &glance(data);
+    text += &answers(data);
     text += &facts(data);
     text += "<nav aria-label=\"Contents\">\n<ol>\n";
     let figure_titles = figures.iter().map(|figure| (figure.name, figure.title));
@@ -119,6 +121,19 @@ fn lowest(data: &Data, subject: usize, kind: Kind) -> [Cell; 2] {
     };
     let name = Cell::text(names::with_preset(record)).with_note(names::chunking(record.chunking));
     [name, Cell::number(Some(100.0 * rate), |_| format::percent(rate))]
+}
+
+/// What the scaling laws say of the best size of model.
+fn answers(data: &Data) -> String {
+    let answer = |study: &&Study| {
+        let subject = &data.subjects[study.curve.subject];
+        let answer = study.answer(subject.bytes().0);
+        let text =
+            format!("{}, {}: least adjusted rate {answer}.", subject.label, study.tokenization);
+        format!("<li>{}</li>\n", html(&text))
+    };
+    let items: String = law::shown(data).iter().map(answer).collect();
+    if items.is_empty() { items } else { format!("<ul class=\"answers\">\n{items}</ul>\n") }
 }
 
 /// By what all was measured.

@@ -18,6 +18,7 @@ mod predictor;
 mod reference_tests;
 mod tensor_file;
 mod validation;
+mod weight_code;
 mod weights;
 
 pub use batches::{ByteTokens, Tokens};

@@ -6,6 +6,7 @@ use lmtrain_runs::units::short_count;
 use super::curves::{Measure, Points};
 use super::levels::color;
 use crate::report::data::Data;
+use crate::report::draw::axis::Axis;
 use crate::report::draw::chart::Frame;
 use crate::report::draw::scene::{Marker, Scene, Stroke};
 use crate::report::draw::theme::Color;
@@ -23,6 +24,8 @@ pub(crate) struct Fitted {
     pub(crate) color: Color,
     /// Its points.
     pub(crate) points: Vec<(f64, f64, [f64; 2])>,
+    /// The runs that it was fitted to.
+    pub(crate) runs: Vec<String>,
     /// Where there are measurements.
     pub(crate) measured: [f64; 2],
     /// The size of the least rate, and the rate in percent.
@@ -52,6 +55,7 @@ impl Fitted {
         Some(Self {
             color: color(points.curve.subject),
             points: (0..=STEPS).filter_map(step).collect(),
+            runs: study.points.iter().map(|point| point.name.clone()).collect(),
             measured: study.measured(),
             optimum: optimum(study, measure, length),
         })
@@ -91,6 +95,12 @@ impl Fitted {
         scene.hollow_marker(Marker::Diamond, (frame.across(parameters), y), 5.2, self.color);
     }
 
+    /// Where it leaves the figure, and so is named.
+    pub(crate) fn end(&self, y: &Axis) -> Option<(f64, f64)> {
+        let shown = self.points.iter().rev().find(|point| y.holds(point.1))?;
+        Some((shown.0, shown.1))
+    }
+
     /// What the law says of the best size, as a note below a curve's name.
     pub(crate) fn note(&self) -> Option<String> {
         let Optimum { parameters, interval: [low, high], .. } = self.optimum?;
@@ -117,4 +127,22 @@ pub(crate) fn band(
     let below = points.iter().map(|point| end(point, 0));
     let above = points.iter().rev().map(|point| end(point, 1));
     scene.area(below.chain(above).collect(), color, BAND);
+}
+
+/// What a caption says of the laws; nothing if there are none.
+pub(crate) fn caption(measure: Measure, laws: &[Option<Fitted>]) -> String {
+    if laws.iter().all(Option::is_none) {
+        return String::new();
+    }
+    let optimum = match measure {
+        Measure::Adjusted => {
+            "; a hollow diamond is the size of the least adjusted rate, its bar that size's interval"
+        }
+        Measure::Raw => "",
+    };
+    format!(
+        " Curves are power laws with a floor, fitted to the longest trained runs of each size of the \
+         tokenization that has most sizes (table “Scaling laws”), bands their 95 % bootstrap \
+         intervals, dashes extrapolation{optimum}."
+    )
 }

@@ -7,7 +7,7 @@ use lmtrain_runs::record::Chunking;
 
 use super::Figure;
 use super::curves::{Curve, InSample, Measure, Point, Points, curves};
-use super::fitted::Fitted;
+use super::fitted::{self, Fitted};
 use super::levels::{self, Level, color};
 use crate::report::data::Data;
 use crate::report::draw::axis::{Axis, Unit};
@@ -44,8 +44,9 @@ fn figure(data: &Data, measure: Measure) -> Option<Figure> {
         curves.iter().map(|points| Fitted::of(data, points, measure, ends)).collect();
     for (label, law) in chart.labels.iter_mut().zip(&laws) {
         label.notes.extend(law.as_ref().and_then(Fitted::note));
+        label.at = law.as_ref().and_then(|law| law.end(&chart.y)).unwrap_or(label.at);
     }
-    let caption = caption(measure, &curves, &levels) + &law_caption(measure, &laws);
+    let caption = caption(measure, &curves, &levels) + &fitted::caption(measure, &laws);
     let table = super::curves::table(data, measure, &curves, &levels);
     let kinds = tokenizations(&curves);
     let draw = move |format: Format| {
@@ -59,7 +60,7 @@ fn figure(data: &Data, measure: Measure) -> Option<Figure> {
                 if law.is_none() {
                     draw_line(scene, frame, points, again);
                 }
-                draw_points(scene, frame, points, &kinds);
+                draw_points(scene, frame, points, law.as_ref(), &kinds);
             }
             laws.iter().flatten().for_each(|law| law.draw_optimum(scene, frame));
         })
@@ -197,17 +198,29 @@ fn draw_line(scene: &mut Scene, frame: &Frame<'_>, points: &Points, again: bool)
     scene.line(&line, if again { stroke.dashed(8.0, 4.0) } else { stroke });
 }
 
-fn draw_points(scene: &mut Scene, frame: &Frame<'_>, points: &Points, kinds: &[Tokenization]) {
+/// Draws the points: faint those that neither a law was fitted to nor a line joins.
+fn draw_points(
+    scene: &mut Scene,
+    frame: &Frame<'_>,
+    points: &Points,
+    law: Option<&Fitted>,
+    kinds: &[Tokenization],
+) {
     let color = color(points.curve.subject);
     let place = |point: &Point| frame.at(point.parameters, point.rate);
     let shape = |point: &Point| marker(kinds, point.record.tokenization.as_ref());
-    for point in &points.others {
+    let is_best = |point: &Point| points.best.iter().any(|best| std::ptr::eq(best, point));
+    let (strong, faint): (Vec<&Point>, Vec<&Point>) = points.all().partition(|point| match law {
+        Some(law) => law.runs.contains(&point.record.name),
+        None => is_best(point),
+    });
+    for point in faint {
         scene.faint_marker(shape(point), place(point), 3.6, color);
     }
     for point in points.all() {
         draw_interval(scene, frame, point, color);
     }
-    for point in &points.best {
+    for point in strong {
         // A rim of the ground parts markers that touch.
         scene.marker(shape(point), place(point), HIDDEN, PAPER);
         scene.marker(shape(point), place(point), 4.4, color);
@@ -247,8 +260,8 @@ fn caption(measure: Measure, curves: &[Points], levels: &[Level]) -> String {
         names::sentence(&cuts)
     );
     if curves.iter().any(|points| !points.others.is_empty()) {
-        text += " Faint are the runs that are not the lowest of their size, which a line joins where \
-                 no law is fitted.";
+        text += " Faint are runs that no law is fitted to, nor, where there is none, a line joins as \
+                 the lowest of their size.";
     }
     text += " “Held out” bytes were never trained on, “in-sample” ones were.";
     if all().any(|point| point.record.sample.is_some()) {
@@ -263,23 +276,6 @@ fn caption(measure: Measure, curves: &[Points], levels: &[Level]) -> String {
     text + &format!(
         " Hollow: as reported by {}, Table 1, for the 10⁹ bytes of enwik9; not ours.",
         reported::SOURCE
-    )
-}
-
-fn law_caption(measure: Measure, laws: &[Option<Fitted>]) -> String {
-    if laws.iter().all(Option::is_none) {
-        return String::new();
-    }
-    let optimum = match measure {
-        Measure::Adjusted => {
-            "; a hollow diamond is the size of the least adjusted rate, its bar that size's interval"
-        }
-        Measure::Raw => "",
-    };
-    format!(
-        " Curves are power laws with a floor, fitted to the longest trained runs of each size of the \
-         tokenization that has most sizes (table “Scaling laws”), bands their 95 % bootstrap \
-         intervals, dashes extrapolation{optimum}."
     )
 }
 

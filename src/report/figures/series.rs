@@ -64,6 +64,8 @@ impl Series {
     fn label(&self) -> Option<Label> {
         let sample = match self.marker.filter(|_| self.hollow) {
             Some(marker) => Sample::Hollow(marker, self.stroke),
+            // A curve's last stretch may be dashed where its first is not.
+            None if self.marker.is_none() => Sample::Line(Stroke::solid(self.color, 2.0)),
             None => Sample::Line(self.stroke),
         };
         let end = self.points.last().filter(|_| !self.name.is_empty());

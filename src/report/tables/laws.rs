@@ -17,7 +17,9 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     let studies = data.studies();
     let of_tokens = studies.iter().any(|study| study.of_tokens && study.fit.is_ok());
     let mut columns: Vec<Column> =
-        ["corpus", "tokenization", "recipe", "trained on"].map(Column::text).into();
+        ["corpus", "tokenization", "least adjusted rate", "recipe", "trained on"]
+            .map(Column::text)
+            .into();
     columns.push(Column::number("runs"));
     columns.extend(["E %", "A", "α"].map(Column::number));
     if of_tokens {
@@ -26,20 +28,19 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     columns.extend(LENGTHS.map(|length| {
         Column::number(&format::short_bytes(Bytes(length))).under("best parameters for")
     }));
-    columns.push(Column::text("answer for the corpus measured"));
     let row = |study: &Study| {
         let subject = &data.subjects[study.curve.subject];
         let trained_on = study.curve.trained_on.clone().unwrap_or_default();
         let mut row: Vec<Cell> = vec![
             Cell::text(&subject.label).with_note(study.curve.in_sample.name()),
             Cell::text(study.tokenization.to_string()),
+            Cell::text(study.answer(subject.bytes().0)),
             Cell::text(study.recipe.map(|recipe| recipe.to_string()).unwrap_or_default()),
             Cell::text(trained_on),
             Cell::number(Some(study.points.len() as f64), format::grouped),
         ];
         row.extend(numbers(study, of_tokens));
         row.extend(LENGTHS.map(|length| best(study, length)));
-        row.push(Cell::text(study.answer(subject.bytes().0)));
         row
     };
     let rows: Vec<_> = studies.iter().map(row).collect();
@@ -47,10 +48,10 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     (!studies.is_empty()).then(|| Table { caption: CAPTION.to_owned(), columns, groups })
 }
 
-const CAPTION: &str = "The raw rate as a law of size, E + A·N^−α, with N all parameters, embeddings included, as the \
+const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, with N all parameters, embeddings included, as the \
      adjusted rate counts them; fitted to the longest trained runs of each size, so that training \
      grows along with N as the runs' budgets did. Where runs of one size differ in tokens seen D, the \
-     law is E + A·N^−α + B·D^−β, and sizes are those best at the most tokens seen. Fitted by the \
+     law is E + A / N^α + B / D^β, and sizes are those best at the most tokens seen. Fitted by the \
      Huber loss of log rates from several starts; in brackets 95 % intervals from 1,000 bootstrap \
      draws of the residuals. The best size is where rate and weights add up to the least, for so \
      much text of the same kind; italics are extrapolated beyond the sizes measured, and an empty \
@@ -115,13 +116,13 @@ mod tests {
         let data = Data::new(Vec::new(), rates[..2].to_vec());
         let few = table(&data).expect("rates");
         let row = &few.groups[0].rows[0];
-        assert!(row[5].text.is_empty() && row.last().expect("cells").text.contains("are needed"));
+        assert!(row[6].text.is_empty() && row[2].text.contains("are needed"));
         let full = table(&Data::new(Vec::new(), rates)).expect("rates");
         let row = &full.groups[0].rows[0];
         assert_eq!(row.len(), full.columns.len());
-        assert!(row[5].note.starts_with('[') && row[7].value.is_some_and(|it| it > 0.1));
-        assert!(row.last().expect("cells").text.starts_with("for 100 MB, about "));
-        let (within, beyond) = (&row[9], &row[11]);
+        assert!(row[6].note.starts_with('[') && row[8].value.is_some_and(|it| it > 0.1));
+        assert!(row[2].text.starts_with("for 100 MB, about "));
+        let (within, beyond) = (&row[10], &row[12]);
         assert!(!within.extrapolated && beyond.extrapolated, "{within:?} {beyond:?}");
         assert_eq!([0.01234, 45.61, 7890.4].map(three_digits), ["0.0123", "45.6", "7,890"]);
     }
