@@ -17,7 +17,7 @@ use super::format;
 
 pub(crate) use bootstrap::Fit;
 use choose::{fitted, longest_trained, varies_both};
-use fit::Law;
+pub(crate) use fit::Law;
 
 /// Further than this factor from every size measured, a law is no answer.
 const FAR: f64 = 10.0;
@@ -68,8 +68,6 @@ pub(crate) struct Optimum {
     pub(crate) interval: [f64; 2],
     /// The adjusted rate there.
     pub(crate) rate: f64,
-    /// Its 95 % interval.
-    pub(crate) rate_interval: [f64; 2],
     /// Whether no model as small or as large was measured.
     pub(crate) extrapolated: bool,
 }
@@ -177,17 +175,12 @@ impl Study {
     pub(crate) fn optimum(&self, length: f64) -> Option<Optimum> {
         let fit = self.fit.as_ref().ok()?;
         let best = |law: &Law| law.best_parameters(length, self.bytes_per_parameter);
-        let least = |law: &Law| {
-            let parameters = best(law);
-            law.rate(&self.scales(parameters)) + self.cost(parameters, length)
-        };
         let [smallest, largest] = self.measured();
         let parameters = best(&fit.law);
         Some(Optimum {
             parameters,
             interval: fit.interval(best),
-            rate: least(&fit.law),
-            rate_interval: fit.interval(least),
+            rate: fit.law.rate(&self.scales(parameters)) + self.cost(parameters, length),
             extrapolated: !(smallest..=largest).contains(&parameters),
         })
     }

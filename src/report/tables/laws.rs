@@ -7,7 +7,7 @@ use lmtrain_runs::units::short_count;
 use super::{Cell, Column, Group, Table};
 use crate::report::data::Data;
 use crate::report::format;
-use crate::report::law::{Fit, Study};
+use crate::report::law::{Fit, Law, Study};
 
 /// Lengths in bytes for which the best size is given, besides the corpus's own.
 const LENGTHS: [u64; 4] = [10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
@@ -17,9 +17,7 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     let studies = data.studies();
     let of_tokens = studies.iter().any(|study| study.of_tokens && study.fit.is_ok());
     let mut columns: Vec<Column> =
-        ["corpus", "tokenization", "least adjusted rate", "recipe", "trained on"]
-            .map(Column::text)
-            .into();
+        ["corpus", "tokenization", "least adjusted rate"].map(Column::text).into();
     columns.push(Column::number("runs"));
     columns.extend(["E %", "A", "α"].map(Column::number));
     if of_tokens {
@@ -28,6 +26,7 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     columns.extend(LENGTHS.map(|length| {
         Column::number(&format::short_bytes(Bytes(length))).under("best parameters for")
     }));
+    columns.extend(["recipe", "trained on"].map(Column::text));
     let row = |study: &Study| {
         let subject = &data.subjects[study.curve.subject];
         let trained_on = study.curve.trained_on.clone().unwrap_or_default();
@@ -35,12 +34,12 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
             Cell::text(&subject.label).with_note(study.curve.in_sample.name()),
             Cell::text(study.tokenization.to_string()),
             Cell::text(study.answer(subject.bytes().0)),
-            Cell::text(study.recipe.map(|recipe| recipe.to_string()).unwrap_or_default()),
-            Cell::text(trained_on),
             Cell::number(Some(study.points.len() as f64), format::grouped),
         ];
         row.extend(numbers(study, of_tokens));
         row.extend(LENGTHS.map(|length| best(study, length)));
+        let recipe = study.recipe.map(|recipe| recipe.to_string()).unwrap_or_default();
+        row.extend([recipe, trained_on].map(Cell::text));
         row
     };
     let rows: Vec<_> = studies.iter().map(row).collect();
@@ -61,9 +60,9 @@ const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, with N all p
 fn numbers(study: &Study, of_tokens: bool) -> Vec<Cell> {
     let mut cells = vec![Cell::default(); if of_tokens { 5 } else { 3 }];
     let Ok(fit) = &study.fit else { return cells };
-    let percent = |value: f64| format::percent(value);
-    cells[0] = with_interval(fit.law.floor(), fit.interval(|law| law.floor()), percent);
-    cells[0].value = Some(100.0 * fit.law.floor());
+    let floor = |law: &Law| 100.0 * law.floor();
+    let percent = |value: f64| format::percent(value / 100.0);
+    cells[0] = with_interval(floor(&fit.law), fit.interval(floor), percent);
     cells[1..3].clone_from_slice(&term(fit, 0));
     if study.of_tokens {
         cells[3..5].clone_from_slice(&term(fit, 1));
@@ -83,7 +82,7 @@ fn term(fit: &Fit, term: usize) -> [Cell; 2] {
 
 fn with_interval(value: f64, [low, high]: [f64; 2], write: impl Fn(f64) -> String) -> Cell {
     let note = format!("[{}, {}]", write(low), write(high));
-    Cell::number(Some(value), write).with_note(note)
+    Cell { interval: Some([low, high]), ..Cell::number(Some(value), write).with_note(note) }
 }
 
 /// A number of any size in three digits: `0.0123`, `45.6`, `7,890`.
@@ -116,14 +115,20 @@ mod tests {
         let data = Data::new(Vec::new(), rates[..2].to_vec());
         let few = table(&data).expect("rates");
         let row = &few.groups[0].rows[0];
-        assert!(row[6].text.is_empty() && row[2].text.contains("are needed"));
+        assert!(row[4].text.is_empty() && row[2].text.contains("are needed"));
         let full = table(&Data::new(Vec::new(), rates)).expect("rates");
         let row = &full.groups[0].rows[0];
         assert_eq!(row.len(), full.columns.len());
-        assert!(row[6].note.starts_with('[') && row[8].value.is_some_and(|it| it > 0.1));
+        assert!(row[4].note.starts_with('[') && row[6].value.is_some_and(|it| it > 0.1));
         assert!(row[2].text.starts_with("for 100 MB, about "));
-        let (within, beyond) = (&row[10], &row[12]);
+        let (within, beyond) = (&row[8], &row[10]);
         assert!(!within.extrapolated && beyond.extrapolated, "{within:?} {beyond:?}");
+        let csv = full.csv();
+        let heads = csv.lines().next().expect("heads");
+        assert!(heads.contains("α,α from,α to,best parameters for: 10 MB,"), "{heads}");
+        let commas =
+            |line: &str| line.split('"').step_by(2).collect::<String>().matches(',').count();
+        assert!(csv.lines().all(|line| commas(line) == commas(heads)), "{csv}");
         assert_eq!([0.01234, 45.61, 7890.4].map(three_digits), ["0.0123", "45.6", "7,890"]);
     }
 }

@@ -90,6 +90,8 @@ pub(crate) struct Cell {
     pub(crate) note: String,
     /// The number behind the text: what CSV holds, and what rows are sorted by.
     pub(crate) value: Option<f64>,
+    /// The ends of its 95 % interval: in CSV two more columns.
+    pub(crate) interval: Option<[f64; 2]>,
     /// Whether it lies beyond what was measured.
     pub(crate) extrapolated: bool,
 }
@@ -183,14 +185,26 @@ impl Table {
     pub(crate) fn csv(&self) -> String {
         let grouped = self.groups.iter().any(|group| !group.head.is_empty());
         let first = grouped.then(|| "group".to_owned());
-        let heads = first
-            .into_iter()
-            .chain(self.columns.iter().map(|column| format::csv(&column.full_head())));
+        let unsure = |index: usize| {
+            self.groups
+                .iter()
+                .flat_map(|group| &group.rows)
+                .any(|row| row[index].interval.is_some())
+        };
+        let unsure: Vec<bool> = (0..self.columns.len()).map(unsure).collect();
+        let heads = self.columns.iter().zip(&unsure).flat_map(|(column, unsure)| {
+            let head = column.full_head();
+            let ends = [format!("{head} from"), format!("{head} to")];
+            let ends = ends.into_iter().filter(|_| *unsure);
+            std::iter::once(head).chain(ends).map(|head| format::csv(&head)).collect::<Vec<_>>()
+        });
+        let heads = first.into_iter().chain(heads);
         let mut text = heads.collect::<Vec<_>>().join(",") + "\n";
         for group in &self.groups {
             for row in &group.rows {
                 let first = grouped.then(|| format::csv(&group.head));
-                let fields = first.into_iter().chain(row.iter().map(Cell::csv));
+                let fields = row.iter().zip(&unsure).flat_map(|(cell, unsure)| cell.csv(*unsure));
+                let fields = first.into_iter().chain(fields);
                 text += &(fields.collect::<Vec<_>>().join(",") + "\n");
             }
         }
@@ -212,8 +226,11 @@ impl Cell {
         }
     }
 
-    fn csv(&self) -> String {
-        self.value.map_or_else(|| format::csv(&self.text), |value| value.to_string())
+    /// Its field, and those of its interval where its column has intervals.
+    fn csv(&self, unsure: bool) -> Vec<String> {
+        let own = self.value.map_or_else(|| format::csv(&self.text), |value| value.to_string());
+        let end = |end: usize| self.interval.map(|ends| ends[end].to_string()).unwrap_or_default();
+        if unsure { vec![own, end(0), end(1)] } else { vec![own] }
     }
 }
 
