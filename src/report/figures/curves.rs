@@ -202,7 +202,7 @@ pub(crate) fn table(data: &Data, measure: Measure, curves: &[Points], levels: &[
         let texts = [reported::SOURCE, reported::CORPUS, "", row.name, "bytes", "2048 bytes", ""];
         let mut cells: Vec<Cell> = texts.map(Cell::text).into();
         let numbers = [Some(row.parameters), Some(measure.reported(row)), None, None, None];
-        cells.extend(numbers.map(|value| Cell::plain(value)));
+        cells.extend(numbers.map(Cell::plain));
         rows.push(cells);
     }
     Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
@@ -228,7 +228,7 @@ fn line(
         interval.map(|ends| ends[1]),
         Some(100.0 * record.in_sample_share()),
     ];
-    cells.extend(numbers.map(|value| Cell::plain(value)));
+    cells.extend(numbers.map(Cell::plain));
     cells
 }
 

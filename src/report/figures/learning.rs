@@ -194,7 +194,7 @@ fn table(data: &Data) -> Table {
                 Some(step.train_bits_per_byte),
                 step.validation_bits_per_byte,
             ];
-            let numbers = numbers.map(|value| Cell::plain(value));
+            let numbers = numbers.map(Cell::plain);
             rows.push([Cell::text(&run.plan.name)].into_iter().chain(numbers).collect());
         }
     }

@@ -24,6 +24,9 @@ struct Lengths<'a> {
     two_part: Option<f64>,
 }
 
+/// One of the two, if it was measured.
+type CodeLength = fn(&Lengths<'_>) -> Option<f64>;
+
 /// The figure; absent before a run has a prequential code length.
 pub(crate) fn figure(data: &Data) -> Option<Figure> {
     let runs: Vec<Lengths<'_>> = data.runs.iter().filter_map(|run| lengths(data, run)).collect();
@@ -38,7 +41,7 @@ pub(crate) fn figure(data: &Data) -> Option<Figure> {
     }
     let mut series = Vec::new();
     for (index, (name, runs)) in groups.iter().enumerate() {
-        let kinds: [(&str, Marker, fn(&Lengths<'_>) -> Option<f64>); 2] = [
+        let kinds: [(&str, Marker, CodeLength); 2] = [
             ("prequential", Marker::Circle, |run| Some(run.prequential)),
             ("two-part", Marker::Square, |run| run.two_part),
         ];
@@ -90,10 +93,7 @@ fn is_of_training_text(record: &RateRecord, run: &RunData) -> bool {
         && matches!(record.weight_code, None | Some(WeightCode::F16))
 }
 
-fn lowest_of_each_size(
-    runs: &[&Lengths<'_>],
-    of: fn(&Lengths<'_>) -> Option<f64>,
-) -> Vec<(f64, f64)> {
+fn lowest_of_each_size(runs: &[&Lengths<'_>], of: CodeLength) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> =
         runs.iter().filter_map(|run| Some((run.run.plan.parameters() as f64, of(run)?))).collect();
     points.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
@@ -109,7 +109,7 @@ fn table(runs: &[Lengths<'_>]) -> Table {
         let plan = &run.run.plan;
         let numbers =
             [Some(plan.parameters() as f64), Some(run.bytes), Some(run.prequential), run.two_part];
-        let numbers = numbers.map(|value| Cell::plain(value));
+        let numbers = numbers.map(Cell::plain);
         [Cell::text(&plan.name), Cell::text(&plan.corpus)].into_iter().chain(numbers).collect()
     };
     let rows = runs.iter().map(row).collect();

@@ -72,10 +72,13 @@ pub(crate) struct Optimum {
     pub(crate) extrapolated: bool,
 }
 
+/// What the runs of a study have in common.
+type Key = (Curve, Tokenization, Option<Recipe>);
+
 /// The studies of all runs, by corpus, tokenization and recipe.
 #[must_use]
 pub(crate) fn studies(data: &Data) -> Vec<Study> {
-    let mut groups: Vec<((Curve, Tokenization, Option<Recipe>), Vec<&RateRecord>)> = Vec::new();
+    let mut groups: Vec<(Key, Vec<&RateRecord>)> = Vec::new();
     for entry in &data.entries {
         let Some(curve) = Curve::of(entry) else { continue };
         let Some(tokenization) = entry.record.tokenization.clone() else { continue };
@@ -105,10 +108,7 @@ pub(crate) fn shown(data: &Data) -> Vec<&Study> {
 }
 
 impl Study {
-    fn new(
-        (curve, tokenization, recipe): (Curve, Tokenization, Option<Recipe>),
-        records: &[&RateRecord],
-    ) -> Option<Self> {
+    fn new((curve, tokenization, recipe): Key, records: &[&RateRecord]) -> Option<Self> {
         let last = records.last()?;
         let tokenizer_bytes = last.tokenizer_bytes.map_or(0.0, Bytes::as_f64);
         let parameters = last.parameters? as f64;
