@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::record::WeightCode;
 use lmtrain_runs::units::parse_count;
 use lmtrain_runs::{Size, Tokenization};
 use lmtrain_train::Device;
@@ -213,6 +214,10 @@ pub(crate) struct Eval {
     /// Sum ideal bits only, and do not run the coder
     #[arg(long)]
     pub(crate) ideal: bool,
+    /// Codes of the weights: f16 as they are saved, f32, int8 with a scale a row, int8-xz; each is
+    /// decoded and measured
+    #[arg(long, value_delimiter = ',', value_name = "CODE", default_value = "f16")]
+    pub(crate) weight_codes: Vec<WeightCode>,
     /// Measure again what is recorded already
     #[arg(long)]
     pub(crate) again: bool,

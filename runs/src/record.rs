@@ -106,6 +106,54 @@ pub struct Sample {
     pub seed: u64,
 }
 
+/// How weights are stored where they count: what a model costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WeightCode {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision: what runs are saved in, and so the code of a record that names none.
+    F16,
+    /// Integers of 8 bits, with a half-precision scale for each row.
+    Int8,
+    /// The same, compressed by LZMA2.
+    Int8Xz,
+}
+
+impl WeightCode {
+    /// Every code, the largest first.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Int8, Self::Int8Xz];
+
+    /// As it is written on the command line and in records.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+            Self::Int8Xz => "int8-xz",
+        }
+    }
+}
+
+impl std::fmt::Display for WeightCode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for WeightCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|code| code.name() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("`{text}` is no code of weights: {names}")
+        })
+    }
+}
+
 /// The compression of one corpus by one compressor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateRecord {
@@ -164,6 +212,12 @@ pub struct RateRecord {
     /// Bytes that each parameter is stored in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_parameter: Option<f64>,
+    /// How the weights were coded that predicted: decoded again before they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_code: Option<WeightCode>,
+    /// Bytes of the weights in that code; where absent, `parameters` · `bytes_per_parameter`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_bytes: Option<Bytes>,
     /// Compressed bytes of the tokenizer's vocabulary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_bytes: Option<Bytes>,
@@ -213,7 +267,9 @@ impl RateRecord {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "parameters stay far below 2^53")]
     pub fn model_bytes(&self) -> f64 {
-        let weights = self.parameters.unwrap_or(0) as f64 * self.bytes_per_parameter.unwrap_or(0.0);
+        let each = self.bytes_per_parameter.unwrap_or(0.0);
+        let counted = self.parameters.unwrap_or(0) as f64 * each;
+        let weights = self.weight_bytes.map_or(counted, Bytes::as_f64);
         weights + self.tokenizer_bytes.map_or(0.0, Bytes::as_f64)
     }
 
@@ -261,7 +317,12 @@ impl RateRecord {
         let Span { start, end } = self.span;
         let sample = self.sample.map(|sample| (sample.chunks, sample.seed));
         let text = &self.corpus_sha256;
-        format!("{} {weights} {text} {start}..{end} {} {sample:?}", self.name, self.chunking)
+        let key =
+            format!("{} {weights} {text} {start}..{end} {} {sample:?}", self.name, self.chunking);
+        match self.weight_code {
+            None | Some(WeightCode::F16) => key,
+            Some(code) => format!("{key} {code}"),
+        }
     }
 
     fn over_raw(&self, bytes: f64) -> Option<f64> {
@@ -296,6 +357,8 @@ pub(crate) mod tests {
             tokenization: Some(Tokenization::Bytes),
             parameters: Some(100),
             bytes_per_parameter: Some(2.0),
+            weight_code: None,
+            weight_bytes: None,
             tokenizer_bytes: None,
             trained_on: None,
             tokens_trained: None,
@@ -324,6 +387,26 @@ pub(crate) mod tests {
         record.raw_bytes = Bytes(0);
         record.coded_bytes = Some(Bytes(0));
         assert_eq!(record.raw_rate(), None, "no data, no rate");
+    }
+
+    #[test]
+    fn coded_weights_cost_their_bytes_and_are_another_measurement() {
+        let saved = example();
+        let half = RateRecord { weight_code: Some(WeightCode::F16), ..example() };
+        assert_eq!(half.key(), saved.key(), "what was saved is half precision");
+        let coded = RateRecord {
+            weight_code: Some(WeightCode::Int8Xz),
+            weight_bytes: Some(Bytes(81)),
+            ..example()
+        };
+        assert_ne!(coded.key(), saved.key());
+        assert_eq!((saved.model_bytes(), coded.model_bytes()), (200.0, 81.0));
+        for code in WeightCode::ALL {
+            assert_eq!(code.name().parse(), Ok(code));
+            let json = serde_json::to_string(&code).expect("a name serialises");
+            assert_eq!(json, format!("\"{code}\""));
+        }
+        assert!("int4".parse::<WeightCode>().is_err());
     }
 
     #[test]

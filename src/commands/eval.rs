@@ -11,7 +11,7 @@ use lmtrain_eval::measure::{
     CompressorMeasurement, Draw, Measured, Measurement, Outcome, Progress,
 };
 use lmtrain_runs::plan::TrainOn;
-use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::record::{Chunking, Kind, WeightCode};
 use lmtrain_runs::{Bits, Bytes, Plan, RateRecord, Run, Span};
 use lmtrain_tokenizers::tokenizer;
 use lmtrain_train::{Device, SavedWeights};
@@ -24,8 +24,6 @@ use crate::progress::Progress as Shown;
 
 /// Chunks that are measured between two signs of progress.
 const GROUP_CHUNKS: u64 = 64;
-/// What weights are stored in: half precision, as the paper counts them.
-const BYTES_PER_PARAMETER: f64 = 2.0;
 /// Bytes of enwik9 that enwik8 is, and training on it has seen.
 const ENWIK8_BYTES: u64 = 100_000_000;
 
@@ -35,6 +33,7 @@ pub(super) struct Settings {
     pub(super) chunk: u64,
     pub(super) sample: Option<Draw>,
     pub(super) coding: bool,
+    pub(super) code: WeightCode,
     pub(super) again: bool,
     pub(super) device: Device,
 }
@@ -64,6 +63,7 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
             .map(|chunks| Draw { chunks: chunks as u64, seed: arguments.sample_seed }),
         // A GPU measures ideal bits; coding needs the same bits on every machine.
         coding: !arguments.ideal && arguments.device == Device::Cpu,
+        code: WeightCode::F16,
         again: arguments.again,
         device: arguments.device,
     };
@@ -87,7 +87,10 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
             }
         }
         for (run, plan) in &runs {
-            records.extend(run_rates(run, plan, &corpus, &settings, context)?);
+            for &code in &arguments.weight_codes {
+                let settings = Settings { code, ..settings };
+                records.extend(run_rates(run, plan, &corpus, &settings, context)?);
+            }
         }
     }
     print_rates(&records, context.json)?;
@@ -155,6 +158,8 @@ fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span
         tokenization: None,
         parameters: None,
         bytes_per_parameter: None,
+        weight_code: None,
+        weight_bytes: None,
         tokenizer_bytes: None,
         trained_on: None,
         tokens_trained: None,
@@ -245,11 +250,12 @@ pub(super) fn run_rates(
     if context.is_stopping() {
         return Ok(Vec::new());
     }
-    let weights = SavedWeights::read(&run.weights_path())?;
+    let saved = SavedWeights::read(&run.weights_path())?;
     let span = span_of(corpus, settings.part);
     let chunking = Chunking::Bytes(settings.chunk);
     let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);
-    describe(&mut record, plan, &weights);
+    describe(&mut record, plan, &saved);
+    record.weight_code = Some(settings.code);
     record.sample = settings.sample.and_then(|draw| draw.of(span, settings.chunk));
     if settings.chunk > plan.context as u64 {
         let limit = plan.context;
@@ -265,6 +271,9 @@ pub(super) fn run_rates(
     }
     let tokenizer = tokenizer(&plan.tokenization)?;
     record.tokenizer_bytes = tokenizer.vocabulary_bytes().map(Bytes);
+    let (weights, weight_bytes) = saved.recoded(settings.code)?;
+    record.weight_bytes = Some(weight_bytes);
+    record.bytes_per_parameter = Some(weight_bytes.as_f64() / plan.parameters() as f64);
     let predictor = weights.predictor(&settings.device)?;
     let measurement = Measurement {
         predictor: predictor.as_ref(),
@@ -279,7 +288,8 @@ pub(super) fn run_rates(
     };
     let journal = run.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
     forget_if(settings.again, &journal)?;
-    let mut shown = Shown::new(format!("{} on {}", plan.name, corpus.name()), context.quiet);
+    let label = format!("{} ({}) on {}", plan.name, settings.code, corpus.name());
+    let mut shown = Shown::new(label, context.quiet);
     let mut progress = |progress: Progress| tell(&mut shown, progress, context);
     let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
         return Ok(Vec::new());
@@ -317,7 +327,6 @@ fn describe(record: &mut RateRecord, plan: &Plan, weights: &SavedWeights) {
     record.recipe = Some(plan.recipe);
     record.tokenization = Some(plan.tokenization.clone());
     record.parameters = Some(plan.parameters());
-    record.bytes_per_parameter = Some(BYTES_PER_PARAMETER);
     record.trained_on = Some(plan.corpus.clone());
     record.tokens_trained = Some(weights.origin.step * plan.tokens_per_step());
     record.seed = Some(plan.seed);

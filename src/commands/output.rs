@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use lmtrain_runs::RateRecord;
+use lmtrain_runs::record::WeightCode;
 use serde::Serialize;
 
 /// Prints one JSON document.
@@ -74,7 +75,7 @@ pub(super) fn print_rates(records: &[RateRecord], json: bool) -> Result<()> {
                 format!("{:.2}–{:.2}", 100.0 * low, 100.0 * high)
             });
             vec![
-                record.name.clone(),
+                name_label(record),
                 corpus_label(record),
                 record.chunking.to_string(),
                 percent(record.raw_rate()),
@@ -88,6 +89,14 @@ pub(super) fn print_rates(records: &[RateRecord], json: bool) -> Result<()> {
     let header =
         ["", "corpus", "chunks", "raw %", "95 %", "adjusted %", "bits/byte", "in-sample %"];
     print_table(&header, &rows)
+}
+
+/// The name, with the code of the weights if they are not as they were saved.
+fn name_label(record: &RateRecord) -> String {
+    match record.weight_code {
+        None | Some(WeightCode::F16) => record.name.clone(),
+        Some(code) => format!("{} ({code})", record.name),
+    }
 }
 
 /// The corpus, with the range or the sample that was measured if it is not all.

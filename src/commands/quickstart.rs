@@ -9,7 +9,7 @@ use lmtrain_eval::compressors;
 use lmtrain_eval::corpora::{Corpus, FetchOptions, Part, Presence, Split};
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::plan::TrainOn;
-use lmtrain_runs::record::Chunking;
+use lmtrain_runs::record::{Chunking, WeightCode};
 
 use super::eval::{Settings, compressor_rate, run_rates};
 use super::{archive, data, fit, output, report, select};
@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         chunk: CONTEXT as u64,
         sample: Some(Draw { chunks: SAMPLE_CHUNKS, seed: 0 }),
         coding: true,
+        code: WeightCode::F16,
         again: false,
         device: lmtrain_train::Device::Cpu,
     };

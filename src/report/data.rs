@@ -3,11 +3,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use anyhow::Result;
-use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::record::{Chunking, Kind, WeightCode};
 use lmtrain_runs::{Plan, RateRecord, StepRecord, Store};
 
+use super::law::{self, Study};
 use super::names;
 use super::subject::{Subject, subjects};
 
@@ -40,8 +42,10 @@ pub(crate) struct Data {
     pub(crate) subjects: Vec<Subject>,
     /// Every rate there is, the last of each measurement, in the order of the rows.
     pub(crate) rates: Vec<Entry>,
-    /// Of these, one for each compressor, chunking and subject: that of the most chunks.
+    /// Of these, one for each compressor, chunking and subject: that of the most chunks. Of weights
+    /// in several codes only as they were saved.
     pub(crate) entries: Vec<Entry>,
+    studies: OnceLock<Vec<Study>>,
 }
 
 impl Data {
@@ -79,13 +83,19 @@ impl Data {
             .zip(labels)
             .map(|((plan, steps), label)| RunData { plan, steps, label })
             .collect();
-        Self { runs, subjects, rates, entries }
+        Self { runs, subjects, rates, entries, studies: OnceLock::new() }
     }
 
     /// Whether nothing was measured yet.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.rates.is_empty() && self.runs.iter().all(|run| run.steps.is_empty())
+    }
+
+    /// The scaling laws of the runs, fitted when they are first asked for.
+    #[must_use]
+    pub(crate) fn studies(&self) -> &[Study] {
+        self.studies.get_or_init(|| law::studies(self))
     }
 
     /// A record's name in a figure: of a run what tells it from the others, of a compressor its
@@ -106,9 +116,11 @@ fn measurement(record: &RateRecord) -> String {
     let bytes = record.bytes_per_parameter;
     let span = (record.span.start, record.span.end);
     let sample = record.sample.map(|sample| (sample.chunks, sample.seed));
+    let code = record.weight_code.unwrap_or(WeightCode::F16);
     let RateRecord { name, corpus, corpus_sha256, chunking, preset, .. } = record;
     format!(
-        "{name:?} {preset:?} {corpus:?} {corpus_sha256} {span:?} {chunking} {sample:?} {bytes:?}"
+        "{name:?} {preset:?} {corpus:?} {corpus_sha256} {span:?} {chunking} {sample:?} {bytes:?} \
+         {code}"
     )
 }
 
@@ -140,7 +152,9 @@ fn row_order(record: &RateRecord) -> impl Ord + use<> {
 
 fn most_complete(rates: &[Entry]) -> Vec<Entry> {
     let mut kept: Vec<Entry> = Vec::new();
-    for entry in rates {
+    let as_saved =
+        |entry: &&Entry| matches!(entry.record.weight_code, None | Some(WeightCode::F16));
+    for entry in rates.iter().filter(as_saved) {
         let same = |other: &&mut Entry| {
             let (one, other_record) = (&entry.record, &other.record);
             other.subject == entry.subject

@@ -2,10 +2,13 @@
 //! weights or corpora, and the same records give the same bytes. To add a figure, add a file and a
 //! row in [`figures::FIGURES`]; a table, in [`tables::TABLES`].
 
+#[cfg(test)]
+mod browser_tests;
 mod data;
 mod draw;
 mod figures;
 mod format;
+mod law;
 mod names;
 mod page;
 mod reported;

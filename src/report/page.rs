@@ -9,6 +9,7 @@ use lmtrain_runs::record::{Kind, RateRecord};
 use super::data::Data;
 use super::draw::theme;
 use super::format::{self, base64, html};
+use super::law::{self, Study};
 use super::names;
 use super::tables::{Cell, Column, Group, Table, html::table_element};
 use super::{Drawn, Options, Tabled};
@@ -37,6 +38,7 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
     );
     text += &lead(data);
     text += &glance(data);
+    text += &answers(data);
     text += &facts(data);
     text += "<nav aria-label=\"Contents\">\n<ol>\n";
     let figure_titles = figures.iter().map(|figure| (figure.name, figure.title));
@@ -119,6 +121,19 @@ fn lowest(data: &Data, subject: usize, kind: Kind) -> [Cell; 2] {
     };
     let name = Cell::text(names::with_preset(record)).with_note(names::chunking(record.chunking));
     [name, Cell::number(Some(100.0 * rate), |_| format::percent(rate))]
+}
+
+/// What the scaling laws say of the best size of model.
+fn answers(data: &Data) -> String {
+    let answer = |study: &&Study| {
+        let subject = &data.subjects[study.curve.subject];
+        let answer = study.answer(subject.bytes().0);
+        let text =
+            format!("{}, {}: least adjusted rate {answer}.", subject.label, study.tokenization);
+        format!("<li>{}</li>\n", html(&text))
+    };
+    let items: String = law::shown(data).iter().map(answer).collect();
+    if items.is_empty() { items } else { format!("<ul class=\"answers\">\n{items}</ul>\n") }
 }
 
 /// By what all was measured.
@@ -231,13 +246,14 @@ mod tests {
     #[test]
     fn every_figure_and_table_is_there_and_listed() {
         let page = page_of("200K-bytes-modern-s0");
-        for name in ["adjusted-rate", "raw-rate", "rates", "learning"] {
+        let figures = ["adjusted-rate", "raw-rate", "rates", "learning", "frontier", "prequential"];
+        for name in figures {
             assert!(page.contains(&format!("<a href=\"#figure-{name}\">")), "{name}");
             assert!(page.contains(&format!("<section id=\"figure-{name}\">")), "{name}");
         }
-        for name in ["rates", "details", "runs"] {
+        for name in ["rates", "laws", "details", "runs"] {
             assert!(page.contains(&format!("<section id=\"table-{name}\">")), "{name}");
         }
-        assert_eq!(page.matches("<svg ").count(), 8, "each at two widths");
+        assert_eq!(page.matches("<svg ").count(), 2 * figures.len(), "each at two widths");
     }
 }

@@ -1,8 +1,8 @@
 //! Records for tests: made up, of the shape that real ones have.
 
 use lmtrain_runs::plan::{Budget, Plan, TrainOn, default_tokens};
-use lmtrain_runs::record::{Chunking, Kind, Provenance, RateRecord, Span, StepRecord};
-use lmtrain_runs::{Bits, Bytes, Recipe, Size, Tokenization};
+use lmtrain_runs::record::{Chunking, Kind, Provenance, RateRecord, Span, StepRecord, WeightCode};
+use lmtrain_runs::{Bits, Bytes, LADDER, Recipe, Size, Store, Tokenization};
 
 /// A machine that nobody has.
 fn provenance(command: &str) -> Provenance {
@@ -95,6 +95,8 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         tokenization: Some(plan.tokenization.clone()),
         parameters: Some(plan.parameters()),
         bytes_per_parameter: Some(2.0),
+        weight_code: None,
+        weight_bytes: None,
         tokenizer_bytes: None,
         trained_on: Some(plan.corpus.clone()),
         tokens_trained: Some(plan.tokens()),
@@ -105,6 +107,109 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         seconds: 812.3,
         provenance: provenance(&format!("lmtrain eval --size {size} --corpus {corpus}")),
         name: plan.name,
+    }
+}
+
+/// Rates of bytes at every size of the ladder but the smallest, near a law on which 3M parameters
+/// or so are best for enwik8.
+pub(crate) fn on_a_law(corpus: &str) -> Vec<RateRecord> {
+    let offs = [0.008, -0.012, 0.006, 0.012, -0.010, 0.004, -0.006, 0.004];
+    let sizes = LADDER[1..].iter().take_while(|size| size.core_parameters() < 15_000_000);
+    let sized = sizes.zip(offs).map(|(size, off)| {
+        let parameters = plan(size.name, 0).parameters() as f64;
+        let law = 0.10 + 30.0 * parameters.powf(-0.4);
+        rate(size.name, corpus, law * (1.0 + off))
+    });
+    sized.collect()
+}
+
+/// The same weights in another code, which predicts so much worse.
+pub(crate) fn coded(
+    saved: &RateRecord,
+    code: WeightCode,
+    worse: f64,
+    weight_bytes: Bytes,
+) -> RateRecord {
+    let scaled = |bits: Bits| Bits(worse * bits.0);
+    RateRecord {
+        weight_code: Some(code),
+        weight_bytes: Some(weight_bytes),
+        bytes_per_parameter: None,
+        ideal_bits: saved.ideal_bits.map(scaled),
+        coded_bytes: None,
+        ..saved.clone()
+    }
+}
+
+/// The records of a whole study: every figure and table has something to show.
+pub(crate) fn study(store: &Store) {
+    let mut rates = Vec::new();
+    for (corpus, off) in [("enwik7", 1.06), ("enwik8", 1.0), ("enwik9", 1.03)] {
+        rates.extend(on_a_law(corpus).into_iter().map(|rate| worse(&rate, off)));
+        for (chunking, gzip, lzma2) in
+            [(Chunking::Whole, 0.36, 0.25), (Chunking::Bytes(2048), 0.47, 0.50)]
+        {
+            rates.push(compressor("gzip", corpus, chunking, gzip * off));
+            rates.push(compressor("lzma2", corpus, chunking, lzma2 * off));
+        }
+    }
+    let with_bytes = rates.clone();
+    let bytes = with_bytes.iter().filter(|rate| rate.kind == Kind::Run);
+    for rate in bytes.clone().filter(|rate| rate.corpus == "enwik9") {
+        for (tokens, better, per_token) in
+            [(1000, 1.04, 2.3), (5000, 0.98, 3.2), (20_000, 0.95, 3.9)]
+        {
+            rates.push(with_vocabulary(&worse(rate, better), tokens, per_token));
+        }
+    }
+    for rate in bytes.clone().filter(|rate| rate.corpus == "enwik8") {
+        let parameters = rate.parameters.expect("a run");
+        for (code, off, eighths) in [
+            (WeightCode::F32, 1.0, 32),
+            (WeightCode::Int8, 1.004, 8),
+            (WeightCode::Int8Xz, 1.004, 7),
+        ] {
+            rates.push(coded(rate, code, off, Bytes(parameters * eighths / 8)));
+        }
+        let mut trained = worse(rate, 0.97);
+        trained.span.end = 90_000_000;
+        trained.raw_bytes = Bytes(90_000_000);
+        trained.in_sample_bytes = trained.raw_bytes;
+        rates.push(trained);
+        let plan = plan(rate.size.expect("a run").name, 0);
+        let run = store.run(&plan.name);
+        run.save_plan(&plan).expect("saved");
+        for step in steps(&plan, 7.8 * rate.raw_rate().expect("measured")) {
+            run.append_step(&step).expect("appended");
+        }
+    }
+    for rate in rates {
+        let run = match rate.kind {
+            Kind::Run => store.run("200K-bytes-modern-s0"),
+            _ => store.compressors(),
+        };
+        run.append_rate(&rate).expect("appended");
+    }
+}
+
+/// The same rate, so many times as high.
+fn worse(rate: &RateRecord, factor: f64) -> RateRecord {
+    let ideal_bits = rate.ideal_bits.map(|bits| Bits(factor * bits.0));
+    RateRecord { ideal_bits, coded_bytes: None, ..rate.clone() }
+}
+
+fn with_vocabulary(rate: &RateRecord, tokens: u32, bytes_per_token: f64) -> RateRecord {
+    let tokenization = Tokenization::Bpe(tokens);
+    let size = rate.size.expect("a run");
+    let plan = Plan { tokenization: tokenization.clone(), ..plan(size.name, 0) };
+    RateRecord {
+        name: plan.name_of(),
+        parameters: Some(plan.parameters()),
+        tokens: rate.tokens.map(|tokens| (tokens as f64 / bytes_per_token) as u64),
+        tokenization: Some(tokenization),
+        tokenizer_bytes: Some(Bytes(u64::from(tokens) * 3)),
+        seconds: rate.seconds / bytes_per_token,
+        ..rate.clone()
     }
 }
 
@@ -138,6 +243,8 @@ pub(crate) fn compressor(name: &str, corpus: &str, chunking: Chunking, rate: f64
         tokenization: None,
         parameters: None,
         bytes_per_parameter: None,
+        weight_code: None,
+        weight_bytes: None,
         trained_on: None,
         tokens_trained: None,
         seed: None,

@@ -19,6 +19,7 @@ mod reference_tests;
 mod speed;
 mod tensor_file;
 mod validation;
+mod weight_code;
 mod weights;
 
 pub use batches::{ByteTokens, Tokens};

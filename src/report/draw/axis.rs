@@ -1,6 +1,9 @@
 //! Logarithmic axes: their range, their ticks at round numbers, and how those are written.
 
+use lmtrain_runs::Bytes;
 use lmtrain_runs::units::short_count;
+
+use crate::report::format::short_bytes;
 
 /// What an axis counts, and so how its ticks are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +14,10 @@ pub(crate) enum Unit {
     Percent,
     /// `1.5`.
     Number,
+    /// `10 MB`.
+    Bytes,
+    /// `2·10¹⁴`.
+    Power,
 }
 
 /// A logarithmic axis.
@@ -56,6 +63,18 @@ impl Axis {
     #[must_use]
     pub(crate) fn position(&self, value: f64) -> f64 {
         (value / self.low).ln() / (self.high / self.low).ln()
+    }
+
+    /// The value that lies there: the inverse of [`Self::position`].
+    #[must_use]
+    pub(crate) fn value(&self, position: f64) -> f64 {
+        self.low * (position * (self.high / self.low).ln()).exp()
+    }
+
+    /// The nearest value on the axis.
+    #[must_use]
+    pub(crate) fn clamp(&self, value: f64) -> f64 {
+        value.clamp(self.low, self.high)
     }
 
     /// Its high end.
@@ -108,8 +127,27 @@ impl Unit {
             Self::Count => short_count(value.round() as u64),
             Self::Percent => format!("{}\u{a0}%", plain(value)),
             Self::Number => plain(value),
+            Self::Bytes => short_bytes(Bytes(value.round() as u64)),
+            Self::Power => power(value),
         }
     }
+}
+
+/// A round number by its power of ten: `2·10¹⁴`.
+fn power(value: f64) -> String {
+    let exponent = (value.log10() + 1e-9).floor();
+    let factor = plain(value / 10f64.powf(exponent));
+    let raise = |digit: char| match digit {
+        '-' => '⁻',
+        '1' => '¹',
+        '2' => '²',
+        '3' => '³',
+        digit => {
+            digit.to_digit(10).and_then(|digit| char::from_u32(0x2070 + digit)).unwrap_or(digit)
+        }
+    };
+    let raised: String = format!("{exponent}").chars().map(raise).collect();
+    if factor == "1" { format!("10{raised}") } else { format!("{factor}·10{raised}") }
 }
 
 /// A round number without the noise of its float: `1.5`, `20`, `1,000`.
@@ -138,6 +176,8 @@ mod tests {
         assert_eq!(rates, ["20 %", "30 %", "40 %", "50 %"]);
         let wide = texts(&[9.0, 90_000.0], Unit::Percent, 0.2);
         assert_eq!(wide, ["10 %", "100 %", "1,000 %", "10,000 %"]);
+        assert_eq!(texts(&[1e6, 1e9], Unit::Bytes, 0.3), ["1 MB", "10 MB", "100 MB", "1 GB"]);
+        assert_eq!(texts(&[9e13, 6e14], Unit::Power, 0.2), ["10¹⁴", "2·10¹⁴", "5·10¹⁴"]);
         assert!(texts(&[1e-300, 1e300], Unit::Number, 0.2).len() <= 6);
     }
 

@@ -164,6 +164,11 @@ impl Scene {
         }
     }
 
+    /// Fills a polygon and lets what is below it through.
+    pub(crate) fn area(&mut self, points: Vec<Point>, color: Color, opacity: f64) {
+        self.shapes.push(Shape::Polygon { points, color, opacity });
+    }
+
     /// Draws a marker.
     pub(crate) fn marker(&mut self, marker: Marker, center: Point, radius: f64, color: Color) {
         self.shape_of(marker, center, radius, color, 1.0);

@@ -5,7 +5,7 @@ use lmtrain_runs::RateRecord;
 use lmtrain_runs::record::{Chunking, Kind};
 
 use super::levels::Level;
-use crate::report::data::Data;
+use crate::report::data::{Data, Entry};
 use crate::report::names;
 use crate::report::reported::{self, Reported};
 use crate::report::tables::{Cell, Column, Group, Table};
@@ -98,6 +98,15 @@ impl Point {
 }
 
 impl InSample {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "held out",
+            Self::Part => "partly in-sample",
+            Self::Everything => "in-sample",
+        }
+    }
+
     fn of(record: &RateRecord) -> Self {
         match record.in_sample_bytes.0 {
             0 => Self::Nothing,
@@ -107,19 +116,25 @@ impl InSample {
     }
 }
 
+impl Curve {
+    /// That of a run's rate.
+    pub(crate) fn of(Entry { subject, record }: &Entry) -> Option<Self> {
+        (record.kind == Kind::Run).then(|| Self {
+            subject: *subject,
+            chunking: record.chunking,
+            trained_on: record.trained_on.clone(),
+            in_sample: InSample::of(record),
+        })
+    }
+}
+
 /// The runs' rates as curves, by subject.
 #[must_use]
 pub(crate) fn curves(data: &Data, measure: Measure) -> Vec<Points> {
     let mut curves: Vec<Points> = Vec::new();
-    for entry in data.entries.iter().filter(|entry| entry.record.kind == Kind::Run) {
-        let record = &entry.record;
-        let Some(point) = Point::new(record, measure) else { continue };
-        let curve = Curve {
-            subject: entry.subject,
-            chunking: record.chunking,
-            trained_on: record.trained_on.clone(),
-            in_sample: InSample::of(record),
-        };
+    for entry in &data.entries {
+        let Some(curve) = Curve::of(entry) else { continue };
+        let Some(point) = Point::new(&entry.record, measure) else { continue };
         match curves.iter_mut().find(|points| points.curve == curve) {
             Some(points) => points.others.push(point),
             None => curves.push(Points { curve, best: Vec::new(), others: vec![point] }),
@@ -187,7 +202,7 @@ pub(crate) fn table(data: &Data, measure: Measure, curves: &[Points], levels: &[
         let texts = [reported::SOURCE, reported::CORPUS, "", row.name, "bytes", "2048 bytes", ""];
         let mut cells: Vec<Cell> = texts.map(Cell::text).into();
         let numbers = [Some(row.parameters), Some(measure.reported(row)), None, None, None];
-        cells.extend(numbers.map(|value| Cell::number(value, |value| value.to_string())));
+        cells.extend(numbers.map(Cell::plain));
         rows.push(cells);
     }
     Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
@@ -213,7 +228,7 @@ fn line(
         interval.map(|ends| ends[1]),
         Some(100.0 * record.in_sample_share()),
     ];
-    cells.extend(numbers.map(|value| Cell::number(value, |value| value.to_string())));
+    cells.extend(numbers.map(Cell::plain));
     cells
 }
 

@@ -1,7 +1,7 @@
 //! Learning curves: bits per byte against tokens seen, one line a run; validation thick, training
 //! thin.
 
-use lmtrain_runs::{LADDER, Size};
+use lmtrain_runs::{LADDER, Size, StepRecord};
 
 use super::Figure;
 use crate::report::data::{Data, RunData};
@@ -14,16 +14,18 @@ use crate::report::draw::theme::{Color, RAMP};
 use crate::report::names;
 use crate::report::tables::{Cell, Column, Group, Table};
 
-/// One run's curves: (tokens, bits per byte).
+/// One run's curves: (what was spent, bits per byte).
 #[derive(Clone, Debug)]
-struct Curve {
+pub(super) struct Curve {
     name: String,
     size: Size,
     color: Color,
+    /// What it learned and was validated on.
+    pub(super) corpus: String,
     /// How many runs of the same size come before it.
     sibling: usize,
     training: Vec<(f64, f64)>,
-    validation: Vec<(f64, f64)>,
+    pub(super) validation: Vec<(f64, f64)>,
 }
 
 /// More labels than this would be a list, not a figure: then each size is named once.
@@ -33,7 +35,7 @@ const NOTHING_KNOWN: f64 = 8.0;
 
 /// The figure; absent before a run has logged a step.
 pub(crate) fn figure(data: &Data) -> Option<Figure> {
-    let curves = curves(data);
+    let curves = curves(data, |_, step| step.tokens as f64);
     let values = || curves.iter().flat_map(|curve| curve.training.iter().chain(&curve.validation));
     // The first steps of all runs look alike, and would leave little room for the others.
     let most = values().map(|value| value.0).fold(0.0, f64::max);
@@ -64,20 +66,23 @@ pub(crate) fn figure(data: &Data) -> Option<Figure> {
     Some(Figure { caption, data: table, draw: Box::new(draw) })
 }
 
-fn curves(data: &Data) -> Vec<Curve> {
+/// The curves of all runs against what a step had spent.
+pub(super) fn curves(data: &Data, spent: fn(&RunData, &StepRecord) -> f64) -> Vec<Curve> {
     let mut curves: Vec<Curve> = Vec::new();
-    for RunData { plan, steps, label } in &data.runs {
+    for run in &data.runs {
+        let RunData { plan, steps, label } = run;
         if steps.is_empty() {
             continue;
         }
-        let training = steps.iter().map(|step| (step.tokens as f64, step.train_bits_per_byte));
+        let training = steps.iter().map(|step| (spent(run, step), step.train_bits_per_byte));
         let validation = steps
             .iter()
-            .filter_map(|step| Some((step.tokens as f64, step.validation_bits_per_byte?)));
+            .filter_map(|step| Some((spent(run, step), step.validation_bits_per_byte?)));
         curves.push(Curve {
             name: label.clone(),
             size: plan.size,
-            color: color(plan.size),
+            color: size_color(plan.size),
+            corpus: plan.corpus.clone(),
             sibling: curves.iter().filter(|before| before.size == plan.size).count(),
             training: training.filter(|value| value.1.is_finite()).collect(),
             validation: validation.filter(|value| value.1.is_finite()).collect(),
@@ -87,7 +92,7 @@ fn curves(data: &Data) -> Vec<Curve> {
 }
 
 /// The colour of a size: its place on the ladder.
-fn color(size: Size) -> Color {
+pub(super) fn size_color(size: Size) -> Color {
     let place = LADDER.iter().position(|row| *row == size).unwrap_or_default();
     RAMP[place.min(RAMP.len() - 1)]
 }
@@ -102,7 +107,7 @@ fn stroke(curve: &Curve) -> Stroke {
     }
 }
 
-fn labels(curves: &[Curve], y: &Axis) -> Vec<Label> {
+pub(super) fn labels(curves: &[Curve], y: &Axis) -> Vec<Label> {
     let crowded = curves.len() > MOST_LABELS;
     let label = |curve: &Curve| {
         let shown =
@@ -141,7 +146,8 @@ fn binned(frame: &Frame<'_>, values: &[(f64, f64)]) -> Vec<Point> {
     shown.chunk_by(|one, other| strip(one) == strip(other)).map(mean).collect()
 }
 
-fn draw_validation(scene: &mut Scene, frame: &Frame<'_>, curve: &Curve) {
+/// Draws the thick line of a run, and its end.
+pub(super) fn draw_validation(scene: &mut Scene, frame: &Frame<'_>, curve: &Curve) {
     let shown = curve.validation.iter();
     let shown = shown.filter(|value| frame.x.holds(value.0) && frame.y.holds(value.1));
     let points: Vec<Point> = shown.map(|value| frame.at(value.0, value.1)).collect();
@@ -188,7 +194,7 @@ fn table(data: &Data) -> Table {
                 Some(step.train_bits_per_byte),
                 step.validation_bits_per_byte,
             ];
-            let numbers = numbers.map(|value| Cell::number(value, |value| value.to_string()));
+            let numbers = numbers.map(Cell::plain);
             rows.push([Cell::text(&run.plan.name)].into_iter().chain(numbers).collect());
         }
     }

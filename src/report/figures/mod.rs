@@ -1,10 +1,17 @@
 //! Figures: records in, scenes out. To add one, add a file and a row in [`FIGURES`].
 
-mod curves;
+mod best_size;
+pub(crate) mod curves;
+mod fitted;
+mod frontier;
 mod learning;
 mod levels;
 mod overview;
+pub(crate) mod prequential;
 mod scaling;
+mod series;
+pub(crate) mod vocabulary;
+pub(crate) mod weight_codes;
 
 use super::data::Data;
 use super::draw::chart::Format;
@@ -28,9 +35,26 @@ pub(crate) const FIGURES: &[Entry] = &[
         title: "Adjusted rate against model size",
         make: scaling::adjusted,
     },
+    Entry {
+        name: "best-size",
+        title: "Best model size for a corpus of any length",
+        make: best_size::figure,
+    },
     Entry { name: "rates", title: "Rates side by side", make: overview::figure },
     Entry { name: "raw-rate", title: "Raw rate against model size", make: scaling::raw },
+    Entry { name: "vocabulary", title: "Raw rate against vocabulary", make: vocabulary::figure },
+    Entry {
+        name: "weight-codes",
+        title: "Adjusted rate under several codes of the weights",
+        make: weight_codes::figure,
+    },
+    Entry {
+        name: "prequential",
+        title: "Prequential and two-part code lengths",
+        make: prequential::figure,
+    },
     Entry { name: "learning", title: "Learning curves", make: learning::figure },
+    Entry { name: "frontier", title: "The compute frontier", make: frontier::figure },
 ];
 
 /// A figure.

@@ -7,6 +7,7 @@ use lmtrain_runs::record::Chunking;
 
 use super::Figure;
 use super::curves::{Curve, InSample, Measure, Point, Points, curves};
+use super::fitted::{self, Fitted};
 use super::levels::{self, Level, color};
 use crate::report::data::Data;
 use crate::report::draw::axis::{Axis, Unit};
@@ -37,19 +38,31 @@ fn figure(data: &Data, measure: Measure) -> Option<Figure> {
     let mut subjects: Vec<usize> = curves.iter().map(|points| points.curve.subject).collect();
     subjects.dedup();
     let levels = levels::levels(data, &subjects);
-    let chart = chart(data, measure, &curves, &levels)?;
-    let caption = caption(measure, &curves, &levels);
+    let mut chart = chart(data, measure, &curves, &levels)?;
+    let ends = [0.0, 1.0].map(|end| chart.x.value(end));
+    let laws: Vec<Option<Fitted>> =
+        curves.iter().map(|points| Fitted::of(data, points, measure, ends)).collect();
+    for (label, law) in chart.labels.iter_mut().zip(&laws) {
+        label.notes.extend(law.as_ref().and_then(Fitted::note));
+        label.at = law.as_ref().and_then(|law| law.end(&chart.y)).unwrap_or(label.at);
+    }
+    let caption = caption(measure, &curves, &levels) + &fitted::caption(measure, &laws);
     let table = super::curves::table(data, measure, &curves, &levels);
     let kinds = tokenizations(&curves);
     let draw = move |format: Format| {
         chart.compose(format, |scene, frame| {
             levels::draw(scene, frame, &levels);
             draw_reported(scene, frame, measure);
-            for (index, points) in curves.iter().enumerate() {
+            laws.iter().flatten().for_each(|law| law.draw(scene, frame));
+            for (index, (points, law)) in curves.iter().zip(&laws).enumerate() {
                 let again =
                     curves[..index].iter().any(|other| other.curve.subject == points.curve.subject);
-                draw_curve(scene, frame, points, again, &kinds);
+                if law.is_none() {
+                    draw_line(scene, frame, points, again);
+                }
+                draw_points(scene, frame, points, law.as_ref(), &kinds);
             }
+            laws.iter().flatten().for_each(|law| law.draw_optimum(scene, frame));
         })
     };
     Some(Figure { caption, data: table, draw: Box::new(draw) })
@@ -177,26 +190,37 @@ fn draw_reported(scene: &mut Scene, frame: &Frame<'_>, measure: Measure) {
     }
 }
 
-fn draw_curve(
+/// Joins the best of each size: what is drawn where no law is.
+fn draw_line(scene: &mut Scene, frame: &Frame<'_>, points: &Points, again: bool) {
+    let place = |point: &Point| frame.at(point.parameters, point.rate);
+    let line: Vec<_> = points.best.iter().map(place).collect();
+    let stroke = Stroke::solid(color(points.curve.subject), 2.2);
+    scene.line(&line, if again { stroke.dashed(8.0, 4.0) } else { stroke });
+}
+
+/// Draws the points: faint those that neither a law was fitted to nor a line joins.
+fn draw_points(
     scene: &mut Scene,
     frame: &Frame<'_>,
     points: &Points,
-    again: bool,
+    law: Option<&Fitted>,
     kinds: &[Tokenization],
 ) {
     let color = color(points.curve.subject);
     let place = |point: &Point| frame.at(point.parameters, point.rate);
     let shape = |point: &Point| marker(kinds, point.record.tokenization.as_ref());
-    for point in &points.others {
+    let is_best = |point: &Point| points.best.iter().any(|best| std::ptr::eq(best, point));
+    let (strong, faint): (Vec<&Point>, Vec<&Point>) = points.all().partition(|point| match law {
+        Some(law) => law.runs.contains(&point.record.name),
+        None => is_best(point),
+    });
+    for point in faint {
         scene.faint_marker(shape(point), place(point), 3.6, color);
     }
-    let line: Vec<_> = points.best.iter().map(place).collect();
-    let stroke = Stroke::solid(color, 2.2);
-    scene.line(&line, if again { stroke.dashed(8.0, 4.0) } else { stroke });
     for point in points.all() {
         draw_interval(scene, frame, point, color);
     }
-    for point in &points.best {
+    for point in strong {
         // A rim of the ground parts markers that touch.
         scene.marker(shape(point), place(point), HIDDEN, PAPER);
         scene.marker(shape(point), place(point), 4.4, color);
@@ -236,7 +260,8 @@ fn caption(measure: Measure, curves: &[Points], levels: &[Level]) -> String {
         names::sentence(&cuts)
     );
     if curves.iter().any(|points| !points.others.is_empty()) {
-        text += " A line joins the run of the lowest rate of each size; the others are faint.";
+        text += " Faint are runs that no law is fitted to, nor, where there is none, a line joins as \
+                 the lowest of their size.";
     }
     text += " “Held out” bytes were never trained on, “in-sample” ones were.";
     if all().any(|point| point.record.sample.is_some()) {

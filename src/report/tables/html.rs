@@ -59,7 +59,11 @@ fn group_element(group: &Group, columns: &[Column]) -> String {
 }
 
 fn cell_element(column: &Column, cell: &Cell) -> String {
-    let wide = if cell.text.chars().count() > 60 { "wide" } else { "" };
+    let wide = match cell.text.chars().count() {
+        0..=60 if cell.extrapolated => "extrapolated",
+        0..=60 => "",
+        _ => "wide",
+    };
     let value = cell.value.map(|value| format!(" data-value=\"{value}\"")).unwrap_or_default();
     let note = match html(&cell.note) {
         note if note.is_empty() => note,

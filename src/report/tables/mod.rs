@@ -3,8 +3,13 @@
 
 mod details;
 pub(crate) mod html;
+mod laws;
 mod rates;
+mod residuals;
 mod runs;
+mod tokenizers;
+pub(crate) mod vocabulary;
+pub(crate) mod weight_codes;
 
 use std::fmt::Write;
 
@@ -24,6 +29,15 @@ pub(crate) struct Entry {
 /// Every table, in the order of the page.
 pub(crate) const TABLES: &[Entry] = &[
     Entry { name: "rates", title: "Compression rates", make: rates::table },
+    Entry { name: "laws", title: "Scaling laws", make: laws::table },
+    Entry { name: "residuals", title: "Residuals of the laws", make: residuals::table },
+    Entry { name: "vocabulary", title: "Raw rate by vocabulary and size", make: vocabulary::table },
+    Entry {
+        name: "tokenizers",
+        title: "Bytes per token and time per byte",
+        make: tokenizers::table,
+    },
+    Entry { name: "weight-codes", title: "Codes of the weights", make: weight_codes::table },
     Entry { name: "details", title: "Every measurement", make: details::table },
     Entry { name: "runs", title: "Runs", make: runs::table },
 ];
@@ -76,6 +90,10 @@ pub(crate) struct Cell {
     pub(crate) note: String,
     /// The number behind the text: what CSV holds, and what rows are sorted by.
     pub(crate) value: Option<f64>,
+    /// The ends of its 95 % interval: in CSV two more columns.
+    pub(crate) interval: Option<[f64; 2]>,
+    /// Whether it lies beyond what was measured.
+    pub(crate) extrapolated: bool,
 }
 
 impl Cell {
@@ -90,6 +108,12 @@ impl Cell {
     pub(crate) fn number(value: Option<f64>, write: impl Fn(f64) -> String) -> Self {
         let text = value.map(write).unwrap_or_default();
         Self { text, value, ..Self::default() }
+    }
+
+    /// A number as it is, for the data of a figure.
+    #[must_use]
+    pub(crate) fn plain(value: Option<f64>) -> Self {
+        Self::number(value, |value| value.to_string())
     }
 
     /// The same with a remark.
@@ -161,14 +185,26 @@ impl Table {
     pub(crate) fn csv(&self) -> String {
         let grouped = self.groups.iter().any(|group| !group.head.is_empty());
         let first = grouped.then(|| "group".to_owned());
-        let heads = first
-            .into_iter()
-            .chain(self.columns.iter().map(|column| format::csv(&column.full_head())));
+        let unsure = |index: usize| {
+            self.groups
+                .iter()
+                .flat_map(|group| &group.rows)
+                .any(|row| row[index].interval.is_some())
+        };
+        let unsure: Vec<bool> = (0..self.columns.len()).map(unsure).collect();
+        let heads = self.columns.iter().zip(&unsure).flat_map(|(column, unsure)| {
+            let head = column.full_head();
+            let ends = [format!("{head} from"), format!("{head} to")];
+            let ends = ends.into_iter().filter(|_| *unsure);
+            std::iter::once(head).chain(ends).map(|head| format::csv(&head)).collect::<Vec<_>>()
+        });
+        let heads = first.into_iter().chain(heads);
         let mut text = heads.collect::<Vec<_>>().join(",") + "\n";
         for group in &self.groups {
             for row in &group.rows {
                 let first = grouped.then(|| format::csv(&group.head));
-                let fields = first.into_iter().chain(row.iter().map(Cell::csv));
+                let fields = row.iter().zip(&unsure).flat_map(|(cell, unsure)| cell.csv(*unsure));
+                let fields = first.into_iter().chain(fields);
                 text += &(fields.collect::<Vec<_>>().join(",") + "\n");
             }
         }
@@ -179,15 +215,22 @@ impl Table {
 impl Cell {
     fn markdown(&self, reported: bool) -> String {
         let text = format::markdown(&self.text);
-        let text = if reported && !text.is_empty() { format!("*{text}*") } else { text };
+        let text = if (reported || self.extrapolated) && !text.is_empty() {
+            format!("*{text}*")
+        } else {
+            text
+        };
         match format::markdown(&self.note) {
             note if note.is_empty() => text,
             note => format!("{text} {note}"),
         }
     }
 
-    fn csv(&self) -> String {
-        self.value.map_or_else(|| format::csv(&self.text), |value| value.to_string())
+    /// Its field, and those of its interval where its column has intervals.
+    fn csv(&self, unsure: bool) -> Vec<String> {
+        let own = self.value.map_or_else(|| format::csv(&self.text), |value| value.to_string());
+        let end = |end: usize| self.interval.map(|ends| ends[end].to_string()).unwrap_or_default();
+        if unsure { vec![own, end(0), end(1)] } else { vec![own] }
     }
 }
 

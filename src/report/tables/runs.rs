@@ -1,10 +1,10 @@
 //! The runs: their sizes, what their training took, and how far it came.
 
-use lmtrain_runs::StepRecord;
 use lmtrain_runs::units::{short_count, short_seconds};
 
 use super::{Cell, Column, Filled, Group, Table};
 use crate::report::data::{Data, RunData};
+use crate::report::figures::prequential::first_pass;
 use crate::report::format;
 use crate::report::names;
 
@@ -28,7 +28,9 @@ const COLUMNS: &[Filled<RunData>] = &[
     ("validation bits/byte", true, |_, run| {
         bits(run.steps.iter().filter_map(|step| step.validation_bits_per_byte).reduce(f64::min))
     }),
-    ("prequential bits/byte", true, |_, run| bits(prequential(&run.steps))),
+    ("prequential bits/byte", true, |_, run| {
+        bits(first_pass(&run.steps).map(|(bits, bytes)| bits / bytes))
+    }),
     ("tokens/s", true, |_, run| {
         let speeds = run.steps.iter().map(|step| step.train_tokens_per_s);
         Cell::number(median(speeds.collect()), format::grouped)
@@ -64,13 +66,6 @@ fn tokens(run: &RunData) -> Cell {
     let cell = Cell::number(Some(seen as f64), |_| short_count(seen));
     let planned = short_count(run.plan.tokens());
     if cell.text == planned { cell } else { cell.with_note(format!("of {planned}")) }
-}
-
-/// Bits a byte of the first pass over the data: the total at the last step that was still in it.
-fn prequential(steps: &[StepRecord]) -> Option<f64> {
-    let (total, raw) =
-        steps.iter().rev().find_map(|step| Some((step.prequential_bits?, step.raw_bytes)))?;
-    (raw.0 > 0).then(|| total.0 / raw.as_f64())
 }
 
 fn bits(bits: Option<f64>) -> Cell {
@@ -110,12 +105,12 @@ mod tests {
         let plan = samples::plan("200K", 0);
         let mut steps = samples::steps(&plan, 2.0);
         steps.truncate(50);
-        let expected = prequential(&steps).expect("a first pass");
+        let (bits, bytes) = first_pass(&steps).expect("a first pass");
         let data = Data::new(vec![(plan, steps)], vec![samples::rate("200K", "enwik8", 0.3)]);
         let table = table(&data).expect("a run");
         let row = &table.groups[0].rows[0];
         assert!(row[4].note.starts_with("of "), "unfinished: {:?}", row[4]);
-        assert_eq!(row[7].value, Some(expected));
+        assert_eq!(row[7].value, Some(bits / bytes));
         assert_eq!(row[10].text, "cpu, 0123abc");
     }
 

@@ -1,0 +1,115 @@
+//! The compute frontier: bits per byte in validation against the arithmetic that training took, one
+//! line a run, and below them all what any run reached with so much.
+
+use super::Figure;
+use super::learning::{Curve, curves, draw_validation, labels};
+use crate::report::data::Data;
+use crate::report::draw::axis::{Axis, Unit};
+use crate::report::draw::chart::{Chart, Format};
+use crate::report::draw::scene::Stroke;
+use crate::report::draw::theme::INK;
+use crate::report::tables::{Cell, Column, Group, Table};
+
+/// Validations before this share of the most arithmetic would squeeze the rest.
+const SHOWN: f64 = 1.0 / 10_000.0;
+
+/// The figure; absent before a run was validated.
+pub(crate) fn figure(data: &Data) -> Option<Figure> {
+    let mut curves =
+        curves(data, |run, step| step.tokens as f64 * run.plan.flops_per_token() as f64);
+    curves.retain(|curve| !curve.validation.is_empty());
+    let values = || curves.iter().flat_map(|curve| &curve.validation);
+    let most = values().map(|value| value.0).fold(0.0, f64::max);
+    let shown = || values().filter(|value| value.0 >= SHOWN * most);
+    let x = Axis::over(shown().map(|value| value.0), 1.06, Unit::Power)?;
+    let y = Axis::over(shown().map(|value| value.1), 1.03, Unit::Number)?;
+    let chart = Chart {
+        y_title: "Bits per byte in validation".into(),
+        x_title: "training arithmetic, floating-point operations".into(),
+        labels: labels(&curves, &y),
+        key: Vec::new(),
+        x,
+        y,
+    };
+    let frontiers = frontiers(&curves);
+    let table = table(&frontiers);
+    let draw = move |format: Format| {
+        chart.compose(format, |scene, frame| {
+            for (_, points) in &frontiers {
+                let shown = points.iter().filter(|it| frame.x.holds(it.0) && frame.y.holds(it.1));
+                let line: Vec<_> = shown.map(|it| frame.at(it.0, it.1)).collect();
+                scene.line(&line, Stroke::solid(INK, 7.0).faint(0.13));
+            }
+            curves.iter().for_each(|curve| draw_validation(scene, frame, curve));
+        })
+    };
+    Some(Figure { caption: CAPTION.to_owned(), data: table, draw: Box::new(draw) })
+}
+
+const CAPTION: &str = "What training buys: each run's validation against the arithmetic it had taken by then (three \
+     forward passes a token, attention included; see “Runs”). Darker is larger (on a dark screen, \
+     brighter). The broad band is the frontier, the lowest that any run on that corpus reached with \
+     no more arithmetic. Both axes are logarithmic. A run's learning rate falls at its end, so a \
+     shorter run may lie below a longer one.";
+
+/// For each corpus the points that no other beats with less arithmetic.
+fn frontiers(curves: &[Curve]) -> Vec<(String, Vec<(f64, f64)>)> {
+    let mut corpora: Vec<&str> = curves.iter().map(|curve| curve.corpus.as_str()).collect();
+    corpora.sort_unstable();
+    corpora.dedup();
+    let frontier = |corpus: &str| {
+        let own = curves.iter().filter(|curve| curve.corpus == corpus);
+        let mut points: Vec<(f64, f64)> =
+            own.flat_map(|curve| curve.validation.iter().copied()).collect();
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut lowest = f64::INFINITY;
+        points.retain(|point| {
+            let better = point.1 < lowest;
+            lowest = lowest.min(point.1);
+            better
+        });
+        (corpus.to_owned(), points)
+    };
+    corpora.into_iter().map(frontier).collect()
+}
+
+fn table(frontiers: &[(String, Vec<(f64, f64)>)]) -> Table {
+    let columns = vec![
+        Column::text("corpus"),
+        Column::number("FLOPs"),
+        Column::number("lowest validation bits/byte"),
+    ];
+    let number = |value: f64| Cell::plain(Some(value));
+    let row = |corpus: &String, point: &(f64, f64)| {
+        vec![Cell::text(corpus), number(point.0), number(point.1)]
+    };
+    let rows = frontiers
+        .iter()
+        .flat_map(|(corpus, points)| points.iter().map(move |point| row(corpus, point)))
+        .collect();
+    Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_frontier_only_falls_and_no_run_is_below_it() {
+        let runs = [("200K", 2.4), ("800K", 2.1), ("3.2M", 1.9)].map(|(size, floor)| {
+            let plan = samples::plan(size, 0);
+            let steps = samples::steps(&plan, floor);
+            (plan, steps)
+        });
+        let data = Data::new(runs.into(), Vec::new());
+        let curves = curves(&data, |_, step| step.tokens as f64);
+        let (_, frontier) = frontiers(&curves).remove(0);
+        assert!(frontier.windows(2).all(|two| two[0].0 <= two[1].0 && two[0].1 > two[1].1));
+        for point in curves.iter().flat_map(|curve| &curve.validation) {
+            assert!(frontier.iter().any(|best| best.0 <= point.0 && best.1 <= point.1));
+        }
+        let figure = figure(&data).expect("validations");
+        assert!(figure.data.csv().lines().count() > 10);
+    }
+}

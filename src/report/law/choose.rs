@@ -1,0 +1,94 @@
+//! Which runs a law is fitted to, and whether there are enough of them, and such, as a law can be
+//! fitted to; if not, why, in a sentence.
+
+use super::Point;
+use super::bootstrap::Fit;
+use super::fit::Observation;
+
+/// A law of parameters alone has three numbers: so many sizes leave it something to be wrong about.
+const FEWEST_SIZES: usize = 4;
+/// A law of tokens, too, has five: so many points.
+const FEWEST_POINTS: usize = 6;
+/// Tokens seen that differ by less than this factor are the same amount of training.
+const SAME_TOKENS: f64 = 1.1;
+/// Beyond this correlation, parameters and tokens grew together and cannot be told apart.
+const TOGETHER: f64 = 0.9;
+/// Whether runs of one size were trained differently long, and there are points enough to tell
+/// what size and what training does.
+pub(super) fn varies_both(points: &[Point]) -> bool {
+    let sizes = distinct(points.iter().map(|point| point.parameters), 1.0);
+    let tokens = distinct(points.iter().map(|point| point.tokens), SAME_TOKENS);
+    let within = points.chunk_by(|one, other| one.parameters == other.parameters);
+    let varied =
+        within.filter(|runs| distinct(runs.iter().map(|run| run.tokens), SAME_TOKENS) > 1).count();
+    let logs = points.iter().map(|point| (point.parameters.ln(), point.tokens.ln()));
+    sizes >= 3
+        && tokens >= 3
+        && varied >= 2
+        && points.len() >= FEWEST_POINTS
+        && correlation(&logs.collect::<Vec<_>>()).abs() < TOGETHER
+}
+
+/// How many values there are that lie further apart than a factor.
+fn distinct(values: impl Iterator<Item = f64>, factor: f64) -> usize {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.chunk_by(|one, other| *other <= factor * one).count()
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> f64 {
+    let count = pairs.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let sum = |of: &dyn Fn(f64, f64) -> f64| -> f64 {
+        pairs.iter().map(|pair| of(pair.0 - x, pair.1 - y)).sum()
+    };
+    sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt()
+}
+
+/// Of each size the runs that were trained longest. `points` are in the order of their sizes.
+pub(super) fn longest_trained(points: Vec<Point>) -> Vec<Point> {
+    let of_size = points.chunk_by(|one, other| one.parameters == other.parameters);
+    let longest = of_size.flat_map(|runs| {
+        let most = runs.iter().map(|run| run.tokens).fold(0.0, f64::max);
+        runs.iter().filter(move |run| SAME_TOKENS * run.tokens >= most)
+    });
+    longest.cloned().collect()
+}
+
+/// Fits a law to points in the order of their sizes.
+///
+/// # Errors
+/// Why there is none, as a sentence.
+pub(super) fn fitted(points: &[Point], of_tokens: bool) -> Result<Fit, String> {
+    let mean_rate = |parameters: f64| {
+        let rates = points.iter().filter(|point| point.parameters == parameters);
+        let rates: Vec<f64> = rates.map(|point| point.rate).collect();
+        rates.iter().sum::<f64>() / rates.len() as f64
+    };
+    let sizes = distinct(points.iter().map(|point| point.parameters), 1.0);
+    if !of_tokens && sizes < FEWEST_SIZES {
+        let plural = if sizes == 1 { "" } else { "s" };
+        return Err(format!(
+            "{sizes} size{plural} measured, and a law has three numbers: {FEWEST_SIZES} sizes are \
+             needed"
+        ));
+    }
+    let ends = [points.first(), points.last()].map(|point| point.map_or(0.0, |it| it.parameters));
+    if !of_tokens && mean_rate(ends[1]) >= mean_rate(ends[0]) {
+        return Err("the largest model measured does not compress better than the smallest, \
+                    weights not counted: there is no fall to fit"
+            .to_owned());
+    }
+    let observations: Vec<Observation> = points
+        .iter()
+        .map(|point| {
+            let scales = [point.parameters, point.tokens];
+            let scales = if of_tokens { scales.to_vec() } else { scales[..1].to_vec() };
+            Observation { scales, rate: point.rate }
+        })
+        .collect();
+    let no_law = || "the rates measured do not follow a power law with a floor".to_owned();
+    let fit = Fit::of(&observations).ok_or_else(no_law)?;
+    if fit.law.is_bound() { Err(no_law()) } else { Ok(fit) }
+}

@@ -1,0 +1,134 @@
+//! The scaling laws: their numbers with intervals, and the size that each makes best for corpora of
+//! several lengths.
+
+use lmtrain_runs::Bytes;
+use lmtrain_runs::units::short_count;
+
+use super::{Cell, Column, Group, Table};
+use crate::report::data::Data;
+use crate::report::format;
+use crate::report::law::{Fit, Law, Study};
+
+/// Lengths in bytes for which the best size is given, besides the corpus's own.
+const LENGTHS: [u64; 4] = [10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
+
+/// The table; absent without runs' rates.
+pub(crate) fn table(data: &Data) -> Option<Table> {
+    let studies = data.studies();
+    let of_tokens = studies.iter().any(|study| study.of_tokens && study.fit.is_ok());
+    let mut columns: Vec<Column> =
+        ["corpus", "tokenization", "least adjusted rate"].map(Column::text).into();
+    columns.push(Column::number("runs"));
+    columns.extend(["E %", "A", "α"].map(Column::number));
+    if of_tokens {
+        columns.extend(["B", "β"].map(Column::number));
+    }
+    columns.extend(LENGTHS.map(|length| {
+        Column::number(&format::short_bytes(Bytes(length))).under("best parameters for")
+    }));
+    columns.extend(["recipe", "trained on"].map(Column::text));
+    let row = |study: &Study| {
+        let subject = &data.subjects[study.curve.subject];
+        let trained_on = study.curve.trained_on.clone().unwrap_or_default();
+        let mut row: Vec<Cell> = vec![
+            Cell::text(&subject.label).with_note(study.curve.in_sample.name()),
+            Cell::text(study.tokenization.to_string()),
+            Cell::text(study.answer(subject.bytes().0)),
+            Cell::number(Some(study.points.len() as f64), format::grouped),
+        ];
+        row.extend(numbers(study, of_tokens));
+        row.extend(LENGTHS.map(|length| best(study, length)));
+        let recipe = study.recipe.map(|recipe| recipe.to_string()).unwrap_or_default();
+        row.extend([recipe, trained_on].map(Cell::text));
+        row
+    };
+    let rows: Vec<_> = studies.iter().map(row).collect();
+    let groups = vec![Group { rows, ..Group::default() }];
+    (!studies.is_empty()).then(|| Table { caption: CAPTION.to_owned(), columns, groups })
+}
+
+const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, with N all parameters, embeddings included, as the \
+     adjusted rate counts them; fitted to the longest trained runs of each size, so that training \
+     grows along with N as the runs' budgets did. Where runs of one size differ in tokens seen D, the \
+     law is E + A / N^α + B / D^β, and sizes are those best at the most tokens seen. Fitted by the \
+     Huber loss of log rates from several starts; in brackets 95 % intervals from 1,000 bootstrap \
+     draws of the residuals. The best size is where rate and weights add up to the least, for so \
+     much text of the same kind; italics are extrapolated beyond the sizes measured, and an empty \
+     field is further from them, or less sure, than would be an answer.";
+
+/// The law's numbers, each with its interval; empty cells without a law.
+fn numbers(study: &Study, of_tokens: bool) -> Vec<Cell> {
+    let mut cells = vec![Cell::default(); if of_tokens { 5 } else { 3 }];
+    let Ok(fit) = &study.fit else { return cells };
+    let floor = |law: &Law| 100.0 * law.floor();
+    let percent = |value: f64| format::percent(value / 100.0);
+    cells[0] = with_interval(floor(&fit.law), fit.interval(floor), percent);
+    cells[1..3].clone_from_slice(&term(fit, 0));
+    if study.of_tokens {
+        cells[3..5].clone_from_slice(&term(fit, 1));
+    }
+    cells
+}
+
+/// A and α of a term.
+fn term(fit: &Fit, term: usize) -> [Cell; 2] {
+    let factor = fit.interval(|law| law.factor(term));
+    let exponent = fit.interval(|law| law.exponent(term));
+    [
+        with_interval(fit.law.factor(term), factor, three_digits),
+        with_interval(fit.law.exponent(term), exponent, |value| format!("{value:.3}")),
+    ]
+}
+
+fn with_interval(value: f64, [low, high]: [f64; 2], write: impl Fn(f64) -> String) -> Cell {
+    let note = format!("[{}, {}]", write(low), write(high));
+    Cell { interval: Some([low, high]), ..Cell::number(Some(value), write).with_note(note) }
+}
+
+/// A number of any size in three digits: `0.0123`, `45.6`, `7,890`.
+fn three_digits(value: f64) -> String {
+    match value {
+        _ if value >= 1000.0 => format::grouped(value),
+        _ => {
+            let after = (2 - value.log10().floor() as i32).clamp(0, 6) as usize;
+            format!("{value:.after$}")
+        }
+    }
+}
+
+fn best(study: &Study, length: u64) -> Cell {
+    let optimum = study.optimum(length as f64).filter(|optimum| study.tells(optimum));
+    let Some(optimum) = optimum else { return Cell::default() };
+    let count = |parameters: f64| short_count(parameters.round() as u64);
+    let cell = with_interval(optimum.parameters, optimum.interval, count);
+    Cell { extrapolated: optimum.extrapolated, ..cell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_law_has_numbers_and_what_has_none_a_sentence() {
+        let rates = samples::on_a_law("enwik8");
+        let data = Data::new(Vec::new(), rates[..2].to_vec());
+        let few = table(&data).expect("rates");
+        let row = &few.groups[0].rows[0];
+        assert!(row[4].text.is_empty() && row[2].text.contains("are needed"));
+        let full = table(&Data::new(Vec::new(), rates)).expect("rates");
+        let row = &full.groups[0].rows[0];
+        assert_eq!(row.len(), full.columns.len());
+        assert!(row[4].note.starts_with('[') && row[6].value.is_some_and(|it| it > 0.1));
+        assert!(row[2].text.starts_with("for 100 MB, about "));
+        let (within, beyond) = (&row[8], &row[10]);
+        assert!(!within.extrapolated && beyond.extrapolated, "{within:?} {beyond:?}");
+        let csv = full.csv();
+        let heads = csv.lines().next().expect("heads");
+        assert!(heads.contains("α,α from,α to,best parameters for: 10 MB,"), "{heads}");
+        let commas =
+            |line: &str| line.split('"').step_by(2).collect::<String>().matches(',').count();
+        assert!(csv.lines().all(|line| commas(line) == commas(heads)), "{csv}");
+        assert_eq!([0.01234, 45.61, 7890.4].map(three_digits), ["0.0123", "45.6", "7,890"]);
+    }
+}
