@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lmtrain_runs::recipe::Recipe;
-use lmtrain_runs::record::WeightCode;
+use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::units::parse_count;
 use lmtrain_runs::{Size, Tokenization};
 use lmtrain_train::Device;
@@ -41,6 +41,15 @@ pub(crate) struct Common {
     /// Where corpora are kept [default: the user's data directory]
     #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_DATA", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Where vocabularies are kept [default: ./tokenizers/vocab]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "LMTRAIN_TOKENIZERS",
+        hide_env_values = true
+    )]
+    pub(crate) tokenizers_dir: Option<PathBuf>,
     /// Print results as one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -56,6 +65,8 @@ pub(crate) enum Command {
     /// Corpora: where they are, downloads, checksums
     #[command(subcommand)]
     Data(Data),
+    /// Train vocabularies for byte-pair encoding; `fit` does so at need
+    Tokenizer(Tokenizer),
     /// Train a network
     Fit(Fit),
     /// Measure compression rates of runs and compressors on corpora
@@ -106,11 +117,24 @@ pub(crate) enum Data {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Tokenizer {
+    /// Tokens of the vocabularies, such as 1000,5000,20000; the 256 bytes are among them
+    #[arg(long, required = true, value_delimiter = ',', value_name = "N", value_parser = parse_vocabulary)]
+    pub(crate) vocab: Vec<Tokenization>,
+    /// Corpus to train on, by name or path
+    #[arg(long, value_name = "NAME|PATH", default_value = lmtrain_runs::plan::DEFAULT_CORPUS)]
+    pub(crate) corpus: String,
+    /// Which bytes train
+    #[arg(long, value_enum, default_value_t = TrainOn::Split)]
+    pub(crate) train_on: TrainOn,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Fit {
     /// Sizes of the ladder: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M
     #[arg(long, required = true, value_delimiter = ',')]
     pub(crate) size: Vec<Size>,
-    /// How bytes become tokens
+    /// How bytes become tokens: bytes, bpe-5000
     #[arg(long, value_delimiter = ',', default_value = "bytes")]
     pub(crate) tokenizer: Vec<Tokenization>,
     /// Corpus to train on, by name or path
@@ -179,6 +203,15 @@ pub(crate) enum TrainOn {
     All,
 }
 
+impl From<TrainOn> for lmtrain_runs::plan::TrainOn {
+    fn from(train_on: TrainOn) -> Self {
+        match train_on {
+            TrainOn::Split => Self::Split,
+            TrainOn::All => Self::All,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// Runs of these sizes
@@ -202,9 +235,9 @@ pub(crate) struct Eval {
     /// Which part of each corpus
     #[arg(long, value_enum, default_value_t = Part::Whole)]
     pub(crate) part: Part,
-    /// Bytes of a chunk, each compressed from an empty context
-    #[arg(long, default_value = "2048", value_parser = parse_positive)]
-    pub(crate) chunk: usize,
+    /// Length of a chunk, each compressed from an empty context: bytes, or as 2048tokens
+    #[arg(long, default_value = "2048", value_parser = parse_chunking)]
+    pub(crate) chunk: Chunking,
     /// Measure so many chunks, drawn at random, instead of all
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub(crate) sample_chunks: Option<usize>,
@@ -349,6 +382,18 @@ fn parse_positive(text: &str) -> Result<usize, String> {
     }
 }
 
+/// `2048` bytes, or `2048tokens`.
+fn parse_chunking(text: &str) -> Result<Chunking, String> {
+    match text.strip_suffix("tokens") {
+        Some(tokens) => parse_positive(tokens.trim_end()).map(|it| Chunking::Tokens(it as u64)),
+        None => parse_positive(text).map(|bytes| Chunking::Bytes(bytes as u64)),
+    }
+}
+
+fn parse_vocabulary(text: &str) -> Result<Tokenization, String> {
+    format!("bpe-{}", parse_count(text)?).parse()
+}
+
 fn parse_context(text: &str) -> Result<usize, String> {
     match parse_positive(text)? {
         tokens if tokens <= MOST_CONTEXT => Ok(tokens),
@@ -382,6 +427,18 @@ mod tests {
             panic!("an eval")
         };
         assert_eq!(eval.corpora(), ["enwik8", "markov:order=1,seed=2,a=b.txt", "x", "y"]);
+    }
+
+    #[test]
+    fn chunks_are_of_bytes_or_tokens() {
+        assert_eq!(parse_chunking("2K"), Ok(Chunking::Bytes(2000)));
+        assert_eq!(parse_chunking("2048tokens"), Ok(Chunking::Tokens(2048)));
+        assert_eq!(parse_chunking("512 tokens"), Ok(Chunking::Tokens(512)));
+        for text in ["0", "0tokens", "tokens", "2048bytes", "-1tokens"] {
+            assert!(parse_chunking(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_vocabulary("20K"), Ok(Tokenization::Bpe(20_000)));
+        assert!(parse_vocabulary("256").is_err());
     }
 
     #[test]

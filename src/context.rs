@@ -15,6 +15,8 @@ use crate::cli::Common;
 pub(crate) struct Context {
     pub(crate) store: Store,
     pub(crate) data: DataDirectory,
+    /// Where vocabularies are.
+    pub(crate) tokenizers: PathBuf,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     stop: Arc<AtomicBool>,
@@ -34,6 +36,10 @@ impl Context {
         Ok(Self {
             store: Store::new(common.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs"))),
             data: DataDirectory::resolve(common.data_dir.as_deref())?,
+            tokenizers: common
+                .tokenizers_dir
+                .clone()
+                .unwrap_or_else(|| PathBuf::from("tokenizers/vocab")),
             json: common.json,
             quiet: common.quiet,
             stop,
@@ -45,6 +51,7 @@ impl Context {
         Self {
             store: self.store.clone(),
             data: self.data.clone(),
+            tokenizers: self.tokenizers.clone(),
             json: false,
             quiet: self.quiet,
             stop: self.stop.clone(),

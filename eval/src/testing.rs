@@ -182,7 +182,12 @@ impl Tokenizer for PairTokenizer {
         [3; 32]
     }
 
-    fn vocabulary_bytes(&self) -> Option<u64> {
-        Some(44)
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
+        let differ = |&at: &usize| at == 0 || at >= bytes.len() || bytes[at - 1] != bytes[at];
+        (at.min(bytes.len())..=bytes.len()).find(differ).unwrap_or(bytes.len())
+    }
+
+    fn code(&self) -> &[u8] {
+        &[97, 141]
     }
 }

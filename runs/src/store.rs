@@ -153,6 +153,12 @@ impl Run {
         self.folder.join("chunks").join(file)
     }
 
+    /// The vocabulary of its tokenizer, if it has one.
+    #[must_use]
+    pub fn tokenizer_path(&self) -> PathBuf {
+        self.folder.join("tokenizer.json")
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.folder.join("lock")
     }

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lmtrain_eval::archive::{
-    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
+    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, MAXIMUM_LANES, Progress,
 };
-use lmtrain_runs::{Bytes, Plan};
-use lmtrain_tokenizers::tokenizer;
+use lmtrain_runs::{Bytes, Plan, Tokenization};
+use lmtrain_tokenizers::from_code;
 use lmtrain_train::{Device, SavedWeights};
 use serde::Serialize;
 
 use super::output::print_json;
 use super::select::weights;
+use super::tokenizer::{keep, of_weights};
 use crate::cli;
 use crate::context::Context;
 use crate::progress::Progress as Shown;
@@ -42,6 +43,7 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
     let weights = weights(&arguments.run, context)?;
     if !arguments.embed_model {
         keep_weights(&weights, context)?;
+        keep(of_weights(&weights, context)?.as_ref(), context)?;
     }
     let summary = compress_file(
         &arguments.file,
@@ -79,11 +81,14 @@ pub(super) fn compress_file(
     let start = std::time::Instant::now();
     let plan = &weights.origin.plan;
     let predictor = weights.predictor(&Device::Cpu)?;
-    let tokenizer = tokenizer(&plan.tokenization)?;
+    let tokenizer = of_weights(weights, context)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
     options.block_bytes = options.chunk_tokens * lanes(plan);
-    options.embedded =
-        embed_model.then(|| Embedded { weights: weights.bytes.to_vec(), ..Embedded::default() });
+    options.embedded = embed_model.then(|| Embedded {
+        vocabulary: tokenizer.code().to_vec(),
+        weights: weights.bytes.to_vec(),
+        ..Embedded::default()
+    });
     let (mut input, length) = open(file)?;
     if std::fs::canonicalize(file)
         .is_ok_and(|file| std::fs::canonicalize(output).is_ok_and(|it| it == file))
@@ -107,7 +112,12 @@ pub(super) fn compress_file(
 /// Chunks of a block, which are decoded side by side.
 fn lanes(plan: &Plan) -> u32 {
     let a_lane = 8 * plan.context * plan.size.width * plan.size.layers;
-    u32::try_from(CACHE_BYTES / a_lane).unwrap_or(u32::MAX).clamp(8, 128)
+    let lanes = u32::try_from(CACHE_BYTES / a_lane).unwrap_or(u32::MAX).clamp(8, 128);
+    match plan.tokenization {
+        Tokenization::Bytes => lanes,
+        // A block is cut by its bytes, and a token of text stands for three of them or more.
+        Tokenization::Bpe(_) => (3 * lanes).min(MAXIMUM_LANES),
+    }
 }
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
@@ -122,12 +132,19 @@ pub(super) fn decompress_file(file: &Path, output: &Path, context: &Context) -> 
     let (input, length) = open(file)?;
     let mut reader = ArchiveReader::open(input)
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
-    let weights = match reader.take_embedded() {
-        Some(embedded) => SavedWeights::from_bytes(embedded.weights, "the archive")?,
-        None => find(reader.header(), context)?,
+    let (weights, tokenizer) = match reader.take_embedded() {
+        Some(embedded) => {
+            let name = &reader.header().tokenization;
+            let tokenizer = from_code(name, &embedded.vocabulary, "the archive's vocabulary")?;
+            (SavedWeights::from_bytes(embedded.weights, "the archive")?, tokenizer)
+        }
+        None => {
+            let weights = find(reader.header(), context)?;
+            let tokenizer = of_weights(&weights, context)?;
+            (weights, tokenizer)
+        }
     };
     let predictor = weights.predictor(&Device::Cpu)?;
-    let tokenizer = tokenizer(&weights.origin.plan.tokenization)?;
     let mut sink = Sink::create(output)?;
     let mut shown = Shown::new(format!("decompressing {}", file.display()), context.quiet);
     let summary = reader

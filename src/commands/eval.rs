@@ -13,11 +13,11 @@ use lmtrain_eval::measure::{
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
 use lmtrain_runs::{Bits, Bytes, Plan, RateRecord, Run, Span};
-use lmtrain_tokenizers::tokenizer;
 use lmtrain_train::{Device, SavedWeights};
 
 use super::output::print_rates;
 use super::select::{Selection, open_corpus};
+use super::tokenizer::of_weights;
 use crate::cli::{self, Eval};
 use crate::context::Context;
 use crate::progress::Progress as Shown;
@@ -30,7 +30,7 @@ const ENWIK8_BYTES: u64 = 100_000_000;
 /// What is measured on each corpus, resolved.
 pub(super) struct Settings {
     pub(super) part: cli::Part,
-    pub(super) chunk: u64,
+    pub(super) chunk: Chunking,
     pub(super) sample: Option<Draw>,
     pub(super) coding: bool,
     pub(super) code: WeightCode,
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
         compressors.iter().map(|name| compressors::by_name(name)).collect::<Result<_, _>>()?;
     let settings = Settings {
         part: arguments.part,
-        chunk: arguments.chunk as u64,
+        chunk: arguments.chunk,
         sample: arguments
             .sample_chunks
             .map(|chunks| Draw { chunks: chunks as u64, seed: arguments.sample_seed }),
@@ -67,12 +67,14 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
         again: arguments.again,
         device: arguments.device,
     };
+    if let (Chunking::Tokens(length), Some(_)) = (settings.chunk, settings.sample) {
+        bail!("a sample is drawn of chunks of bytes\nhint: `--chunk {length}`, or all chunks");
+    }
     let mut records = Vec::new();
-    if let Some((_, plan)) = runs
-        .iter()
-        .find(|(_, plan)| !arguments.run.is_empty() && settings.chunk > plan.context as u64)
-    {
-        let (chunk, limit) = (settings.chunk, plan.context);
+    if let Some((_, plan)) = runs.iter().find(|(_, plan)| {
+        !arguments.run.is_empty() && length_of(settings.chunk) > plan.context as u64
+    }) {
+        let (chunk, limit) = (length_of(settings.chunk), plan.context);
         bail!(
             "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
              hint: `--chunk {limit}`",
@@ -82,7 +84,9 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
     for (corpus, part) in corpora(arguments, &runs, context)? {
         let settings = Settings { part, ..settings };
         for compressor in &compressors {
-            for chunking in [Chunking::Whole, Chunking::Bytes(settings.chunk)] {
+            // They know no tokens.
+            let chunked = Some(settings.chunk).filter(|it| matches!(it, Chunking::Bytes(_)));
+            for chunking in std::iter::once(Chunking::Whole).chain(chunked) {
                 records.extend(compressor_rate(compressor, chunking, &corpus, &settings, context)?);
             }
         }
@@ -131,6 +135,14 @@ fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
         cli::Part::Train => split.span(Part::Train),
         cli::Part::Validation => split.span(Part::Validation),
         cli::Part::Test => split.span(Part::Test),
+    }
+}
+
+/// Bytes or tokens of a chunk.
+fn length_of(chunking: Chunking) -> u64 {
+    match chunking {
+        Chunking::Bytes(length) | Chunking::Tokens(length) => length,
+        Chunking::Whole => u64::MAX,
     }
 }
 
@@ -219,7 +231,7 @@ pub(super) fn compressor_rate(
         sample,
     };
     let store = context.store.compressors();
-    record.sample = sample.and_then(|draw| draw.of(span, settings.chunk));
+    record.sample = sample.and_then(|draw| draw.of(span, length_of(chunking)));
     if let Some(found) = recorded(&store, &record, settings)? {
         return Ok(Some(found));
     }
@@ -252,24 +264,24 @@ pub(super) fn run_rates(
     }
     let saved = SavedWeights::read(&run.weights_path())?;
     let span = span_of(corpus, settings.part);
-    let chunking = Chunking::Bytes(settings.chunk);
+    let (chunking, chunk) = (settings.chunk, length_of(settings.chunk));
     let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);
     describe(&mut record, plan, &saved);
     record.weight_code = Some(settings.code);
-    record.sample = settings.sample.and_then(|draw| draw.of(span, settings.chunk));
-    if settings.chunk > plan.context as u64 {
+    record.sample = settings.sample.and_then(|draw| draw.of(span, chunk));
+    if chunk > plan.context as u64 {
         let limit = plan.context;
         context.say(&format!(
-            "skipped {}: it was trained on {limit} tokens at a time, and chunks of {} are longer \
+            "skipped {}: it was trained on {limit} tokens at a time, and chunks of {chunk} are longer \
              (`--chunk {limit}`)",
-            plan.name, settings.chunk
+            plan.name
         ));
         return Ok(Vec::new());
     }
     if let Some(found) = recorded(run, &record, settings)? {
         return Ok(vec![found]);
     }
-    let tokenizer = tokenizer(&plan.tokenization)?;
+    let tokenizer = of_weights(&saved, context)?;
     record.tokenizer_bytes = tokenizer.vocabulary_bytes().map(Bytes);
     let (weights, weight_bytes) = saved.recoded(settings.code)?;
     record.weight_bytes = Some(weight_bytes);

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use lmtrain_eval::corpora::{Corpus, Part, Split};
-use lmtrain_runs::plan::{Plan, TrainOn, default_tokens};
+use lmtrain_eval::corpora::{Corpus, Encoded, Part, Split};
+use lmtrain_runs::plan::{Plan, default_tokens};
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Bytes, Run, Size, StepRecord, Tokenization};
-use lmtrain_tokenizers::tokenizer;
+use lmtrain_tokenizers::{BpeTokenizer, Tokenizer};
 use lmtrain_train::{ByteTokens, Device, Fitted, Job, Tokens};
 use serde::Serialize;
 
 use super::output::print_json;
 use super::select::open_corpus;
+use super::tokenizer::{for_training, put_with_run};
 use crate::cli::{self, Fit};
 use crate::context::Context;
 
@@ -42,7 +43,8 @@ struct Resolved {
     plan: Plan,
     training: Arc<dyn Tokens>,
     validation: Arc<dyn Tokens>,
-    tokenizer: [u8; 32],
+    /// None for bytes.
+    vocabulary: Option<BpeTokenizer>,
     seconds_per_step: Option<f64>,
 }
 
@@ -82,11 +84,7 @@ fn resolve(
     corpus: &Arc<Corpus>,
     context: &Context,
 ) -> Result<Resolved> {
-    let tokenizer = tokenizer(tokenization)?;
-    let train_on = match arguments.train_on {
-        cli::TrainOn::Split => TrainOn::Split,
-        cli::TrainOn::All => TrainOn::All,
-    };
+    let train_on = arguments.train_on.into();
     let budget = match &arguments.budget {
         cli::BudgetArguments { tokens: Some(tokens), .. } => Budget::Tokens(*tokens),
         cli::BudgetArguments { steps: Some(steps), .. } => Budget::Steps(*steps),
@@ -115,11 +113,18 @@ fn resolve(
     plan.name = arguments.name.clone().unwrap_or_else(|| plan.name_of());
     check_name(&plan.name)?;
     let split = Split::of(corpus.length(), train_on);
-    let part = |part| -> Arc<dyn Tokens> {
+    let vocabulary = for_training(tokenization, corpus, split.train, context)?;
+    let vocabulary = vocabulary.map(|vocabulary| vocabulary.tokenizer);
+    let part = |part| -> Result<Arc<dyn Tokens>> {
         let span = split.span(part);
-        Arc::new(ByteTokens::new(corpus.clone(), span.start as usize..span.end as usize))
+        Ok(match &vocabulary {
+            None => {
+                Arc::new(ByteTokens::new(corpus.clone(), span.start as usize..span.end as usize))
+            }
+            Some(vocabulary) => Arc::new(Encoded::open(corpus, span, vocabulary, &context.data)?),
+        })
     };
-    let (training, validation) = (part(Part::Train), part(Part::Validation));
+    let (training, validation) = (part(Part::Train)?, part(Part::Validation)?);
     let (name, context_tokens) = (corpus.name(), plan.context);
     if training.count() < context_tokens || validation.count() == 0 {
         let (train, validate) = (training.count(), validation.count());
@@ -140,7 +145,7 @@ fn resolve(
     plan.validate_every = plan.steps.div_ceil(VALIDATIONS).max(1);
     let affordable = plan.tokens() / (VALIDATION_SHARE * VALIDATIONS * plan.context as u64);
     plan.validation_sequences = affordable.clamp(2, VALIDATION_SEQUENCES) as usize;
-    Ok(Resolved { plan, training, validation, tokenizer: tokenizer.identity(), seconds_per_step })
+    Ok(Resolved { plan, training, validation, vocabulary, seconds_per_step })
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -254,13 +259,16 @@ fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> 
 
 fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outcome> {
     use std::io::IsTerminal;
-    let Resolved { plan, training, validation, tokenizer, .. } = resolved;
+    let Resolved { plan, training, validation, vocabulary, .. } = resolved;
     let run = context.store.run(&plan.name);
     let _lock = run.lock()?;
     if !run.weights_path().exists() {
         check_memory(&plan, arguments.device)?;
     }
     prepare(&run, &plan, arguments)?;
+    if let Some(vocabulary) = &vocabulary {
+        put_with_run(vocabulary, &run.tokenizer_path())?;
+    }
     context.say(&format!(
         "{}: {} parameters, {} steps of {} tokens on {}",
         plan.name,
@@ -278,7 +286,7 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
         run: run.clone(),
         training,
         validation,
-        tokenizer,
+        tokenizer: vocabulary.map_or([0; 32], |vocabulary| vocabulary.identity()),
         dashboard,
         stop: context.stop(),
         observe: Box::new(move |record| log.show(record)),

@@ -9,6 +9,7 @@ mod output;
 mod quickstart;
 mod report;
 mod select;
+mod tokenizer;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -21,6 +22,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Quickstart(arguments) => quickstart::run(&arguments, context),
         Command::Data(arguments) => data::run(&arguments, context),
+        Command::Tokenizer(arguments) => tokenizer::run(&arguments, context),
         Command::Fit(arguments) => fit::run(&arguments, context),
         Command::Eval(arguments) => eval::run(&arguments, context),
         Command::Compress(arguments) => archive::compress(&arguments, context),

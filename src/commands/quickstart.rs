@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     let Some(plan) = run.plan()? else { bail!("run `{name}` has no plan") };
     let settings = Settings {
         part: cli::Part::Test,
-        chunk: CONTEXT as u64,
+        chunk: Chunking::Bytes(CONTEXT as u64),
         sample: Some(Draw { chunks: SAMPLE_CHUNKS, seed: 0 }),
         coding: true,
         code: WeightCode::F16,
@@ -52,8 +52,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     let mut records = Vec::new();
     for name in ["gzip", "lzma2"] {
         let compressor = compressors::by_name(name)?;
-        let chunking = Chunking::Bytes(settings.chunk);
-        records.extend(compressor_rate(compressor, chunking, &corpus, &settings, context)?);
+        records.extend(compressor_rate(compressor, settings.chunk, &corpus, &settings, context)?);
     }
     records.extend(run_rates(&run, &plan, &corpus, &settings, context)?);
     stop_if_asked(context)?;

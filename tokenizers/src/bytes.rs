@@ -25,12 +25,16 @@ impl Tokenizer for ByteTokenizer {
         tokens.iter().map(byte).collect()
     }
 
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
+        at.min(bytes.len())
+    }
+
     fn identity(&self) -> [u8; 32] {
         [0; 32]
     }
 
-    fn vocabulary_bytes(&self) -> Option<u64> {
-        None
+    fn code(&self) -> &[u8] {
+        &[]
     }
 }
 

@@ -1,10 +1,14 @@
 //! Bytes ⇄ tokens. Every tokenizer is lossless on every byte string. This crate stands between the
 //! names of `lmtrain-runs` and everything that codes or trains on tokens; it holds no network.
 
+mod bpe;
 mod bytes;
 
+use std::path::PathBuf;
+
+pub use bpe::{BpeTokenizer, TrainingText};
 pub use bytes::ByteTokenizer;
-use lmtrain_runs::Tokenization;
+use lmtrain_runs::{StoreError, Tokenization};
 
 /// Turns bytes into tokens and back, without loss.
 pub trait Tokenizer: Send + Sync {
@@ -19,17 +23,28 @@ pub trait Tokenizer: Send + Sync {
     /// The tokens of any byte string.
     fn encode(&self, bytes: &[u8]) -> Vec<u32>;
 
-    /// The bytes of any tokens that [`Self::encode`] made.
+    /// The bytes of any tokens; of those that [`Self::encode`] made, the ones it made them of.
     ///
     /// # Errors
     /// If a token is not in the vocabulary.
     fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError>;
 
-    /// SHA-256 of what the vocabulary is; all zeros for bytes, which have none.
+    /// The first place from `at` on where the bytes may be cut: the tokens of both parts are then
+    /// the tokens of the whole. Their end, if there is none before.
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize;
+
+    /// SHA-256 of what decides the tokens of any bytes; all zeros for bytes, which have no
+    /// vocabulary.
     fn identity(&self) -> [u8; 32];
 
+    /// The vocabulary in few bytes, which are enough to make the tokenizer again ([`from_code`]);
+    /// none for bytes, which have no vocabulary.
+    fn code(&self) -> &[u8];
+
     /// Compressed bytes of the vocabulary, which a decoder must have; absent for bytes.
-    fn vocabulary_bytes(&self) -> Option<u64>;
+    fn vocabulary_bytes(&self) -> Option<u64> {
+        (!self.code().is_empty()).then_some(self.code().len() as u64)
+    }
 }
 
 /// What went wrong with a tokenizer.
@@ -43,18 +58,59 @@ pub enum TokenizerError {
         /// Number of tokens there are.
         vocabulary: usize,
     },
-    /// A tokenization that this version cannot make.
-    #[error("tokenizer `{0}` is not available in this version; use `bytes`")]
-    Unavailable(Tokenization),
+    /// A text in which fewer tokens are found than asked for.
+    #[error("a text of {bytes} bytes gives a vocabulary of {found} tokens, not of {wanted}")]
+    TooShort {
+        /// Length of the text.
+        bytes: u64,
+        /// Tokens that it gives.
+        found: usize,
+        /// Tokens asked for.
+        wanted: usize,
+    },
+    /// The training failed.
+    #[error("training a vocabulary failed: {reason}")]
+    Training {
+        /// Why.
+        reason: String,
+    },
+    /// A vocabulary that is damaged, or of another kind.
+    #[error("{what} is damaged, or no vocabulary of this program: {reason}")]
+    Damaged {
+        /// The file, or where else it was.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-/// The tokenizer of this name.
+/// The tokenizer of a [`Tokenizer::code`]; `what` names it in errors.
 ///
 /// # Errors
-/// [`TokenizerError::Unavailable`] for one that this version cannot make.
-pub fn tokenizer(name: &Tokenization) -> Result<Box<dyn Tokenizer>, TokenizerError> {
-    match name {
-        Tokenization::Bytes => Ok(Box::new(ByteTokenizer)),
-        Tokenization::Bpe(_) => Err(TokenizerError::Unavailable(name.clone())),
+/// If it is no code of this tokenization.
+pub fn from_code(
+    name: &Tokenization,
+    code: &[u8],
+    what: &str,
+) -> Result<Box<dyn Tokenizer>, TokenizerError> {
+    let tokenizer: Box<dyn Tokenizer> = match name {
+        Tokenization::Bytes => return Ok(Box::new(ByteTokenizer)),
+        Tokenization::Bpe(_) => Box::new(BpeTokenizer::from_code(code, what)?),
+    };
+    if tokenizer.tokenization() != *name {
+        let reason = format!("it is of {}, not of {name}", tokenizer.tokenization());
+        return Err(TokenizerError::Damaged { what: what.to_owned(), reason });
     }
+    Ok(tokenizer)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
-use lmtrain_eval::corpora::Corpus;
+use lmtrain_eval::corpora::{Corpus, Encoded};
 use lmtrain_runs::Plan;
 use lmtrain_runs::random::SplitMix64;
 
@@ -19,6 +19,9 @@ pub trait Tokens: Send + Sync {
 
     /// Raw bytes that they stand for.
     fn raw_bytes(&self) -> u64;
+
+    /// Raw bytes that `count` of them from `start` on stand for.
+    fn raw_bytes_of(&self, start: usize, count: usize) -> u64;
 
     /// Copies the tokens from `start` on.
     fn read(&self, start: usize, tokens: &mut [i32]);
@@ -51,11 +54,36 @@ impl Tokens for ByteTokens {
         self.range.len() as u64
     }
 
+    fn raw_bytes_of(&self, _start: usize, count: usize) -> u64 {
+        count as u64
+    }
+
     fn read(&self, start: usize, tokens: &mut [i32]) {
         let from = self.range.start + start;
         let bytes = &self.corpus.bytes()[from..from + tokens.len()];
         for (token, byte) in tokens.iter_mut().zip(bytes) {
             *token = i32::from(*byte);
+        }
+    }
+}
+
+impl Tokens for Encoded {
+    fn count(&self) -> usize {
+        self.count()
+    }
+
+    fn raw_bytes(&self) -> u64 {
+        self.raw_bytes()
+    }
+
+    fn raw_bytes_of(&self, start: usize, count: usize) -> u64 {
+        self.raw_bytes_of(start, count)
+    }
+
+    fn read(&self, start: usize, tokens: &mut [i32]) {
+        let encoded = self.tokens(start, tokens.len());
+        for (token, encoded) in tokens.iter_mut().zip(encoded) {
+            *token = encoded.cast_signed();
         }
     }
 }

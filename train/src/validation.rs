@@ -51,8 +51,8 @@ impl Validation {
             let losses = network.loss(batch.inputs, batch.targets).into_data();
             nats += losses.iter::<f32>().map(f64::from).sum::<f64>();
         }
-        let tokens = (self.starts.len() * self.context) as f64;
-        let bytes_per_token = self.tokens.raw_bytes() as f64 / self.tokens.count() as f64;
-        nats * BITS_PER_NAT / (tokens * bytes_per_token)
+        let raw_bytes = |&start: &usize| self.tokens.raw_bytes_of(start, self.context);
+        let raw_bytes: u64 = self.starts.iter().map(raw_bytes).sum();
+        nats * BITS_PER_NAT / raw_bytes as f64
     }
 }

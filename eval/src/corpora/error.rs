@@ -55,6 +55,12 @@ pub enum CorpusError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A tokenizer that does not give back what it was given.
+    #[error("the tokenizer loses bytes: {reason}")]
+    Tokens {
+        /// What it does.
+        reason: String,
+    },
     /// The disk is too full.
     #[error(
         "{} has {} free, and {} are needed\n\

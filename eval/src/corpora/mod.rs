@@ -5,6 +5,7 @@
 //! name ─ name ─► open ─┬─ catalogue, directory   which file, and where
 //!                      ├─ archive, cache         .xz, .gz, .zip → a file that can be mapped
 //!                      └─ random, markov         generated
+//! encoded: a part's tokens, kept as a file
 //! fetch, verify: downloads and their hashes      split: which bytes train, which were trained on
 //! ```
 
@@ -14,6 +15,7 @@ mod catalogue;
 mod corpus;
 mod directory;
 mod download;
+mod encoded;
 mod error;
 mod fetch;
 mod files;
@@ -36,6 +38,7 @@ mod xz_index;
 pub use catalogue::{CORPORA, Kind, KnownCorpus, Published};
 pub use corpus::{Corpus, CorpusIdentity};
 pub use directory::{DataDirectory, Listing, Presence};
+pub use encoded::Encoded;
 pub use error::CorpusError;
 pub use fetch::{FetchOptions, Fetched, fetch};
 pub use markov::MarkovSource;

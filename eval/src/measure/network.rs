@@ -30,8 +30,8 @@ pub struct Measurement<'a> {
     pub corpus_sha256: &'a str,
     /// The bytes of it to measure, or to draw from.
     pub span: Range<u64>,
-    /// Chunks of so many bytes, each tokenized by itself; or of so many tokens, cut from stretches
-    /// that are tokenized whole.
+    /// Chunks of so many bytes, each tokenized by itself; or of so many tokens, cut from the tokens
+    /// of the whole span.
     pub chunking: Chunking,
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
@@ -76,7 +76,8 @@ impl Measurement<'_> {
         journal: Option<&Path>,
         progress: &mut ProgressCallback,
     ) -> Result<Outcome, MeasureError> {
-        let (pieces, in_group) = self.pieces()?;
+        let (pieces, tokens) = self.pieces()?;
+        let in_group = usize::try_from(self.group_chunks.max(1)).unwrap_or(usize::MAX);
         let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
         let mut measured = Measured {
             tokens: Some(0),
@@ -86,13 +87,17 @@ impl Measurement<'_> {
             ..Default::default()
         };
         let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
-        for (index, ranges) in (0..).zip(pieces.ranges.chunks(in_group)) {
+        for (index, ranges) in (0_u64..).zip(pieces.ranges.chunks(in_group)) {
             let resumed =
                 journal.take(index).filter(|group| group.raw_bytes() == length_of(ranges));
             so_far.raw_bytes_resumed += resumed.as_ref().map_or(0, Group::raw_bytes);
             let group = match resumed {
                 Some(group) => group,
-                None => match self.group(ranges, &mut || progress(so_far))? {
+                None => match self.group(
+                    ranges,
+                    &self.tokens_of(ranges, index, in_group, tokens.as_deref()),
+                    &mut || progress(so_far),
+                )? {
                     Some(group) => {
                         journal.append(index, &group)?;
                         group
@@ -110,39 +115,67 @@ impl Measurement<'_> {
         Ok(Outcome::Finished(measured))
     }
 
-    /// The ranges to go through, and how many of them are a group.
-    fn pieces(&self) -> Result<(Pieces, usize), MeasureError> {
+    /// The ranges to go through; and if they are cut by tokens, all of these.
+    fn pieces(&self) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
         let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
-        let group = self.group_chunks.max(1);
-        let (length, in_group) = match self.chunking {
+        let length = match self.chunking {
             Chunking::Bytes(0) | Chunking::Tokens(0) => return refuse("a chunk has a length"),
             Chunking::Whole => return refuse("a network has a context"),
             Chunking::Tokens(_) if self.sample.is_some() => {
                 return refuse("a sample is drawn of chunks of bytes");
             }
-            Chunking::Bytes(length) => (length, usize::try_from(group).unwrap_or(usize::MAX)),
-            // A stretch of so many bytes has at most so many tokens.
-            Chunking::Tokens(length) => (length.saturating_mul(group), 1),
+            Chunking::Bytes(length) => {
+                return Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, None));
+            }
+            Chunking::Tokens(length) => usize::try_from(length).unwrap_or(usize::MAX),
         };
-        Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, in_group))
+        // For its check of the span.
+        Pieces::cut(self.corpus, &self.span, u64::MAX, None)?;
+        let tokens = self.tokenizer.encode(slice(self.corpus, &self.span));
+        let (mut ranges, mut start) = (Vec::new(), self.span.start);
+        for chunk in tokens.chunks(length) {
+            let bytes = self.tokenizer.decode(chunk).map_err(|error| MeasureError::Tokens {
+                span: self.span.clone(),
+                what: error.to_string(),
+            })?;
+            ranges.push(start..start + bytes.len() as u64);
+            start += bytes.len() as u64;
+        }
+        if start != self.span.end {
+            let what = format!("its tokens stand for {} bytes", start - self.span.start);
+            return Err(MeasureError::Tokens { span: self.span.clone(), what });
+        }
+        Ok((Pieces { ranges, sample: None }, Some(tokens)))
+    }
+
+    /// The tokens of the chunks that a group's ranges are.
+    fn tokens_of(
+        &self,
+        ranges: &[Range<u64>],
+        index: u64,
+        in_group: usize,
+        tokens: Option<&[u32]>,
+    ) -> Vec<Vec<u32>> {
+        let (Some(tokens), Chunking::Tokens(length)) = (tokens, self.chunking) else {
+            let encode = |range| self.tokenizer.encode(slice(self.corpus, range));
+            return ranges.iter().map(encode).collect();
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let first = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(in_group);
+        tokens.chunks(length).skip(first).take(ranges.len()).map(<[u32]>::to_vec).collect()
     }
 
     /// Measures the chunks of some ranges; nothing if stopped.
     fn group(
         &self,
         ranges: &[Range<u64>],
+        tokens: &[Vec<u32>],
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Group>, MeasureError> {
         let started = Instant::now();
         let start = ranges.first().map_or(self.span.start, |range| range.start);
         let span = start..ranges.last().map_or(start, |range| range.end);
-        let tokens: Vec<Vec<u32>> =
-            ranges.iter().map(|range| self.tokenizer.encode(slice(self.corpus, range))).collect();
-        let length = match self.chunking {
-            Chunking::Tokens(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            _ => usize::MAX,
-        };
-        let chunks: Vec<&[u32]> = tokens.iter().flat_map(|tokens| tokens.chunks(length)).collect();
+        let chunks: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
         let Some(scores) = self.scores(&chunks, start, pulse)? else { return Ok(None) };
         let mut group = Group { coded_bytes: scores.coded_bytes, ..Default::default() };
         for (chunk, bits) in chunks.iter().zip(&scores.bits) {

@@ -1,0 +1,175 @@
+//! Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 has it: trained by the `tokenizers`
+//! crate on a text, saved as other programs read it, and lossless on every byte string, text or not.
+//!
+//! ```text
+//! text ─ words ─► train ─► vocabulary ─┬─ file    tokenizer.json, for this and other programs
+//!                                      └─ code    the fewest bytes that it can be rebuilt from
+//! bytes ─ words ─► encode ─► tokens ─► decode: the tokens' bytes, one after the other
+//! ```
+
+mod alphabet;
+mod code;
+mod encode;
+mod file;
+#[cfg(test)]
+mod tests;
+mod train;
+mod vocabulary;
+mod words;
+
+use std::path::Path;
+
+use lmtrain_runs::Tokenization;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{Tokenizer, TokenizerError};
+use encode::Encoder;
+use vocabulary::Vocabulary;
+
+/// The text that a vocabulary was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingText {
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+}
+
+impl TrainingText {
+    /// The identity of what [`BpeTokenizer::train`] looks at of a text: all, or its first 2^31 − 1
+    /// bytes.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let text = seen(text);
+        Self { bytes: text.len() as u64, sha256: hex(&Sha256::digest(text)) }
+    }
+}
+
+/// Byte-pair encoding with a vocabulary.
+pub struct BpeTokenizer {
+    vocabulary: Vocabulary,
+    encoder: Encoder,
+    code: Vec<u8>,
+    trained_on: Option<TrainingText>,
+}
+
+impl BpeTokenizer {
+    /// Trains a vocabulary of exactly `tokens` tokens, the 256 bytes among them. The same text makes
+    /// the same vocabulary, whatever the number of threads.
+    ///
+    /// # Errors
+    /// If the text is too short for so many, or their number is out of range.
+    pub fn train(text: &[u8], tokens: u32) -> Result<Self, TokenizerError> {
+        let tokens = tokens as usize;
+        if !(alphabet::BYTES..=vocabulary::MOST_TOKENS).contains(&tokens) {
+            let reason = format!("a vocabulary has 256 to {} tokens", vocabulary::MOST_TOKENS);
+            return Err(TokenizerError::Training { reason });
+        }
+        let vocabulary = train::train(seen(text), tokens)?;
+        Self::new(vocabulary, Some(TrainingText::of(text)))
+    }
+
+    /// Reads a file that [`Self::write`] wrote.
+    ///
+    /// # Errors
+    /// If it cannot be read, is damaged, or is no vocabulary of this kind.
+    pub fn read(path: &Path) -> Result<Self, TokenizerError> {
+        let text = std::fs::read(path)
+            .map_err(|source| TokenizerError::Io { path: path.to_owned(), source })?;
+        Self::from_json(&text, &path.display().to_string())
+    }
+
+    /// The tokenizer of a file's content; `what` names it in errors.
+    ///
+    /// # Errors
+    /// If it is damaged, or is no vocabulary of this kind.
+    pub fn from_json(text: &[u8], what: &str) -> Result<Self, TokenizerError> {
+        let (vocabulary, trained_on) = file::read(text).map_err(|reason| damaged(what, reason))?;
+        Self::new(vocabulary, trained_on)
+    }
+
+    /// The tokenizer of a [`Self::code`]; `what` names it in errors.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn from_code(code: &[u8], what: &str) -> Result<Self, TokenizerError> {
+        let vocabulary = code::unpack(code).map_err(|reason| damaged(what, reason))?;
+        Self::new(vocabulary, None)
+    }
+
+    fn new(
+        vocabulary: Vocabulary,
+        trained_on: Option<TrainingText>,
+    ) -> Result<Self, TokenizerError> {
+        let encoder = Encoder::new(&vocabulary);
+        let code = code::pack(&vocabulary).map_err(|reason| TokenizerError::Training { reason })?;
+        Ok(Self { vocabulary, encoder, code, trained_on })
+    }
+
+    /// Its `tokenizer.json`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        file::write(&self.vocabulary, self.trained_on.as_ref())
+    }
+
+    /// Writes its `tokenizer.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), TokenizerError> {
+        Ok(lmtrain_runs::store::write_atomic(path, &self.to_json())?)
+    }
+
+    /// What it was trained on, if that is known.
+    #[must_use]
+    pub fn trained_on(&self) -> Option<&TrainingText> {
+        self.trained_on.as_ref()
+    }
+}
+
+impl Tokenizer for BpeTokenizer {
+    fn tokenization(&self) -> Tokenization {
+        // At most 2^18.
+        Tokenization::Bpe(self.vocabulary.count() as u32)
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
+        self.encoder.encode(bytes)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
+        let mut bytes = Vec::with_capacity(4 * tokens.len());
+        for &token in tokens {
+            let vocabulary = self.vocabulary.count();
+            let outside = TokenizerError::OutsideVocabulary { token, vocabulary };
+            bytes.extend(self.vocabulary.token(token).ok_or(outside)?);
+        }
+        Ok(bytes)
+    }
+
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
+        words::boundary(bytes, at)
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        self.vocabulary.identity()
+    }
+
+    fn code(&self) -> &[u8] {
+        &self.code
+    }
+}
+
+/// The bytes of a text that are trained on.
+fn seen(text: &[u8]) -> &[u8] {
+    &text[..text.len().min(train::MOST_TRAINING_BYTES)]
+}
+
+fn damaged(what: &str, reason: String) -> TokenizerError {
+    TokenizerError::Damaged { what: what.to_owned(), reason }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
