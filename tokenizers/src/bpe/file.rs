@@ -103,7 +103,7 @@ impl Serialize for Tokens {
     }
 }
 
-/// What [`write`] wrote.
+/// What [`write()`] wrote.
 ///
 /// # Errors
 /// A sentence on what is wrong.
