@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::record::{Chunking, WeightCode};
+use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::units::parse_count;
 use lmtrain_runs::{Size, Tokenization};
 use lmtrain_train::Device;
@@ -69,6 +70,8 @@ pub(crate) enum Command {
     Tokenizer(Tokenizer),
     /// Train a network
     Fit(Fit),
+    /// Many runs and their measurements; skips what is done, resumes what was begun
+    Sweep(Sweep),
     /// Measure compression rates of runs and compressors on corpora
     Eval(Eval),
     /// Compress a file with a run
@@ -131,12 +134,15 @@ pub(crate) struct Tokenizer {
 
 #[derive(Debug, Args)]
 pub(crate) struct Fit {
-    /// Sizes of the ladder: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M
+    /// Sizes: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M, or a shape such as w160l4h5
     #[arg(long, required = true, value_delimiter = ',')]
     pub(crate) size: Vec<Size>,
     /// How bytes become tokens: bytes, bpe-5000
     #[arg(long, value_delimiter = ',', default_value = "bytes")]
     pub(crate) tokenizer: Vec<Tokenization>,
+    /// Make the network so much narrower that it has no more parameters in all than with bytes
+    #[arg(long)]
+    pub(crate) equal_total: bool,
     /// Corpus to train on, by name or path
     #[arg(long, value_name = "NAME|PATH", default_value = lmtrain_runs::plan::DEFAULT_CORPUS)]
     pub(crate) corpus: String,
@@ -213,6 +219,59 @@ impl From<TrainOn> for lmtrain_runs::plan::TrainOn {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A plan is a TOML file: every `[[fit]]` is a grid, whose keys are the flags of `lmtrain fit` and whose
+lists are combined; every `[[eval]]` has the flags of `lmtrain eval` and measures each run. Without a
+file, the flags below are one grid.")]
+pub(crate) struct Sweep {
+    /// File of the sweep
+    #[arg(value_name = "PLAN.toml", required_unless_present = "size", conflicts_with_all = [
+        "size", "tokenizer", "recipe", "seed", "corpus", "tokens", "minutes", "eval_corpus",
+        "sample_chunks", "compressor",
+    ])]
+    pub(crate) plan: Option<PathBuf>,
+    /// Sizes
+    #[arg(long, alias = "sizes", value_delimiter = ',')]
+    pub(crate) size: Vec<String>,
+    /// Tokenizers
+    #[arg(long, alias = "tokenizers", value_delimiter = ',')]
+    pub(crate) tokenizer: Vec<String>,
+    /// Recipes
+    #[arg(long, alias = "recipes", value_delimiter = ',')]
+    pub(crate) recipe: Vec<String>,
+    /// Seeds
+    #[arg(long, alias = "seeds", value_delimiter = ',')]
+    pub(crate) seed: Vec<String>,
+    /// Corpora to train on
+    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH")]
+    pub(crate) corpus: Vec<String>,
+    /// Tokens to train on
+    #[arg(long, value_delimiter = ',', conflicts_with = "minutes")]
+    pub(crate) tokens: Vec<String>,
+    /// Minutes of training
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) minutes: Vec<String>,
+    /// Corpora to measure on [default: the test part of each run's own]
+    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH")]
+    pub(crate) eval_corpus: Vec<String>,
+    /// Measure so many chunks, drawn at random, instead of all
+    #[arg(long, value_name = "N")]
+    pub(crate) sample_chunks: Option<usize>,
+    /// Classical compressors to measure beside
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) compressor: Vec<String>,
+    /// Do the i-th of n shares, such as 1/4: together they are the sweep, each run in one of them
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    pub(crate) shard: Shard,
+    /// Where to compute: auto, cpu, cuda or cuda:1
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: Device,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Eval {
     /// Runs of these sizes
     #[arg(long, value_delimiter = ',')]
@@ -231,7 +290,7 @@ pub(crate) struct Eval {
     pub(crate) compressor: Vec<String>,
     /// Corpora by name or path [default: the test part of what each run was trained on]
     #[arg(long, value_name = "NAME|PATH")]
-    corpus: Vec<String>,
+    pub(crate) corpus: Vec<String>,
     /// Which part of each corpus
     #[arg(long, value_enum, default_value_t = Part::Whole)]
     pub(crate) part: Part,

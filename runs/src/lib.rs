@@ -8,6 +8,7 @@ pub mod recipe;
 pub mod record;
 pub mod size;
 pub mod store;
+pub mod sweep;
 pub mod tokenization;
 pub mod units;
 

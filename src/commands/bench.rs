@@ -8,8 +8,8 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{self, ArchiveOptions, ArchiveReader};
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::units::short_count;
-use lmtrain_runs::{Budget, Bytes, Plan, Size};
-use lmtrain_tokenizers::tokenizer;
+use lmtrain_runs::{Budget, Bytes, Plan, Size, Tokenization};
+use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
 use lmtrain_train::SavedWeights;
 use serde::{Deserialize, Serialize};
 
@@ -187,13 +187,16 @@ fn code(
     tokens_per_s: f64,
     context: &Context,
 ) -> Result<[f64; 2]> {
-    let tokenizer = tokenizer(&plan.tokenization)?;
+    let source = open_corpus("source", context)?;
+    let tokenizer: Box<dyn Tokenizer> = match plan.tokenization {
+        Tokenization::Bytes => Box::new(ByteTokenizer),
+        Tokenization::Bpe(tokens) => Box::new(BpeTokenizer::train(source.bytes(), tokens)?),
+    };
     let mut options = ArchiveOptions::new(plan.name.as_str(), predictor);
     options.chunk_tokens = plan.context.min(options.chunk_tokens as usize) as u32;
     let block = options.block_bytes as usize;
     let [least, most] = CODED;
     let wanted = ((CODING_SECONDS * tokens_per_s) as usize).clamp(least, most);
-    let source = open_corpus("source", context)?;
     let text = source.bytes().iter().copied().cycle();
     let bytes: Vec<u8> = text.take(wanted.next_multiple_of(block)).collect();
     let (mut coded, mut decoded) = (Vec::new(), Vec::new());

@@ -39,6 +39,16 @@ pub(super) struct Settings {
 }
 
 pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
+    let records = measure(arguments, context)?;
+    print_rates(&records, context.json)?;
+    if context.is_stopping() {
+        bail!("stopped; the same command goes on from here");
+    }
+    Ok(())
+}
+
+/// Measures what is asked for and not recorded yet, and gives every record.
+pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRecord>> {
     lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
     let selection = Selection {
         names: &arguments.run,
@@ -97,11 +107,7 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
             }
         }
     }
-    print_rates(&records, context.json)?;
-    if context.is_stopping() {
-        bail!("stopped; the same command goes on from here");
-    }
-    Ok(())
+    Ok(records)
 }
 
 /// What to measure on: the corpora named, or the test part of what the runs were trained on.
@@ -302,7 +308,12 @@ pub(super) fn run_rates(
     forget_if(settings.again, &journal)?;
     let label = format!("{} ({}) on {}", plan.name, settings.code, corpus.name());
     let mut shown = Shown::new(label, context.quiet);
-    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let mut progress = |progress: Progress| {
+        if settings.sample.is_none() {
+            corpus.release(Span { start: span.start, end: span.start + progress.raw_bytes_done.0 });
+        }
+        tell(&mut shown, progress, context)
+    };
     let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
         return Ok(Vec::new());
     };

@@ -76,6 +76,15 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Trains the one run that these arguments name, from where it is.
+pub(super) fn fit_one(arguments: &Fit, corpus: &Arc<Corpus>, context: &Context) -> Result<()> {
+    let ([size], [tokenization]) = (&arguments.size[..], &arguments.tokenizer[..]) else {
+        bail!("one size and one tokenizer make a run");
+    };
+    let resolved = resolve(arguments, *size, tokenization, corpus, context)?;
+    train(resolved, arguments, context).map(|_| ())
+}
+
 /// Arguments become one plan, here and nowhere else.
 fn resolve(
     arguments: &Fit,
@@ -84,35 +93,8 @@ fn resolve(
     corpus: &Arc<Corpus>,
     context: &Context,
 ) -> Result<Resolved> {
-    let train_on = arguments.train_on.into();
-    let budget = match &arguments.budget {
-        cli::BudgetArguments { tokens: Some(tokens), .. } => Budget::Tokens(*tokens),
-        cli::BudgetArguments { steps: Some(steps), .. } => Budget::Steps(*steps),
-        cli::BudgetArguments { minutes: Some(minutes), .. } => Budget::Minutes(*minutes),
-        _ => Budget::Tokens(default_tokens(size)),
-    };
-    let mut plan = Plan {
-        name: String::new(),
-        size,
-        tokenization: tokenization.clone(),
-        recipe: arguments.recipe,
-        corpus: corpus.name().to_owned(),
-        corpus_bytes: Bytes(corpus.length()),
-        corpus_sha256: corpus.sha256().to_owned(),
-        train_on,
-        budget,
-        steps: 0,
-        context: arguments.context,
-        batch: arguments.batch.unwrap_or(arguments.recipe.default_batch()),
-        accumulation: arguments.accumulate,
-        seed: arguments.seed,
-        validate_every: 1,
-        validation_sequences: 1,
-        choices: arguments.recipe.choices(),
-    };
-    plan.name = arguments.name.clone().unwrap_or_else(|| plan.name_of());
-    check_name(&plan.name)?;
-    let split = Split::of(corpus.length(), train_on);
+    let mut plan = plan_of(arguments, size, tokenization, corpus)?;
+    let split = Split::of(corpus.length(), plan.train_on);
     let vocabulary = for_training(tokenization, corpus, split.train, context)?;
     let vocabulary = vocabulary.map(|vocabulary| vocabulary.tokenizer);
     let part = |part| -> Result<Arc<dyn Tokens>> {
@@ -148,6 +130,58 @@ fn resolve(
     Ok(Resolved { plan, training, validation, vocabulary, seconds_per_step })
 }
 
+/// The plan of a run, but for the steps that its budget comes to and how it validates.
+pub(super) fn plan_of(
+    arguments: &Fit,
+    size: Size,
+    tokenization: &Tokenization,
+    corpus: &Corpus,
+) -> Result<Plan> {
+    let mut plan = Plan {
+        name: String::new(),
+        size,
+        tokenization: tokenization.clone(),
+        recipe: arguments.recipe,
+        corpus: corpus.name().to_owned(),
+        corpus_bytes: Bytes(corpus.length()),
+        corpus_sha256: corpus.sha256().to_owned(),
+        train_on: arguments.train_on.into(),
+        budget: Budget::Steps(0),
+        steps: 0,
+        context: arguments.context,
+        batch: arguments.batch.unwrap_or(arguments.recipe.default_batch()),
+        accumulation: arguments.accumulate,
+        seed: arguments.seed,
+        validate_every: 1,
+        validation_sequences: 1,
+        choices: arguments.recipe.choices(),
+    };
+    if arguments.equal_total {
+        let of_bytes = Plan { tokenization: Tokenization::Bytes, ..plan.clone() };
+        let parameters = |size| Plan { size, ..plan.clone() }.parameters();
+        plan.size = size.within(of_bytes.parameters(), parameters);
+    }
+    plan.budget = match &arguments.budget {
+        cli::BudgetArguments { tokens: Some(tokens), .. } => Budget::Tokens(*tokens),
+        cli::BudgetArguments { steps: Some(steps), .. } => Budget::Steps(*steps),
+        cli::BudgetArguments { minutes: Some(minutes), .. } => Budget::Minutes(*minutes),
+        _ => Budget::Tokens(default_tokens(plan.size)),
+    };
+    plan.steps = known_steps(&plan).unwrap_or(0);
+    plan.name = arguments.name.clone().unwrap_or_else(|| plan.name_of());
+    check_name(&plan.name)?;
+    Ok(plan)
+}
+
+/// The steps that a budget comes to, if no clock is needed to tell.
+fn known_steps(plan: &Plan) -> Option<u64> {
+    match plan.budget {
+        Budget::Tokens(tokens) => Some(tokens.div_ceil(plan.tokens_per_step()).max(1)),
+        Budget::Steps(steps) => Some(steps.max(1)),
+        Budget::Minutes(_) => None,
+    }
+}
+
 fn check_name(name: &str) -> Result<()> {
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
     if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe)
@@ -179,16 +213,13 @@ fn steps_of(
     } else {
         None
     };
-    let tokens_per_step = plan.tokens_per_step();
-    plan.steps = match plan.budget {
-        Budget::Tokens(tokens) => tokens.div_ceil(tokens_per_step),
-        Budget::Steps(steps) => steps,
-        Budget::Minutes(minutes) => {
+    plan.steps = match (known_steps(plan), plan.budget) {
+        (None, Budget::Minutes(minutes)) => {
             let seconds = seconds_per_step.context("trial steps were timed")?;
-            (minutes * 60.0 * STEPPING_SHARE / seconds).round() as u64
+            ((minutes * 60.0 * STEPPING_SHARE / seconds).round() as u64).max(1)
         }
+        (steps, _) => steps.unwrap_or(1),
     };
-    plan.steps = plan.steps.max(1);
     Ok(seconds_per_step)
 }
 

@@ -9,6 +9,7 @@ mod output;
 mod quickstart;
 mod report;
 mod select;
+mod sweep;
 mod tokenizer;
 
 use anyhow::Result;
@@ -24,6 +25,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         Command::Data(arguments) => data::run(&arguments, context),
         Command::Tokenizer(arguments) => tokenizer::run(&arguments, context),
         Command::Fit(arguments) => fit::run(&arguments, context),
+        Command::Sweep(arguments) => sweep::run(&arguments, context),
         Command::Eval(arguments) => eval::run(&arguments, context),
         Command::Compress(arguments) => archive::compress(&arguments, context),
         Command::Decompress(arguments) => archive::decompress(&arguments, context),

@@ -119,8 +119,9 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
 
 fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
     Fit {
-        size: vec![SIZE.parse().unwrap_or(lmtrain_runs::LADDER[0])],
+        size: vec![SIZE.parse().unwrap_or(lmtrain_runs::LADDER[0].1)],
         tokenizer: vec![lmtrain_runs::Tokenization::Bytes],
+        equal_total: false,
         corpus,
         recipe: lmtrain_runs::Recipe::Modern,
         budget: BudgetArguments { tokens: None, steps: None, minutes: Some(minutes) },

@@ -114,11 +114,11 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
 /// or so are best for enwik8.
 pub(crate) fn on_a_law(corpus: &str) -> Vec<RateRecord> {
     let offs = [0.008, -0.012, 0.006, 0.012, -0.010, 0.004, -0.006, 0.004];
-    let sizes = LADDER[1..].iter().take_while(|size| size.core_parameters() < 15_000_000);
-    let sized = sizes.zip(offs).map(|(size, off)| {
-        let parameters = plan(size.name, 0).parameters() as f64;
+    let sizes = LADDER[1..].iter().take_while(|(_, size)| size.core_parameters() < 15_000_000);
+    let sized = sizes.zip(offs).map(|((size, _), off)| {
+        let parameters = plan(size, 0).parameters() as f64;
         let law = 0.10 + 30.0 * parameters.powf(-0.4);
-        rate(size.name, corpus, law * (1.0 + off))
+        rate(size, corpus, law * (1.0 + off))
     });
     sized.collect()
 }
@@ -176,7 +176,7 @@ pub(crate) fn study(store: &Store) {
         trained.raw_bytes = Bytes(90_000_000);
         trained.in_sample_bytes = trained.raw_bytes;
         rates.push(trained);
-        let plan = plan(rate.size.expect("a run").name, 0);
+        let plan = plan(&rate.size.expect("a run").to_string(), 0);
         let run = store.run(&plan.name);
         run.save_plan(&plan).expect("saved");
         for step in steps(&plan, 7.8 * rate.raw_rate().expect("measured")) {
@@ -201,7 +201,7 @@ fn worse(rate: &RateRecord, factor: f64) -> RateRecord {
 fn with_vocabulary(rate: &RateRecord, tokens: u32, bytes_per_token: f64) -> RateRecord {
     let tokenization = Tokenization::Bpe(tokens);
     let size = rate.size.expect("a run");
-    let plan = Plan { tokenization: tokenization.clone(), ..plan(size.name, 0) };
+    let plan = Plan { tokenization: tokenization.clone(), ..plan(&size.to_string(), 0) };
     RateRecord {
         name: plan.name_of(),
         parameters: Some(plan.parameters()),

@@ -111,6 +111,10 @@ impl Tokens for RandomTokens {
         self.count as u64
     }
 
+    fn raw_bytes_of(&self, _start: usize, count: usize) -> u64 {
+        count as u64
+    }
+
     fn read(&self, start: usize, tokens: &mut [i32]) {
         for (index, token) in tokens.iter_mut().enumerate() {
             let drawn = SplitMix64::new((start + index) as u64).below(self.vocabulary);

@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::files::Contents;
 
+/// Bytes that are hashed before their memory is given back.
+const HASHED_AT_ONCE: usize = 16 << 20;
+
 /// Bytes to train on, to score and to code. Reading a mapped file is what brings it from the disk.
 pub struct Corpus {
     name: String,
@@ -97,7 +100,22 @@ impl Corpus {
     /// SHA-256 of its bytes, hexadecimal. The first call reads all of them.
     #[must_use]
     pub fn sha256(&self) -> &str {
-        self.sha256.get_or_init(|| sha256_of(self.bytes()))
+        self.sha256.get_or_init(|| {
+            let mut hash = Sha256::new();
+            for start in (0..self.length).step_by(HASHED_AT_ONCE) {
+                let range = start..self.length.min(start + HASHED_AT_ONCE);
+                hash.update(&self.contents[range.clone()]);
+                self.contents.release(range);
+            }
+            format!("{:x}", hash.finalize())
+        })
+    }
+
+    /// Gives back the memory of bytes that are not looked at again soon, where they come from a
+    /// file: a long corpus then never is in memory whole.
+    pub fn release(&self, span: Span) {
+        let end = (span.end as usize).min(self.length);
+        self.contents.release((span.start as usize).min(end)..end);
     }
 
     /// Bits per byte that no code can go below on average; none for a text of people.

@@ -3,11 +3,13 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use super::error::CorpusError;
 
@@ -27,6 +29,23 @@ impl Deref for Contents {
             Self::Owned(bytes) => bytes,
             Self::Packed(bytes) => bytes,
         }
+    }
+}
+
+impl Contents {
+    /// Lets the system take back the memory that a mapped file's bytes are in; they come from the
+    /// disk again if they are looked at again. The whole pages of the range are meant.
+    pub(super) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            // SAFETY: the map is of a file and nobody can write to it, so that no content is lost.
+            #[expect(unsafe_code, reason = "the advice is safe for read-only maps of files only")]
+            let _ = unsafe {
+                map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

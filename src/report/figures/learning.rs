@@ -93,7 +93,7 @@ pub(super) fn curves(data: &Data, spent: fn(&RunData, &StepRecord) -> f64) -> Ve
 
 /// The colour of a size: its place on the ladder.
 pub(super) fn size_color(size: Size) -> Color {
-    let place = LADDER.iter().position(|row| *row == size).unwrap_or_default();
+    let place = LADDER.iter().rposition(|(_, row)| *row <= size).unwrap_or_default();
     RAMP[place.min(RAMP.len() - 1)]
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn vocabularies(data: &Data) -> Vec<(Curve, Vocabularies<'_>)> {
 pub(crate) fn figure(data: &Data) -> Option<Figure> {
     let (curve, sizes) = vocabularies(data).into_iter().next()?;
     let ours = sizes.iter().filter(|(_, of_size)| of_size.len() > 1).map(|(size, of_size)| {
-        let mut series = Series::new(size.name, size_color(*size), Marker::Circle);
+        let mut series = Series::new(size.to_string(), size_color(*size), Marker::Circle);
         let rate = |(vocabulary, record): (&usize, &&RateRecord)| {
             Some((*vocabulary as f64, Measure::Raw.of(record)?))
         };

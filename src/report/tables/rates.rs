@@ -119,7 +119,7 @@ fn reported_of(record: &RateRecord) -> Option<&'static Reported> {
         let named = match record.kind {
             Kind::Run => {
                 record.tokenization == Some(Tokenization::Bytes)
-                    && record.size.is_some_and(|size| size.name == row.name)
+                    && record.size.is_some_and(|size| size.to_string() == row.name)
             }
             _ => record.name.eq_ignore_ascii_case(row.name),
         };

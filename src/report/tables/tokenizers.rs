@@ -22,8 +22,8 @@ const COLUMNS: &[Filled<Entry>] = &[
     }),
     ("size", true, |_, entry| {
         let size = entry.record.size;
-        let text = size.map(|size| size.name).unwrap_or_default();
-        Cell::number(size.map(|size| size.core_parameters() as f64), |_| text.to_owned())
+        let text = size.map(|size| size.to_string()).unwrap_or_default();
+        Cell::number(size.map(|size| size.core_parameters() as f64), |_| text.clone())
     }),
     ("corpus", false, |data, entry| Cell::text(&data.subjects[entry.subject].label)),
     ("bytes/token", true, |_, entry| {

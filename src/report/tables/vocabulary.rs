@@ -16,7 +16,7 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     sizes.sort();
     sizes.dedup();
     let mut columns = vec![Column::number("vocabulary")];
-    columns.extend(sizes.iter().map(|size| Column::number(size.name).under("raw %")));
+    columns.extend(sizes.iter().map(|size| Column::number(&size.to_string()).under("raw %")));
     let over = format!("{}, as reported", reported::CORPUS);
     columns.extend(
         TABLE_2_SIZES.map(|name| Column { reported: true, ..Column::number(name).under(&over) }),

@@ -1,0 +1,281 @@
+//! Sweeps: many runs and their measurements, written as grids. A grid's keys are the flags of
+//! `lmtrain fit` or `lmtrain eval`, so that a sweep can say whatever the command line can, and
+//! each of its jobs is a command that one could type.
+//!
+//! ```toml
+//! title = "What it is for"
+//!
+//! [[fit]]                            # every combination of the lists is a run
+//! size = ["200K", "800K"]
+//! tokenizer = ["bytes", "bpe-5000"]
+//! corpus = "wiki15-8"
+//! tokens = "30M"
+//!
+//! [[eval]]                           # every run is measured by every one of these
+//! corpus = ["wiki15-tail-20M"]
+//! sample-chunks = 1000
+//! compressor = ["gzip", "lzma2"]     # measured once, not with every run
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// A sweep as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sweep {
+    /// What it is for, in a line.
+    #[serde(default)]
+    pub title: String,
+    /// Grids of runs.
+    #[serde(default)]
+    pub fit: Vec<Table>,
+    /// What measures them.
+    #[serde(default)]
+    pub eval: Vec<Table>,
+}
+
+/// What a sweep's file may be wrong in.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum SweepError {
+    /// It is no TOML, or has other tables than a sweep has.
+    #[error("it is no sweep: {0}")]
+    Syntax(String),
+    /// A key whose value is no text, number, truth value or list of them.
+    #[error("`{key}` is neither a text, a number, true or false, nor a list of them")]
+    Value {
+        /// The key.
+        key: String,
+    },
+    /// An empty list, which would make no run at all.
+    #[error("`{key}` is an empty list")]
+    Empty {
+        /// The key.
+        key: String,
+    },
+}
+
+impl FromStr for Sweep {
+    type Err = SweepError;
+
+    fn from_str(text: &str) -> Result<Self, SweepError> {
+        toml::from_str(text).map_err(|error| SweepError::Syntax(error.to_string()))
+    }
+}
+
+impl Sweep {
+    /// The flags of each run, in the order of the file; the last key of a grid turns fastest.
+    ///
+    /// # Errors
+    /// If a key's value cannot be a flag's.
+    pub fn fits(&self) -> Result<Vec<Vec<String>>, SweepError> {
+        let mut all: Vec<Vec<String>> = Vec::new();
+        for grid in &self.fit {
+            for flags in combinations(grid)? {
+                if !all.contains(&flags) {
+                    all.push(flags);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// The flags of each measurement of runs, and apart from them those of compressors.
+    ///
+    /// # Errors
+    /// As [`Self::fits`].
+    pub fn evals(&self) -> Result<[Vec<Vec<String>>; 2], SweepError> {
+        let [mut of_runs, mut of_compressors] = [Vec::new(), Vec::new()];
+        for table in &self.eval {
+            let mut table = table.clone();
+            let compressor = table.remove("compressor");
+            of_runs.push(joined(&table)?);
+            if let Some(compressor) = compressor {
+                // Compressors have no weights.
+                table.remove("weight-codes");
+                table.insert("compressor".to_owned(), compressor);
+                of_compressors.push(joined(&table)?);
+            }
+        }
+        Ok([of_runs, of_compressors])
+    }
+}
+
+/// Every combination of a grid's lists, as flags.
+fn combinations(grid: &Table) -> Result<Vec<Vec<String>>, SweepError> {
+    let mut all = vec![Vec::new()];
+    for (key, value) in grid {
+        let choices = texts(key, value)?;
+        let with = |flags: &Vec<String>, choice: &String| {
+            let mut flags = flags.clone();
+            flags.extend(flag(key, choice));
+            flags
+        };
+        all = all.iter().flat_map(|flags| choices.iter().map(|it| with(flags, it))).collect();
+    }
+    Ok(all)
+}
+
+/// A table as flags, its lists joined by commas.
+fn joined(table: &Table) -> Result<Vec<String>, SweepError> {
+    let mut flags = Vec::new();
+    for (key, value) in table {
+        flags.extend(flag(key, &texts(key, value)?.join(",")));
+    }
+    Ok(flags)
+}
+
+/// A flag with its value; one that is true stands alone, one that is false is left out.
+fn flag(key: &str, value: &str) -> Vec<String> {
+    let name = format!("--{key}");
+    match value {
+        "true" => vec![name],
+        "false" => Vec::new(),
+        value => vec![name, value.to_owned()],
+    }
+}
+
+/// A value as texts: several of a list.
+fn texts(key: &str, value: &Value) -> Result<Vec<String>, SweepError> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Float(number) => Ok(number.to_string()),
+        Value::Boolean(truth) => Ok(truth.to_string()),
+        _ => Err(SweepError::Value { key: key.to_owned() }),
+    };
+    match value {
+        Value::Array(values) if values.is_empty() => Err(SweepError::Empty { key: key.to_owned() }),
+        Value::Array(values) => values.iter().map(one).collect(),
+        value => Ok(vec![one(value)?]),
+    }
+}
+
+/// One of several shares of a sweep's jobs: `2/3` is the second of three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 1 on.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
+}
+
+impl Shard {
+    /// Everything.
+    pub const WHOLE: Self = Self { index: 1, of: 1 };
+
+    /// Which jobs are this share's, for jobs of these costs: the dearest first, each to the next
+    /// share in turn, there and back, so that shares end together. All shares of the same jobs
+    /// have every job once.
+    #[must_use]
+    pub fn takes(&self, costs: &[f64]) -> Vec<bool> {
+        let mut order: Vec<usize> = (0..costs.len()).collect();
+        order.sort_by(|&one, &other| costs[other].total_cmp(&costs[one]).then(one.cmp(&other)));
+        let mut takes = vec![false; costs.len()];
+        for (place, job) in order.into_iter().enumerate() {
+            let (round, turn) = (place / self.of, place % self.of);
+            let share = if round.is_multiple_of(2) { turn } else { self.of - 1 - turn };
+            takes[job] = share + 1 == self.index;
+        }
+        takes
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            _ => Err(format!("`{text}`: write 1/4 for the first of four shares")),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.index, self.of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SplitMix64;
+
+    const TEXT: &str = r#"
+        title = "two by two"
+        [[fit]]
+        size = ["200K", "800K"]
+        seed = [0, 1]
+        corpus = "wiki15-8"
+        equal-total = true
+        [[fit]]
+        size = "200K"
+        seed = 0
+        corpus = "wiki15-8"
+        equal-total = true
+        [[eval]]
+        corpus = ["a", "b"]
+        sample-chunks = 100
+        ideal = false
+        compressor = ["gzip", "lzma2"]
+    "#;
+
+    #[test]
+    fn grids_become_commands() {
+        let sweep: Sweep = TEXT.parse().expect("a sweep");
+        let fits = sweep.fits().expect("flags");
+        let lines: Vec<String> = fits.iter().map(|flags| flags.join(" ")).collect();
+        assert_eq!(lines.len(), 4, "the second grid is in the first: {lines:?}");
+        for line in &lines {
+            assert!(line.contains("--corpus wiki15-8 --equal-total"), "{line}");
+        }
+        let [runs, compressors] = sweep.evals().expect("flags");
+        assert_eq!(runs[0].join(" "), "--corpus a,b --sample-chunks 100");
+        assert!(compressors[0].join(" ").contains("--compressor gzip,lzma2"));
+    }
+
+    #[test]
+    fn what_is_no_sweep_is_an_error() {
+        for text in ["fit = 3", "[[fits]]\nsize = 1", "[[fit]\n", "title = 1"] {
+            assert!(text.parse::<Sweep>().is_err(), "{text}");
+        }
+        let sweep: Sweep = "[[fit]]\nsize = []".parse().expect("a sweep");
+        assert_eq!(sweep.fits(), Err(SweepError::Empty { key: "size".into() }));
+        let sweep: Sweep = "[[fit]]\nsize = { a = 1 }".parse().expect("a sweep");
+        assert_eq!(sweep.fits(), Err(SweepError::Value { key: "size".into() }));
+    }
+
+    #[test]
+    fn shares_have_every_job_once_and_end_together() {
+        let mut generator = SplitMix64::new(4);
+        for count in [0, 1, 5, 40] {
+            let costs: Vec<f64> = (0..count).map(|_| generator.below(9) as f64).collect();
+            for of in 1..=7 {
+                let takes = (1..=of).map(|index| Shard { index, of }.takes(&costs));
+                let shares: Vec<Vec<bool>> = takes.collect();
+                for job in 0..count as usize {
+                    assert_eq!(shares.iter().filter(|share| share[job]).count(), 1);
+                }
+                let sum = |share: &Vec<bool>| -> f64 {
+                    share.iter().zip(&costs).filter(|(taken, _)| **taken).map(|it| it.1).sum()
+                };
+                let sums: Vec<f64> = shares.iter().map(sum).collect();
+                let [low, high] = [f64::min, f64::max]
+                    .map(|pick| sums.iter().copied().reduce(pick).expect("a share"));
+                let dearest = costs.iter().copied().fold(0.0, f64::max);
+                assert!(high - low <= dearest, "{sums:?}");
+            }
+        }
+        assert_eq!("2/3".parse(), Ok(Shard { index: 2, of: 3 }));
+        for text in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! `lmtrain sweep`: many runs and their measurements. Each job is a command line of `fit` or `eval`;
+//! what is done is skipped, what was begun is resumed, and a job that fails stops no other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use lmtrain_eval::corpora::Corpus;
+use lmtrain_runs::sweep::Sweep;
+use lmtrain_runs::units::{short_count, short_seconds};
+use lmtrain_runs::{Budget, Plan};
+use lmtrain_train::Device;
+use serde::Serialize;
+use toml::{Table, Value};
+
+use super::output::{print_json, print_rates, print_table};
+use super::select::open_corpus;
+use super::{eval, fit};
+use crate::cli::{self, Arguments, Command, Eval, Fit};
+use crate::context::Context;
+
+/// The share of the machine's peak that steps reach, for an estimate: between what the smallest and
+/// the largest sizes were measured at.
+const PEAK_SHARE: f64 = 0.55;
+
+/// A run to train and measure.
+struct Job {
+    flags: Fit,
+    command: String,
+    corpus: Arc<Corpus>,
+    plan: Plan,
+    state: State,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    /// Not begun.
+    New,
+    /// Some steps are done.
+    Begun,
+    /// All steps are done.
+    Trained,
+}
+
+/// A job, as `--dry-run --json` prints it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    command: &'a str,
+    state: State,
+    parameters: u64,
+    tokens: Option<u64>,
+    flops: Option<f64>,
+    seconds: f64,
+}
+
+pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
+    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    let sweep = sweep(arguments)?;
+    let mut jobs = jobs(&sweep, arguments.device, context)?;
+    let [of_runs, of_compressors] = sweep.evals()?;
+    let evals = parsed::<Eval>(&of_runs, arguments.device)?;
+    let compressors = parsed::<Eval>(&of_compressors, Device::Cpu)?;
+    let flops_per_s = PEAK_SHARE * arguments.device.peak().gemm_flops_per_s;
+    let seconds = |job: &Job| seconds(job, flops_per_s);
+    let costs: Vec<f64> = jobs.iter().map(|job| cost(&job.plan)).collect();
+    let mut takes = arguments.shard.takes(&costs).into_iter();
+    jobs.retain(|_| takes.next().unwrap_or(false));
+    // Every size before any second seed, and small ones first.
+    jobs.sort_by(|one, other| {
+        (one.plan.seed, cost(&one.plan))
+            .partial_cmp(&(other.plan.seed, cost(&other.plan)))
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
+    if arguments.dry_run && context.json {
+        return print_json(&jobs.iter().map(|job| shown(job, seconds(job))).collect::<Vec<_>>());
+    }
+    tell(&sweep, &jobs, arguments, &seconds, context)?;
+    if arguments.dry_run {
+        return Ok(());
+    }
+    let mut done = Done::default();
+    if arguments.shard.index == 1 {
+        for eval in &compressors {
+            done.keep("compressors", eval::measure(eval, context), context);
+        }
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        if context.is_stopping() {
+            break;
+        }
+        context.say(&format!("[{}/{}] {}", index + 1, jobs.len(), job.command));
+        done.keep(&job.plan.name, job.run(&evals, context), context);
+    }
+    done.finish(context)
+}
+
+impl Job {
+    /// Trains what is left to train, and measures what is not recorded.
+    fn run(&self, evals: &[Eval], context: &Context) -> Result<Vec<lmtrain_runs::RateRecord>> {
+        if self.state != State::Trained {
+            fit::fit_one(&self.flags, &self.corpus, &context.without_json())?;
+        }
+        let mut records = Vec::new();
+        for eval in evals {
+            if context.is_stopping() {
+                break;
+            }
+            let eval = Eval { run: vec![self.plan.name.clone()], ..eval.clone() };
+            records.extend(eval::measure(&eval, context)?);
+        }
+        Ok(records)
+    }
+}
+
+/// What came of the jobs.
+#[derive(Default)]
+struct Done {
+    records: Vec<lmtrain_runs::RateRecord>,
+    failed: Vec<String>,
+}
+
+impl Done {
+    /// Keeps a job's records, or why it failed.
+    fn keep(
+        &mut self,
+        name: &str,
+        result: Result<Vec<lmtrain_runs::RateRecord>>,
+        context: &Context,
+    ) {
+        match result {
+            Ok(records) => self.records.extend(records),
+            Err(_) if context.is_stopping() => {}
+            Err(error) => {
+                crate::progress::print_error(&error);
+                self.failed.push(name.to_owned());
+            }
+        }
+    }
+
+    fn finish(self, context: &Context) -> Result<()> {
+        print_rates(&self.records, context.json)?;
+        if context.is_stopping() {
+            bail!("stopped; the same command goes on from here");
+        }
+        if !self.failed.is_empty() {
+            let names = self.failed.join(", ");
+            bail!(
+                "{} of the jobs failed: {names}; the same command tries them again",
+                self.failed.len()
+            );
+        }
+        context.say("next: `lmtrain report`");
+        Ok(())
+    }
+}
+
+/// The sweep of a file, or of the flags.
+fn sweep(arguments: &cli::Sweep) -> Result<Sweep> {
+    let Some(path) = &arguments.plan else { return Ok(of_flags(arguments)) };
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let sweep: Sweep = text.parse().with_context(|| path.display().to_string())?;
+    if sweep.fit.is_empty() && sweep.eval.is_empty() {
+        bail!("{} has neither a `[[fit]]` nor an `[[eval]]`", path.display());
+    }
+    Ok(sweep)
+}
+
+fn of_flags(arguments: &cli::Sweep) -> Sweep {
+    let list = |values: &[String]| {
+        Value::Array(values.iter().map(|value| Value::String(value.clone())).collect())
+    };
+    let table = |lists: &[(&str, &[String])]| -> Table {
+        let given = lists.iter().filter(|(_, values)| !values.is_empty());
+        given.map(|(key, values)| ((*key).to_owned(), list(values))).collect()
+    };
+    let fit = table(&[
+        ("size", &arguments.size),
+        ("tokenizer", &arguments.tokenizer),
+        ("recipe", &arguments.recipe),
+        ("seed", &arguments.seed),
+        ("corpus", &arguments.corpus),
+        ("tokens", &arguments.tokens),
+        ("minutes", &arguments.minutes),
+    ]);
+    let chunks: Vec<String> = arguments.sample_chunks.iter().map(ToString::to_string).collect();
+    let eval = table(&[
+        ("corpus", &arguments.eval_corpus),
+        ("sample-chunks", &chunks),
+        ("compressor", &arguments.compressor),
+    ]);
+    Sweep { title: String::new(), fit: vec![fit], eval: vec![eval] }
+}
+
+/// Command lines as arguments, each with the device.
+fn parsed<T: Line>(lines: &[Vec<String>], device: Device) -> Result<Vec<T>> {
+    lines.iter().map(|flags| T::parse(flags, device)).collect()
+}
+
+/// A command that a sweep is made of.
+trait Line: Sized {
+    const NAME: &'static str;
+
+    /// The command's arguments, if it is this one, computing on `device`.
+    fn of(command: Command, device: Device) -> Option<Self>;
+
+    fn parse(flags: &[String], device: Device) -> Result<Self> {
+        let line = ["lmtrain", Self::NAME].into_iter().map(str::to_owned);
+        let arguments = Arguments::try_parse_from(line.chain(flags.iter().cloned()));
+        let arguments = arguments.map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            anyhow::anyhow!("`lmtrain {} {}`: {first}", Self::NAME, flags.join(" "))
+        })?;
+        Self::of(arguments.command, device).context("another command")
+    }
+}
+
+impl Line for Fit {
+    const NAME: &'static str = "fit";
+
+    fn of(command: Command, device: Device) -> Option<Self> {
+        let Command::Fit(fit) = command else { return None };
+        Some(Fit { device, resume: true, plain: true, ..fit })
+    }
+}
+
+impl Line for Eval {
+    const NAME: &'static str = "eval";
+
+    fn of(command: Command, device: Device) -> Option<Self> {
+        let Command::Eval(eval) = command else { return None };
+        Some(Eval { device, ..eval })
+    }
+}
+
+/// The runs of a sweep, each once.
+fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<Vec<Job>> {
+    let mut corpora: BTreeMap<String, Arc<Corpus>> = BTreeMap::new();
+    let mut jobs: Vec<Job> = Vec::new();
+    for line in sweep.fits()? {
+        let flags = Fit::parse(&line, device)?;
+        let corpus = match corpora.get(&flags.corpus) {
+            Some(corpus) => corpus.clone(),
+            None => {
+                let corpus = open_corpus(&flags.corpus, context)?;
+                corpora.insert(flags.corpus.clone(), corpus.clone());
+                corpus
+            }
+        };
+        let ([size], [tokenization]) = (&flags.size[..], &flags.tokenizer[..]) else {
+            bail!("`{}` is more than one run: write lists as lists", line.join(" "));
+        };
+        let mut plan = fit::plan_of(&flags, *size, tokenization, &corpus)?;
+        if let Some(same) = jobs.iter().find(|job| job.plan.name == plan.name) {
+            let (name, command) = (&plan.name, &same.command);
+            bail!("`{}` and `{command}` are both `{name}`: name one", line.join(" "));
+        }
+        let state = state(&mut plan, context)?;
+        let command = format!("lmtrain fit {}", line.join(" "));
+        jobs.push(Job { flags, command, corpus, plan, state });
+    }
+    Ok(jobs)
+}
+
+/// How far a run is; the plan gets the steps that its minutes once came to.
+fn state(plan: &mut Plan, context: &Context) -> Result<State> {
+    let run = context.store.run(&plan.name);
+    let Some(saved) = run.plan()? else { return Ok(State::New) };
+    plan.steps = saved.steps;
+    let last = run.steps()?.last().map_or(0, |record| record.step);
+    let trained = last >= saved.steps && run.weights_path().is_file();
+    Ok(if trained { State::Trained } else { State::Begun })
+}
+
+/// What a run costs beside others, whatever the machine: its operations, or its minutes.
+fn cost(plan: &Plan) -> f64 {
+    match plan.budget {
+        Budget::Minutes(minutes) => minutes * 60.0 * 1e11,
+        _ => plan.flops(),
+    }
+}
+
+fn seconds(job: &Job, flops_per_s: f64) -> f64 {
+    match (job.state, job.plan.budget) {
+        (State::Trained, _) => 0.0,
+        (_, Budget::Minutes(minutes)) => 60.0 * minutes,
+        _ => job.plan.flops() / flops_per_s,
+    }
+}
+
+fn shown(job: &Job, seconds: f64) -> Shown<'_> {
+    let plan = &job.plan;
+    let known = plan.steps > 0;
+    Shown {
+        name: &plan.name,
+        command: &job.command,
+        state: job.state,
+        parameters: plan.parameters(),
+        tokens: known.then(|| plan.tokens()),
+        flops: known.then(|| plan.flops()),
+        seconds,
+    }
+}
+
+/// The whole plan, with the time that training takes at most about.
+fn tell(
+    sweep: &Sweep,
+    jobs: &[Job],
+    arguments: &cli::Sweep,
+    seconds: &dyn Fn(&Job) -> f64,
+    context: &Context,
+) -> Result<()> {
+    if !sweep.title.is_empty() {
+        context.say(&sweep.title);
+    }
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .map(|job| {
+            let shown = shown(job, seconds(job));
+            let dash = || "–".to_owned();
+            vec![
+                shown.name.to_owned(),
+                short_count(shown.parameters),
+                shown.tokens.map_or_else(dash, short_count),
+                shown.flops.map_or_else(dash, |flops| format!("{flops:.1e}")),
+                if job.state == State::Trained { dash() } else { short_seconds(shown.seconds) },
+                format!("{:?}", job.state).to_lowercase(),
+            ]
+        })
+        .collect();
+    if arguments.dry_run {
+        print_table(&["run", "parameters", "tokens", "FLOPs", "about", "state"], &rows)?;
+    } else if !context.quiet {
+        for row in &rows {
+            eprintln!("  {}", row.join("  "));
+        }
+    }
+    let total: f64 = jobs.iter().map(seconds).sum();
+    let share = match arguments.shard.of {
+        1 => String::new(),
+        _ => format!(" in share {}", arguments.shard),
+    };
+    let evals = sweep.eval.len();
+    context.say(&format!(
+        "{} runs{share}, about {} of training on {}, then {evals} measurement(s) of each",
+        jobs.len(),
+        short_seconds(total),
+        arguments.device,
+    ));
+    Ok(())
+}
