@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
-use lmtrain_runs::{Bytes, Plan};
+use lmtrain_runs::Bytes;
 use lmtrain_tokenizers::tokenizer;
 use lmtrain_train::{Device, SavedWeights};
 use serde::Serialize;
@@ -19,10 +19,6 @@ use super::select::weights;
 use crate::cli;
 use crate::context::Context;
 use crate::progress::Progress as Shown;
-
-/// Bytes of keys and values that the chunks of a block take together when it is decoded: what a
-/// processor's outer cache holds, for a decoder reads all of them at every step.
-const CACHE_BYTES: usize = 64 << 20;
 
 /// Where an archive's bytes went, as it is printed in JSON.
 #[derive(Serialize)]
@@ -81,7 +77,6 @@ pub(super) fn compress_file(
     let predictor = weights.predictor(&Device::Cpu)?;
     let tokenizer = tokenizer(&plan.tokenization)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
-    options.block_bytes = options.chunk_tokens * lanes(plan);
     options.embedded =
         embed_model.then(|| Embedded { weights: weights.bytes.to_vec(), ..Embedded::default() });
     let (mut input, length) = open(file)?;
@@ -102,12 +97,6 @@ pub(super) fn compress_file(
     )?;
     sink.keep()?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
-}
-
-/// Chunks of a block, which are decoded side by side.
-fn lanes(plan: &Plan) -> u32 {
-    let a_lane = 8 * plan.context * plan.size.width * plan.size.layers;
-    u32::try_from(CACHE_BYTES / a_lane).unwrap_or(u32::MAX).clamp(8, 128)
 }
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {

@@ -70,7 +70,7 @@ impl Kernel for SoftmaxRows<'_> {
 
 /// Caps a row of logits in place and gives the largest.
 #[inline(always)]
-fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
+pub(super) fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
     let mut top = lanes.splat(f32::NEG_INFINITY);
     if let Some(limit) = softcap {
         let (limit, inverse) = (lanes.splat(limit), lanes.splat(1.0 / limit));
@@ -88,7 +88,7 @@ fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
 
 /// Σ exp(z − top) over a row: 16 lanes and the tree.
 #[inline(always)]
-fn exponentials<L: Lanes>(lanes: L, top: f32, row: &[f32]) -> f32 {
+pub(super) fn exponentials<L: Lanes>(lanes: L, top: f32, row: &[f32]) -> f32 {
     let (top, mut total) = (lanes.splat(top), lanes.zero());
     for part in row.chunks(LANES) {
         let z = lanes.load_slice(part, f32::NEG_INFINITY);
