@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn every_dimension_has_one_place_and_pairs_meet() {
         for (dimensions, rotated) in [
-            (8, 8),
+            (8_usize, 8),
             (16, 16),
             (48, 48),
             (64, 16),

@@ -48,7 +48,8 @@ const VOCABULARY: usize = 70;
 fn network(kind: usize, context: usize) -> Transformer {
     let mut draw = Draw(SplitMix64::new(kind as u64));
     let precision = [Precision::Half, Precision::Single, Precision::Bfloat, Precision::Half][kind];
-    let (heads, key_heads, dimension) = [(3, 3, 16), (2, 2, 24), (6, 2, 8), (4, 1, 20)][kind];
+    let (heads, key_heads, dimension): (_, _, usize) =
+        [(3, 3, 16), (2, 2, 24), (6, 2, 8), (4, 1, 20)][kind];
     let dims = dimension.next_multiple_of(16_usize);
     let (layer_norm, gated) = (kind < 2, kind >= 2);
     let order = [Order::PreNorm, Order::Parallel, Order::PreNorm, Order::PostNorm][kind];

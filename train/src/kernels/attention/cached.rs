@@ -4,11 +4,11 @@
 //! number goes through the same operations in the same order: the bits are the same (`attention` says which).
 
 use super::super::aligned::{Aligned, with_scratch};
-use super::super::lanes::{Kernel, LANES, Lanes, dispatch, largest};
+use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
-use super::super::math::{Exp2Below, exp2, nearest_even};
+use super::super::math::{Exp2Below, exp2};
 use super::KEY_BLOCK;
-use super::forward_tile::{LOWEST, numbered};
+use super::forward_tile::{HIGHEST, LOWEST, numbered};
 use super::heads::AttentionHeads;
 
 /// Vectors of the output that run side by side: their chains hide each other's latency.
@@ -23,7 +23,7 @@ pub struct KeyValueCache {
     capacity: usize,
     /// Halves of a sequence's keys; its values are as many.
     size: usize,
-    /// [sequence, block of 64 keys, key head, 16 of the keys, dims, 16]: a step goes through them in this order.
+    /// [sequence, block of 64 keys, key head, dims, 64]: a step goes through them in this order.
     keys: Aligned,
     /// [sequence, key, key head, dims].
     values: Aligned,
@@ -34,8 +34,8 @@ impl KeyValueCache {
     pub fn new(heads: &AttentionHeads, sequences: usize, tokens: usize) -> Self {
         let capacity = tokens.next_multiple_of(KEY_BLOCK);
         let size = capacity * heads.key_heads * heads.dims;
-        let zeros = Aligned::zeros(sequences * size / 2);
-        KeyValueCache { capacity, size, keys: zeros.clone(), values: zeros }
+        let zeros = || Aligned::zeros(sequences * size / 2);
+        KeyValueCache { capacity, size, keys: zeros(), values: zeros() }
     }
 }
 
@@ -113,7 +113,6 @@ fn append<L: Lanes>(
         let mut halves = [0; LANES];
         let (head, first) = (i * LANES / dims, i * LANES % dims);
         let block = position / KEY_BLOCK * heads.key_heads + head;
-        let sixteen = block * KEY_BLOCK * dims + position % KEY_BLOCK / LANES * LANES * dims;
         // SAFETY: the array and the sixteen values have places for sixteen halves.
         unsafe {
             lanes.store_half(halves.as_mut_ptr(), lanes.load_slice(key, 0.0));
@@ -121,7 +120,7 @@ fn append<L: Lanes>(
             lanes.store_half(to.as_mut_ptr(), lanes.load_slice(value, 0.0));
         }
         for (d, half) in halves.into_iter().enumerate() {
-            keys[sixteen + (first + d) * LANES + position % LANES] = half;
+            keys[(block * dims + first + d) * KEY_BLOCK + position % KEY_BLOCK] = half;
         }
     }
 }
@@ -256,17 +255,15 @@ impl Held<'_> {
     }
 }
 
-/// A query's scores with 64 keys, four blocks of [dims, 16].
+/// A query's scores with 64 keys [dims, 64].
 #[inline(always)]
 fn scores<L: Lanes>(lanes: L, query: &[f32], keys: &[u16]) -> [L::Vector; PARTS] {
-    let dims = query.len();
     let mut scores = [lanes.zero(); PARTS];
-    assert!(keys.len() == KEY_BLOCK * dims);
-    for (d, query) in query.iter().enumerate() {
+    for (query, keys) in query.iter().zip(keys.chunks_exact(KEY_BLOCK)) {
         let query = lanes.splat(*query);
         for (part, score) in scores.iter_mut().enumerate() {
-            // SAFETY: the keys are four blocks of [dims, 16], as asserted.
-            let keys = unsafe { lanes.load_half(keys.as_ptr().add((part * dims + d) * LANES)) };
+            // SAFETY: the line holds four times sixteen keys.
+            let keys = unsafe { lanes.load_half(keys.as_ptr().add(part * LANES)) };
             *score = lanes.fma(query, keys, *score);
         }
     }
@@ -299,15 +296,19 @@ fn block_powers<L: Lanes>(
         }
         highest = lanes.max(*score, highest);
     }
-    let highest = largest(lanes, highest);
-    let raised = nearest_even(lanes, lanes.splat(highest));
-    let factor = lanes.array(exp2(lanes, lanes.sub(lanes.splat(top), raised)))[0];
-    let exp2 = Exp2Below::new(lanes, raised);
+    let highest = lanes.largest(highest);
+    // `nearest_even` of one number.
+    let raised = 2.0 * (0.5 * highest.min(HIGHEST)).round_ties_even();
+    let mut factor = 1.0;
+    if raised != top {
+        factor = lanes.array(exp2(lanes, lanes.splat(top - raised)))[0];
+    }
+    let exp2 = Exp2Below::new(lanes, lanes.splat(raised));
     let mut total = total * factor;
     for (score, powers) in scores.iter().zip(powers.chunks_exact_mut(LANES)) {
         let power = exp2.apply(lanes, *score);
         lanes.store_slice(powers, power);
         total += lanes.sum(power);
     }
-    ([highest, lanes.array(raised)[0], total], factor)
+    ([highest, raised, total], factor)
 }

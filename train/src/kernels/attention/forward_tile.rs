@@ -8,8 +8,11 @@ use super::KEY_BLOCK;
 pub(super) const QUERIES: usize = 2 * LANES;
 
 /// Below every score: what a running maximum starts from, so that a block without a key that a query sees is no
-/// special case. Finite, for the difference of two such is needed; scores stay within ±2²² (see `nearest_even`).
+/// special case. Finite, for the difference of two such is needed.
 pub(super) const LOWEST: f32 = -4_194_304.0;
+/// The most that powers leave out, so that those of masked keys stay exactly 0 (`nearest_even` says why 2²²). Scores
+/// beyond it mean nothing any more, but they are the same nothing everywhere.
+pub(super) const HIGHEST: f32 = 4_194_304.0;
 
 /// 32 queries from `first` on, against all the keys they see; heads of D dimensions, or of `dims` if D is 0.
 pub(super) struct Tile<const D: usize> {
@@ -56,7 +59,8 @@ impl<const D: usize> Tile<D> {
                 for part in (0..count).step_by(LANES) {
                     self.scores(lanes, key + part, part, &mut largest);
                 }
-                let raised = largest.map(|largest| nearest_even(lanes, largest));
+                let raised = largest
+                    .map(|largest| nearest_even(lanes, lanes.min(largest, lanes.splat(HIGHEST))));
                 self.raise(lanes, &top, &raised, &mut total);
                 top = raised;
                 for part in (0..count).step_by(LANES) {

@@ -206,7 +206,7 @@ fn extreme_numbers_stay_finite_and_the_same() {
         assert_same_bits("extreme", || {
             let [_, mixed] = whole(&heads, None, &rows);
             let steps = cached(&heads, None, std::slice::from_ref(&rows), &[1]);
-            assert_eq!(bits(&mixed), bits(&steps[0]));
+            assert!(bits(&mixed) == bits(&steps[0]), "{scale}");
             // Scores of millions mean nothing any more, but they are the same nothing everywhere.
             assert!(scale > 300.0 || mixed.iter().all(|value| value.is_finite()), "{scale}");
             mixed

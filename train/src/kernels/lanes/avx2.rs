@@ -176,6 +176,17 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn largest(self, a: Pair) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_max_ps(a.0, a.1);
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: &mut [Pair; LANES]) {
         let old = rows.map(|row| self.array(row));
         for (i, row) in rows.iter_mut().enumerate() {

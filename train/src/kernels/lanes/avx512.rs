@@ -154,6 +154,17 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn largest(self, a: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: &mut [__m512; LANES]) {
         // SAFETY: see the impl.
         unsafe { transpose(rows) }

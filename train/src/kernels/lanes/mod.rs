@@ -73,6 +73,8 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     fn all_equal(self, a: Self::Vector, b: Self::Vector) -> bool;
     /// The sum by the fixed tree: lanes i and i+8, then i and i+4, i+2, i+1.
     fn sum(self, a: Self::Vector) -> f32;
+    /// The largest by the same tree, of `max` of two lanes.
+    fn largest(self, a: Self::Vector) -> f32;
     /// `rows[i][j]` becomes `rows[j][i]`.
     fn transpose(self, rows: &mut [Self::Vector; LANES]);
 
@@ -139,18 +141,7 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
 /// The largest of 16 numbers. Which of two zeros it gives is not defined: callers must not depend on that.
 #[inline(always)]
 pub(super) fn largest<L: Lanes>(lanes: L, a: L::Vector) -> f32 {
-    let array = lanes.array(a);
-    let mut largest = [array[0]; 8];
-    for i in 0..8 {
-        largest[i] = if array[i] > array[i + 8] { array[i] } else { array[i + 8] };
-    }
-    for width in [4, 2, 1] {
-        for i in 0..width {
-            largest[i] =
-                if largest[i] > largest[i + width] { largest[i] } else { largest[i + width] };
-        }
-    }
-    largest[0]
+    lanes.largest(a)
 }
 
 /// A piece of work written once for every level: `run` is compiled per level, inlined under its instructions.
@@ -216,6 +207,7 @@ mod tests {
                 lanes.select_greater(a, b, lanes.splat(1.0), lanes.zero()),
                 lanes.shift_exponent(lanes.splat(1.5), lanes.splat(12_582_912.0 + 3.0)),
                 lanes.splat(lanes.sum(a)),
+                lanes.splat(lanes.largest(a)),
                 lanes.splat(lanes.all_equal(a, b) as u32 as f32),
                 lanes.splat(lanes.all_equal(b, b) as u32 as f32),
                 lanes.load_slice(&self.0[..7], 2.0),

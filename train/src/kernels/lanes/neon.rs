@@ -207,6 +207,14 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    fn largest(self, a: Vector) -> f32 {
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let eight = self.max(a, [a[2], a[3], a[0], a[1]]);
+        let array = self.array(self.max(eight, [eight[1], eight[0], eight[3], eight[2]]));
+        larger(larger(array[0], array[2]), larger(array[1], array[3]))
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: &mut [Vector; LANES]) {
         let old = rows.map(|row| self.array(row));
         for (i, row) in rows.iter_mut().enumerate() {

@@ -133,6 +133,16 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
+    fn largest(self, mut a: Vector) -> f32 {
+        for width in [8, 4, 2, 1] {
+            for i in 0..width {
+                a[i] = if a[i] > a[i + width] { a[i] } else { a[i + width] };
+            }
+        }
+        a[0]
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: &mut [Vector; LANES]) {
         let old = *rows;
         *rows = std::array::from_fn(|i| std::array::from_fn(|j| old[j][i]));
