@@ -28,6 +28,12 @@ pub trait Predictor: Send + Sync {
     /// machine. If not, whoever codes must step token by token, and decode on the same machine.
     fn is_exact(&self) -> bool;
 
+    /// Chunks that a session best predicts side by side: more share the reading of the weights,
+    /// fewer let what they hold stay in a core's caches.
+    fn side_by_side(&self) -> u16 {
+        4
+    }
+
     /// Ideal bits, −log2 p, of every token of each chunk: one vector a chunk, as long as it is.
     ///
     /// # Errors

@@ -163,6 +163,10 @@ impl Predictor for CpuPredictor {
         true
     }
 
+    fn side_by_side(&self) -> u16 {
+        self.engine.side_by_side()
+    }
+
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
         self.check(chunks)?;
         Ok(self.engine.score(self.begin_token(), chunks))

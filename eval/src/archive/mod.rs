@@ -72,7 +72,8 @@ pub struct ArchiveOptions {
 }
 
 impl ArchiveOptions {
-    /// Chunks of 2048 tokens, or of the predictor's context if it is shorter, 512 to a block.
+    /// Chunks of 2048 tokens, or of the predictor's context if it is shorter, 512 to a block, in groups as
+    /// the predictor likes them.
     #[must_use]
     pub fn new(model: impl Into<String>, predictor: &dyn Predictor) -> Self {
         let context = u32::try_from(predictor.context()).unwrap_or(u32::MAX);
@@ -81,7 +82,10 @@ impl ArchiveOptions {
             model: model.into(),
             chunk_tokens,
             block_bytes: MAXIMUM_BLOCK_BYTES.min(512 * chunk_tokens),
-            layout: Layout::default(),
+            layout: Layout {
+                group_chunks: predictor.side_by_side().clamp(1, MAXIMUM_GROUP),
+                ..Layout::default()
+            },
             embedded: None,
         }
     }

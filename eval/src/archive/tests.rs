@@ -92,7 +92,7 @@ fn a_long_file_costs_its_ideal_bits() {
     let (archive, summary) = pack(&raw, &model, &ByteTokenizer, &ArchiveOptions::new("m", &model));
     assert_eq!(unpack(&archive[..], &model, &ByteTokenizer).expect("unpacks").0, raw);
     let ideal = summary.ideal_bits.expect("measured").as_bytes();
-    assert!(summary.payload_bytes.as_f64() / ideal - 1.0 < 1e-3);
+    assert!(summary.payload_bytes.as_f64() / ideal - 1.0 < 5e-4);
     assert!(archive.len() as f64 / ideal - 1.0 < 2e-3, "{summary:?}");
 }
 

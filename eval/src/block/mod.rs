@@ -289,6 +289,27 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_threads_decodes_any_layout() {
+        let model = CountModel::exact(256);
+        let chunks = chunks(&[90; 21], 256);
+        let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+        let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
+        for (stream_chunks, group_chunks) in [(1, 1), (32, 4), (5, 3), (2, 64), (7, 1)] {
+            let layout = Layout { stream_chunks, group_chunks };
+            let coded = encode_block(&model, layout, &slices, &mut go).expect("codes");
+            for threads in [1, 2, 7] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let decode = || {
+                    let again = encode_block(&model, layout, &slices, &mut go).expect("codes");
+                    assert_eq!(again, coded);
+                    decode_block(&model, layout, &lengths, &coded.payload, &mut go)
+                };
+                assert_eq!(pool.expect("a pool").install(decode).expect("decodes"), chunks);
+            }
+        }
+    }
+
+    #[test]
     fn an_exact_predictor_codes_the_same_however_it_is_stepped() {
         let chunks = chunks(&[300, 2048, 40], 256);
         let many = check_round_trip(&CountModel::exact(256), &chunks);

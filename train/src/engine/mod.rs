@@ -59,6 +59,14 @@ impl Engine {
         self.network.context
     }
 
+    /// Sequences that a session best has: two, or more as the weights outgrow a processor's caches and every step
+    /// has to fetch them. Measured at 200K and 3.2M parameters; beyond, a rule of thumb.
+    #[must_use]
+    pub fn side_by_side(&self) -> u16 {
+        let outgrown = self.network.weight_bytes() / (16 << 20);
+        u16::try_from(outgrown.clamp(2, 32)).unwrap_or(2)
+    }
+
     /// The network that it runs.
     #[must_use]
     pub fn network(&self) -> &Transformer {

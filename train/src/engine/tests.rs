@@ -111,8 +111,11 @@ fn slices(sequences: &[Vec<u32>]) -> Vec<&[u32]> {
     sequences.iter().map(Vec::as_slice).collect()
 }
 
+/// Numbers of each sequence.
+type Each = Vec<Vec<f32>>;
+
 /// Every row of each sequence, and every score.
-fn whole(engine: &Engine, sequences: &[Vec<u32>]) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+fn whole(engine: &Engine, sequences: &[Vec<u32>]) -> (Each, Each) {
     let rows = Mutex::new(vec![Vec::new(); sequences.len()]);
     engine.rows(0, &slices(sequences), &|index, first, part| {
         let mut rows = rows.lock().expect("no panic");

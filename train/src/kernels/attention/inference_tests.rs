@@ -145,10 +145,13 @@ fn rows_are_normed_scaled_turned_and_rounded() {
     }
 }
 
+/// Heads, sequences, tokens, window and steps.
+type Case = ([usize; 3], usize, usize, Option<usize>, &'static [usize]);
+
 #[test]
 fn whole_and_cached_are_the_same_bits() {
     let mut numbers = Numbers::new(3);
-    let cases: [([usize; 3], usize, usize, Option<usize>, &[usize]); 8] = [
+    let cases: [Case; 8] = [
         ([1, 1, 16], 1, 2048, None, &[1]),
         ([4, 4, 16], 3, 300, None, &[1]),
         ([4, 2, 32], 2, 257, None, &[5, 1, 64, 17]),
