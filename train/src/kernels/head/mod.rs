@@ -2,10 +2,10 @@
 //!
 //! A block's logits stay in the cache: they become probabilities, then gradients, in place.
 
-mod rows;
+mod packed;
 mod softmax;
 
-pub use rows::{PackedHead, head_nats, head_probabilities};
+pub use packed::{PackedHead, head_nats, head_probabilities};
 
 use super::level::{self, Level};
 use super::linear::{self, LinearShape, Panels};
