@@ -28,6 +28,12 @@ pub trait Predictor: Send + Sync {
     /// machine. If not, whoever codes must step token by token, and decode on the same machine.
     fn is_exact(&self) -> bool;
 
+    /// Chunks that a session best predicts side by side: more share the reading of the weights,
+    /// fewer let what they hold stay in a core's caches.
+    fn side_by_side(&self) -> u16 {
+        4
+    }
+
     /// Ideal bits, −log2 p, of every token of each chunk: one vector a chunk, as long as it is.
     ///
     /// # Errors
@@ -41,13 +47,13 @@ pub trait Predictor: Send + Sync {
     ///
     /// # Errors
     /// As [`Self::score`].
-    fn rows(&self, chunks: &[&[u32]], sink: &mut RowSink<'_>) -> Result<(), PredictorError> {
+    fn rows(&self, chunks: &[&[u32]], sink: &RowSink<'_>) -> Result<(), PredictorError> {
         let mut rows = Vec::new();
         for (index, chunk) in chunks.iter().enumerate().filter(|(_, chunk)| !chunk.is_empty()) {
             let known = &chunk[..chunk.len() - 1];
             let inputs: Vec<u32> =
                 std::iter::once(self.begin_token()).chain(known.iter().copied()).collect();
-            self.session(1)?.step(&inputs, inputs.len(), &mut rows)?;
+            self.session(1, inputs.len())?.step(&inputs, inputs.len(), &mut rows)?;
             if sink(index, 0, &rows).is_break() {
                 break;
             }
@@ -55,18 +61,20 @@ pub trait Predictor: Send + Sync {
         Ok(())
     }
 
-    /// Starts `lanes` chunks side by side, each from an empty context.
+    /// Starts `lanes` chunks of up to `tokens` side by side, each from an empty context.
     ///
     /// # Errors
-    /// If the device fails.
-    fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError>;
+    /// If `tokens` exceeds the context, or the device fails.
+    fn session(&self, lanes: usize, tokens: usize)
+    -> Result<Box<dyn Session + '_>, PredictorError>;
 }
 
-/// Receives rows of probabilities: chunk, first token, [count, vocabulary].
-pub type RowSink<'a> = dyn FnMut(usize, usize, &[f32]) -> ControlFlow<()> + 'a;
+/// Receives rows of probabilities: chunk, first token, [count, vocabulary]. It may be called from
+/// several threads, but for one chunk in order.
+pub type RowSink<'a> = dyn Fn(usize, usize, &[f32]) -> ControlFlow<()> + Sync + 'a;
 
 /// Chunks in the middle of being predicted, side by side.
-pub trait Session {
+pub trait Session: Send {
     /// Feeds the next `count` tokens of every lane and gives the probabilities of what follows
     /// each. The first token fed is the begin token.
     ///
@@ -81,4 +89,7 @@ pub trait Session {
         count: usize,
         rows: &mut Vec<f32>,
     ) -> Result<(), PredictorError>;
+
+    /// Forgets all tokens: every lane starts over from an empty context.
+    fn restart(&mut self);
 }

@@ -86,7 +86,11 @@ impl Predictor for CountModel {
         Ok(chunks.iter().map(score).collect())
     }
 
-    fn session(&self, lanes: usize) -> Result<Box<dyn Session + '_>, PredictorError> {
+    fn session(
+        &self,
+        lanes: usize,
+        _tokens: usize,
+    ) -> Result<Box<dyn Session + '_>, PredictorError> {
         let lanes = vec![Counts::new(self.vocabulary); lanes];
         Ok(Box::new(CountSession { model: self, lanes }))
     }
@@ -116,6 +120,10 @@ impl Session for CountSession<'_> {
             rows.iter_mut().step_by(2).for_each(|entry| *entry *= other);
         }
         Ok(())
+    }
+
+    fn restart(&mut self) {
+        self.lanes.fill(Counts::new(self.model.vocabulary));
     }
 }
 

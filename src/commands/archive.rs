@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lmtrain_eval::archive::{
-    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, MAXIMUM_LANES, Progress,
+    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
-use lmtrain_runs::{Bytes, Plan, Tokenization};
+use lmtrain_runs::Bytes;
 use lmtrain_tokenizers::from_code;
 use lmtrain_train::{Device, SavedWeights};
 use serde::Serialize;
@@ -20,10 +20,6 @@ use super::tokenizer::{keep, of_weights};
 use crate::cli;
 use crate::context::Context;
 use crate::progress::Progress as Shown;
-
-/// Bytes of keys and values that the chunks of a block take together when it is decoded: what a
-/// processor's outer cache holds, for a decoder reads all of them at every step.
-const CACHE_BYTES: usize = 64 << 20;
 
 /// Where an archive's bytes went, as it is printed in JSON.
 #[derive(Serialize)]
@@ -83,7 +79,6 @@ pub(super) fn compress_file(
     let predictor = weights.predictor(&Device::Cpu)?;
     let tokenizer = of_weights(weights, context)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
-    options.block_bytes = options.chunk_tokens * lanes(plan);
     options.embedded = embed_model.then(|| Embedded {
         vocabulary: tokenizer.code().to_vec(),
         weights: weights.bytes.to_vec(),
@@ -107,17 +102,6 @@ pub(super) fn compress_file(
     )?;
     sink.keep()?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
-}
-
-/// Chunks of a block, which are decoded side by side.
-fn lanes(plan: &Plan) -> u32 {
-    let a_lane = 8 * plan.context * plan.size.width * plan.size.layers;
-    let lanes = u32::try_from(CACHE_BYTES / a_lane).unwrap_or(u32::MAX).clamp(8, 128);
-    match plan.tokenization {
-        Tokenization::Bytes => lanes,
-        // A block is cut by its bytes, and a token of text stands for three of them or more.
-        Tokenization::Bpe(_) => (3 * lanes).min(MAXIMUM_LANES),
-    }
 }
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {

@@ -310,7 +310,7 @@ pub(super) fn run_rates(
     let mut shown = Shown::new(label, context.quiet);
     let mut progress = |progress: Progress| {
         if settings.sample.is_none() {
-            corpus.release(Span { start: span.start, end: span.start + progress.raw_bytes_done.0 });
+            corpus.release(Span { start: span.start, end: span.start + progress.raw_bytes_done });
         }
         tell(&mut shown, progress, context)
     };

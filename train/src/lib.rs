@@ -7,6 +7,7 @@
 mod batches;
 mod checkpoint;
 mod device;
+pub mod engine;
 pub mod kernels;
 mod learner;
 mod network;
@@ -16,6 +17,8 @@ mod paths;
 mod predictor;
 #[cfg(test)]
 mod reference_tests;
+#[cfg(feature = "cuda")]
+mod scorer;
 mod speed;
 mod tensor_file;
 mod validation;

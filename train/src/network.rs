@@ -62,10 +62,6 @@ pub struct Architecture {
     pub choices: Choices,
 }
 
-/// What an attention layer does with its queries, keys and values: the whole sequence at once, or
-/// the next tokens of sequences whose past is cached. `(layer, qkv, gain) → output`.
-pub type Attend<'a, B> = dyn FnMut(usize, Tensor<B, 3>, Option<Tensor<B, 1>>) -> Tensor<B, 3> + 'a;
-
 impl<B: Backend> Network<B> {
     /// The network of a plan, with the weights that its seed draws.
     #[must_use]
@@ -146,34 +142,6 @@ impl<B: Ops> Network<B> {
         let x = B::embed(self.embedding.val(), tokens, scale);
         if choices.norm == Norm::PreRms { B::normalize_rms(x) } else { x }
     }
-
-    /// As [`Self::hidden`], with another attention.
-    pub fn hidden_attending(
-        &self,
-        tokens: Tensor<B, 2, Int>,
-        attend: &mut Attend<'_, B>,
-    ) -> Tensor<B, 2> {
-        let [batch, time] = tokens.dims();
-        let Architecture { width, choices, .. } = self.architecture;
-        let scale = if choices.scale_embeddings { (width as f64).sqrt() } else { 1.0 };
-        let tokens = tokens.reshape([batch * time]);
-        let mut x = B::embed(self.embedding.val(), tokens, scale); // [batch · time, width]
-        if choices.norm == Norm::PreRms {
-            x = B::normalize_rms(x);
-        }
-        for (layer, block) in self.blocks.iter().enumerate() {
-            let mut attend = |x: Tensor<B, 2>| {
-                let qkv = B::project(x, block.qkv.val()).reshape([batch, time, 3 * width]);
-                let gain = block.gain.as_ref().map(Param::val);
-                attend(layer, qkv, gain).reshape([batch * time, width])
-            };
-            x = block.forward(x, choices.activation, choices.norm, &mut attend);
-        }
-        match choices.norm {
-            Norm::PreRms => B::normalize_rms(x),
-            Norm::PostLayer => x,
-        }
-    }
 }
 
 struct RequireGradients;
@@ -236,30 +204,6 @@ impl<B: Ops> Block<B> {
         let x = normed(&self.attention_norm, x + output);
         let mlp = self.mlp(x.clone(), activation);
         normed(&self.mlp_norm, x + mlp)
-    }
-
-    /// x [batch · time, width] → the same; `attend` maps a layer's normed input to the mixed
-    /// values, before the output projection.
-    fn forward(
-        &self,
-        x: Tensor<B, 2>,
-        activation: Activation,
-        norm: Norm,
-        attend: &mut dyn FnMut(Tensor<B, 2>) -> Tensor<B, 2>,
-    ) -> Tensor<B, 2> {
-        match norm {
-            Norm::PreRms => {
-                let mixed = attend(B::normalize_rms(x.clone()));
-                let x = x + B::project(mixed, self.proj.val());
-                x.clone() + self.mlp(B::normalize_rms(x), activation)
-            }
-            Norm::PostLayer => {
-                let mixed = attend(x.clone());
-                let x = normed(&self.attention_norm, x + B::project(mixed, self.proj.val()));
-                let mlp = self.mlp(x.clone(), activation);
-                normed(&self.mlp_norm, x + mlp)
-            }
-        }
     }
 
     fn mlp(&self, x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {

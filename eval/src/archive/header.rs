@@ -8,8 +8,9 @@ use lmtrain_tokenizers::Tokenizer;
 use super::source::Source;
 use super::{
     ArchiveError, ArchiveOptions, ArchiveSummary, Embedded, MAGIC, MAXIMUM_BLOCK_BYTES,
-    MAXIMUM_CHUNK_TOKENS, MAXIMUM_LANES, VERSION,
+    MAXIMUM_CHUNK_TOKENS, MAXIMUM_CHUNKS, MAXIMUM_GROUP, VERSION,
 };
+use crate::block::Layout;
 use crate::predictor::Predictor;
 
 const EMBEDDED: u8 = 1;
@@ -30,6 +31,8 @@ pub struct Header {
     pub chunk_tokens: u32,
     /// Most raw bytes of a block.
     pub block_bytes: u32,
+    /// How a block's chunks are coded.
+    pub layout: Layout,
     /// Whether it decodes on every machine, not only on the one that made it.
     pub exact: bool,
 }
@@ -53,6 +56,7 @@ impl Header {
             tokenizer_identity: tokenizer.identity(),
             chunk_tokens: options.chunk_tokens,
             block_bytes: options.block_bytes,
+            layout: options.layout,
             exact: predictor.is_exact(),
         };
         header.check_limits()?;
@@ -62,7 +66,10 @@ impl Header {
     fn check_limits(&self) -> Result<(), ArchiveError> {
         let [chunk, block] = [self.chunk_tokens, self.block_bytes].map(u64::from);
         within("the tokens of a chunk", chunk, 1, u64::from(MAXIMUM_CHUNK_TOKENS))?;
-        let most = u64::from(MAXIMUM_BLOCK_BYTES).min(chunk * u64::from(MAXIMUM_LANES));
+        let Layout { stream_chunks, group_chunks } = self.layout;
+        within("the chunks of a stream", stream_chunks.into(), 1, MAXIMUM_CHUNKS.into())?;
+        within("the chunks of a group", group_chunks.into(), 1, MAXIMUM_GROUP.into())?;
+        let most = u64::from(MAXIMUM_BLOCK_BYTES).min(chunk * u64::from(MAXIMUM_CHUNKS));
         within("the bytes of a block", block, 1, most)
     }
 
@@ -105,6 +112,8 @@ impl Header {
         head.extend([VERSION, exact | if embedded.is_some() { EMBEDDED } else { 0 }]);
         head.extend(self.chunk_tokens.to_le_bytes());
         head.extend(self.block_bytes.to_le_bytes());
+        head.extend(self.layout.stream_chunks.to_le_bytes());
+        head.extend(self.layout.group_chunks.to_le_bytes());
         head.extend(self.predictor_identity);
         head.extend(self.tokenizer_identity);
         for text in [self.tokenization.to_string().as_str(), &self.model] {
@@ -143,6 +152,7 @@ impl Header {
             return Err(ArchiveError::Version(version));
         }
         let (chunk_tokens, block_bytes) = (source.u32()?, source.u32()?);
+        let layout = Layout { stream_chunks: source.u16()?, group_chunks: source.u16()? };
         let (predictor_identity, tokenizer_identity) = (source.array()?, source.array()?);
         let (tokenization, model) = (source.text()?, source.text()?);
         let mut lengths = [0; 3];
@@ -160,6 +170,7 @@ impl Header {
             tokenizer_identity,
             chunk_tokens,
             block_bytes,
+            layout,
             exact: flags & EXACT != 0,
         };
         header.check_limits()?;

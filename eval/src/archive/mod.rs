@@ -7,7 +7,7 @@
 //! ```text
 //! magic      89 4C 4D 5A 0D 0A 1A 0A   as PNG's: shows what text modes and 7-bit links mangle
 //! header     version u8 · flags u8 (1: model embedded, 2: exact predictor)
-//!            chunk_tokens u32 · block_bytes u32
+//!            chunk_tokens u32 · block_bytes u32 · stream_chunks u16 · group_chunks u16
 //!            identity of the weights [32] · identity of the tokenizer [32]
 //!            tokenization u8 + text · name of the model u8 + text
 //!            if embedded: lengths of plan u64, vocabulary u64, weights u64
@@ -19,8 +19,9 @@
 //! ```
 //!
 //! A block is tokenized whole and its tokens cut into chunks of `chunk_tokens`, each predicted from
-//! an empty context and all coded side by side. So no lengths of chunks need storing, and every
-//! lane but the last is full. For bytes these are the chunks of the paper's protocol.
+//! an empty context, in the streams and groups of [`block`](crate::block). So no lengths of chunks
+//! need storing, and every chunk but the last is full. For bytes these are the chunks of the paper's
+//! protocol.
 
 mod header;
 mod read;
@@ -33,7 +34,7 @@ use std::ops::ControlFlow;
 use lmtrain_runs::{Bits, Bytes, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 
-use crate::block::BlockError;
+use crate::block::{BlockError, Layout};
 use crate::predictor::Predictor;
 
 pub use header::Header;
@@ -41,15 +42,17 @@ pub use read::ArchiveReader;
 pub use write::compress;
 
 const MAGIC: [u8; 8] = *b"\x89LMZ\r\n\x1a\n";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Tags before a block and before the trailer.
 const BLOCK: u8 = 1;
 const TRAILER: u8 = 0;
 
 /// Raw bytes that a block may have.
 pub const MAXIMUM_BLOCK_BYTES: u32 = 16 << 20;
-/// Chunks that a block may have: a decoder keeps a context for each.
-pub const MAXIMUM_LANES: u32 = 256;
+/// Chunks that a block may have.
+pub const MAXIMUM_CHUNKS: u32 = 4096;
+/// Chunks that a group may have: a decoder keeps a context for each.
+pub const MAXIMUM_GROUP: u16 = 64;
 /// Tokens that a chunk may have.
 pub const MAXIMUM_CHUNK_TOKENS: u32 = 1 << 20;
 
@@ -60,20 +63,31 @@ pub struct ArchiveOptions {
     pub model: String,
     /// Tokens of a chunk.
     pub chunk_tokens: u32,
-    /// Raw bytes of a block. Whoever decodes keeps `block_bytes / chunk_tokens` contexts at once;
-    /// fewer take less memory, more share the reading of the weights.
+    /// Raw bytes of a block. Its streams are what the cores of a decoder share out.
     pub block_bytes: u32,
+    /// How a block's chunks are coded.
+    pub layout: Layout,
     /// The model itself, to travel in the archive.
     pub embedded: Option<Embedded>,
 }
 
 impl ArchiveOptions {
-    /// Chunks of 2048 tokens, or of the predictor's context if it is shorter, 64 to a block.
+    /// Chunks of 2048 tokens, or of the predictor's context if it is shorter, 512 to a block, in groups as
+    /// the predictor likes them.
     #[must_use]
     pub fn new(model: impl Into<String>, predictor: &dyn Predictor) -> Self {
         let context = u32::try_from(predictor.context()).unwrap_or(u32::MAX);
         let chunk_tokens = context.clamp(1, 2048);
-        Self { model: model.into(), chunk_tokens, block_bytes: 64 * chunk_tokens, embedded: None }
+        Self {
+            model: model.into(),
+            chunk_tokens,
+            block_bytes: MAXIMUM_BLOCK_BYTES.min(512 * chunk_tokens),
+            layout: Layout {
+                group_chunks: predictor.side_by_side().clamp(1, MAXIMUM_GROUP),
+                ..Layout::default()
+            },
+            embedded: None,
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::source::Source;
 use super::{
-    ArchiveError, ArchiveSummary, BLOCK, Embedded, Header, MAXIMUM_LANES, Progress,
+    ArchiveError, ArchiveSummary, BLOCK, Embedded, Header, MAXIMUM_CHUNKS, Progress,
     ProgressCallback, TRAILER, chunk_lengths, share, tokens_are_bytes,
 };
 use crate::block::{BlockError, decode_block};
 use crate::predictor::Predictor;
 
-/// Bytes that the coder spends at most on a token, and at most on ending.
+/// Bytes that the coder spends at most on a token, and at most on beginning and ending a stream.
 const TOKEN_BYTES: u64 = 4;
 const END_BYTES: u64 = 16;
 
@@ -113,8 +113,10 @@ impl<R: Read> ArchiveReader<R> {
         let (raw_bytes, payload_bytes) = (self.source.u32()?, self.source.u32()?);
         let bytes = tokens_are_bytes(tokenizer);
         let tokens = if bytes { raw_bytes } else { self.source.u32()? };
-        let most_tokens = u64::from(MAXIMUM_LANES) * u64::from(self.header.chunk_tokens);
-        let most_payload = u64::from(tokens) * TOKEN_BYTES + END_BYTES;
+        let most_tokens = u64::from(MAXIMUM_CHUNKS) * u64::from(self.header.chunk_tokens);
+        let chunks = tokens.div_ceil(self.header.chunk_tokens) as usize;
+        let streams = self.header.layout.stream_count(chunks) as u64;
+        let most_payload = u64::from(tokens) * TOKEN_BYTES + streams * END_BYTES;
         if raw_bytes > self.header.block_bytes
             || u64::from(tokens) > most_tokens
             || u64::from(payload_bytes) > most_payload
@@ -153,7 +155,7 @@ impl<R: Read> ArchiveReader<R> {
             progress(Progress { raw_bytes, archive_bytes })
         };
         let lengths = chunk_lengths(tokens, self.header.chunk_tokens);
-        let chunks = decode_block(predictor, &lengths, payload, &mut pulse);
+        let chunks = decode_block(predictor, self.header.layout, &lengths, payload, &mut pulse);
         let chunks = chunks.map_err(|source| match source {
             BlockError::Stopped => ArchiveError::Stopped,
             BlockError::Coder(_) => self.not_restored(),

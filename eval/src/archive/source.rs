@@ -32,6 +32,10 @@ impl<R: Read> Source<R> {
         self.array().map(u8::from_le_bytes)
     }
 
+    pub(super) fn u16(&mut self) -> Result<u16, ArchiveError> {
+        self.array().map(u16::from_le_bytes)
+    }
+
     pub(super) fn u32(&mut self) -> Result<u32, ArchiveError> {
         self.array().map(u32::from_le_bytes)
     }

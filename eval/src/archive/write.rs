@@ -7,7 +7,7 @@ use lmtrain_tokenizers::Tokenizer;
 use sha2::{Digest, Sha256};
 
 use super::{
-    ArchiveError, ArchiveOptions, ArchiveSummary, BLOCK, Header, MAXIMUM_LANES, Progress,
+    ArchiveError, ArchiveOptions, ArchiveSummary, BLOCK, Header, MAXIMUM_CHUNKS, Progress,
     ProgressCallback, TRAILER, share, tokens_are_bytes,
 };
 use crate::block::{BlockError, CodedBlock, encode_block};
@@ -64,7 +64,7 @@ impl Writer<'_> {
         progress: &mut ProgressCallback,
     ) -> Result<Vec<u8>, ArchiveError> {
         let tokens = self.tokenizer.encode(raw);
-        let most = u64::from(MAXIMUM_LANES) * u64::from(self.header.chunk_tokens);
+        let most = u64::from(MAXIMUM_CHUNKS) * u64::from(self.header.chunk_tokens);
         if tokens.len() as u64 > most {
             let (what, value) = ("the tokens of a block", tokens.len() as u64);
             return Err(ArchiveError::Limit { what, value, least: 1, most });
@@ -101,9 +101,11 @@ impl Writer<'_> {
             let raw_bytes = self.summary.raw_bytes.0 + share(done, tokens.len(), raw.len());
             progress(Progress { raw_bytes, archive_bytes })
         };
-        encode_block(self.predictor, &chunks, &mut pulse).map_err(|source| match source {
-            BlockError::Stopped => ArchiveError::Stopped,
-            source => ArchiveError::Block { block: self.blocks, source },
+        encode_block(self.predictor, self.header.layout, &chunks, &mut pulse).map_err(|source| {
+            match source {
+                BlockError::Stopped => ArchiveError::Stopped,
+                source => ArchiveError::Block { block: self.blocks, source },
+            }
         })
     }
 }

@@ -1,25 +1,36 @@
-//! Coding many chunks side by side, each from an empty context, into one stream of the range
-//! coder: first token 0 of every chunk, then token 1 of every chunk that has one, and so on. A
-//! decoder can follow because a network that steps all chunks at once needs nothing else. Between
-//! [`Predictor`], [`quantize`] and [`coder`](crate::coder); the archive and the measurements stand
-//! on it.
+//! Coding the chunks of a block, each predicted from an empty context.
+//!
+//! The chunks are cut into *streams* of some dozen, each a range-coder stream of its own, so that
+//! all cores can decode. Within a stream they go in *groups* of a few chunks that are predicted side
+//! by side: first token 0 of every chunk of the group, then token 1 of every chunk that has one, and
+//! so on, then the next group. A decoder keeps no more contexts than a group has, for each core.
+//! Between [`Predictor`], [`quantize`] and [`coder`](crate::coder); the archive and the measurements
+//! stand on it.
+//!
+//! The payload: the length of every stream but the last, in LEB128, then the streams.
 
+mod decode;
+mod layout;
 mod steps;
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::coder::{CoderError, Decoder, Encoder};
+use crate::coder::{CoderError, Encoder};
 use crate::predictor::{Predictor, PredictorError};
-use crate::quantize::{self, Interval, QuantizeError, RowTable};
+use crate::quantize::{self, Interval, QuantizeError};
 use steps::Steps;
+
+pub use decode::decode_block;
+pub use layout::Layout;
 
 /// What a probability of 0 counts as: −log2 of the smallest number that f32 has. The coder spends
 /// less than 31 bits on it.
 const MOST_BITS: f64 = 149.0;
 
-/// Called after each step with the tokens done of this block; a break stops.
+/// Called now and then with the tokens done of this block; a break stops.
 pub type Pulse<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 
 /// A block, coded.
@@ -71,83 +82,83 @@ pub enum BlockError {
     Stopped,
 }
 
-/// Codes chunks of tokens. An exact predictor is asked for whole chunks, any other one steps all of
-/// them token by token, as the decoder will, so that both see the same numbers.
+/// Codes chunks of tokens. An exact predictor is asked for whole chunks, any other one steps each
+/// group token by token, as the decoder will, so that both see the same numbers.
 ///
 /// # Errors
 /// As [`BlockError`] lists.
 pub fn encode_block(
     predictor: &dyn Predictor,
+    layout: Layout,
     chunks: &[&[u32]],
     pulse: &mut Pulse,
 ) -> Result<CodedBlock, BlockError> {
+    let (longest, context) = (chunks.iter().map(|chunk| chunk.len()).max(), predictor.context());
+    if let Some(tokens) = longest.filter(|&tokens| tokens > context) {
+        return Err(BlockError::Context { tokens, context });
+    }
     let lanes = if predictor.is_exact() {
         whole_lanes(predictor, chunks, pulse)?
     } else {
-        stepped_lanes(predictor, chunks, pulse)?
+        stepped_lanes(predictor, layout, chunks, pulse)?
     };
-    let mut encoder = Encoder::default();
-    let longest = lanes.iter().map(|lane| lane.intervals.len()).max().unwrap_or(0);
-    for position in 0..longest {
-        for interval in lanes.iter().filter_map(|lane| lane.intervals.get(position)) {
-            encoder.encode(*interval);
-        }
-    }
+    let streams = layout.streams(chunks.len()).into_par_iter();
+    let streams: Vec<Vec<u8>> = streams.map(|range| stream(layout, &lanes[range])).collect();
     let bits = lanes.into_iter().map(|lane| lane.bits).collect();
-    Ok(CodedBlock { payload: encoder.finish(), bits })
+    Ok(CodedBlock { payload: layout::join(&streams), bits })
 }
 
-/// Every chunk's intervals, by whole chunks.
+/// Codes the chunks of a stream, group by group.
+fn stream(layout: Layout, lanes: &[Lane]) -> Vec<u8> {
+    let mut encoder = Encoder::default();
+    for group in lanes.chunks(layout.group()) {
+        let longest = group.iter().map(|lane| lane.intervals.len()).max().unwrap_or(0);
+        for position in 0..longest {
+            for interval in group.iter().filter_map(|lane| lane.intervals.get(position)) {
+                encoder.encode(*interval);
+            }
+        }
+    }
+    encoder.finish()
+}
+
+/// Every chunk's intervals, by whole chunks: a few for each thread, then a pulse, and again.
 fn whole_lanes<'a>(
     predictor: &dyn Predictor,
     chunks: &[&'a [u32]],
     pulse: &mut Pulse,
 ) -> Result<Vec<Lane<'a>>, BlockError> {
-    let context = predictor.context();
-    if let Some(tokens) = chunks.iter().map(|chunk| chunk.len()).find(|&tokens| tokens > context) {
-        return Err(BlockError::Context { tokens, context });
-    }
     let vocabulary = predictor.vocabulary().max(1);
-    let mut lanes: Vec<Lane> = chunks.iter().map(|chunk| Lane::new(chunk)).collect();
-    let (mut done, mut failed) = (0, None);
-    predictor.rows(chunks, &mut |chunk, first, rows| {
-        let quantized = lanes[chunk].quantize(first, rows, vocabulary);
-        done += (rows.len() / vocabulary) as u64;
-        failed = match quantized {
-            Err((position, source)) => Some(BlockError::Row { chunk, position, source }),
-            Ok(()) if pulse(done).is_break() => Some(BlockError::Stopped),
-            Ok(()) => return ControlFlow::Continue(()),
-        };
-        ControlFlow::Break(())
-    })?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let short = lanes.iter().find(|lane| lane.intervals.len() != lane.tokens.len());
-    match short {
-        None => Ok(lanes),
-        Some(lane) => Err(BlockError::Shape {
-            found: lane.intervals.len() * vocabulary,
-            expected: lane.tokens.len() * vocabulary,
-        }),
-    }
-}
-
-/// Every chunk's intervals, token by token.
-fn stepped_lanes<'a>(
-    predictor: &dyn Predictor,
-    chunks: &[&'a [u32]],
-    pulse: &mut Pulse,
-) -> Result<Vec<Lane<'a>>, BlockError> {
-    let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
-    let mut steps = Steps::start(predictor, &lengths)?;
-    let mut lanes: Vec<Lane> = chunks.iter().map(|chunk| Lane::new(chunk)).collect();
-    while steps.next(|lane, position| chunks[lane][position])? {
-        let first = steps.position - 1;
-        steps.for_each_lane(&mut lanes, |lane, row, vocabulary| {
-            lane.quantize(first, row, vocabulary)
+    let mut lanes = Vec::new();
+    let (mut done, wave) = (0, 2 * rayon::current_num_threads());
+    for chunks in chunks.chunks(wave) {
+        let first = lanes.len();
+        let slots: Vec<Mutex<Lane>> =
+            chunks.iter().map(|chunk| Mutex::new(Lane::new(chunk))).collect();
+        let failed = Mutex::new(None);
+        predictor.rows(chunks, &|chunk, start, rows| match unlocked(&slots[chunk])
+            .quantize(start, rows, vocabulary)
+        {
+            Ok(()) => ControlFlow::Continue(()),
+            Err((position, source)) => {
+                *unlocked(&failed) =
+                    Some(BlockError::Row { chunk: first + chunk, position, source });
+                ControlFlow::Break(())
+            }
         })?;
-        let done = lanes.iter().map(|lane| lane.intervals.len() as u64).sum();
+        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
+        for slot in slots {
+            let lane = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let [found, expected] =
+                [lane.intervals.len(), lane.tokens.len()].map(|count| count * vocabulary);
+            if found != expected {
+                return Err(BlockError::Shape { found, expected });
+            }
+            done += lane.tokens.len() as u64;
+            lanes.push(lane);
+        }
         if pulse(done).is_break() {
             return Err(BlockError::Stopped);
         }
@@ -155,44 +166,37 @@ fn stepped_lanes<'a>(
     Ok(lanes)
 }
 
-/// Decodes what [`encode_block`] coded with the same predictor: chunks of these lengths.
-///
-/// # Errors
-/// As [`BlockError`] lists. Damaged bytes are an error, or garbage of these lengths.
-pub fn decode_block(
+/// What a lock guards; whoever panicked with it takes the whole block down anyway.
+fn unlocked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every chunk's intervals, token by token, in the groups that a decoder will have.
+fn stepped_lanes<'a>(
     predictor: &dyn Predictor,
-    lengths: &[usize],
-    payload: &[u8],
+    layout: Layout,
+    chunks: &[&'a [u32]],
     pulse: &mut Pulse,
-) -> Result<Vec<Vec<u32>>, BlockError> {
-    let mut steps = Steps::start(predictor, lengths)?;
-    let mut decoder = Decoder::new(payload);
-    let mut chunks: Vec<Vec<u32>> = vec![Vec::new(); lengths.len()];
-    let mut tables: Vec<(usize, RowTable)> =
-        lengths.iter().map(|&length| (length, RowTable::default())).collect();
+) -> Result<Vec<Lane<'a>>, BlockError> {
+    let lengths: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
+    let mut lanes: Vec<Lane> = chunks.iter().map(|chunk| Lane::new(chunk)).collect();
+    let mut steps = Steps::new(predictor, lengths.iter().copied().max().unwrap_or(0));
     let mut done = 0;
-    while steps.next(|lane, position| chunks[lane][position])? {
-        let position = steps.position - 1;
-        steps.for_each_lane(&mut tables, |(length, table), row, _| {
-            if position >= *length { Ok(()) } else { table.fill(row).map_err(|e| (position, e)) }
-        })?;
-        let rows = steps.rows.chunks_exact(steps.vocabulary);
-        for (chunk, (row, (length, table))) in rows.zip(&tables).enumerate() {
-            if position < *length {
-                let found = table.find(row, decoder.target(table.total())?);
-                let place = |source| BlockError::Row { chunk, position, source };
-                let (token, interval) = found.map_err(place)?;
-                decoder.consume(interval);
-                chunks[chunk].push(token);
+    for group in layout.groups(chunks.len()) {
+        steps.start(&lengths[group.clone()])?;
+        while steps.next(|lane, position| chunks[group.start + lane][position])? {
+            for (lane, row) in steps.present() {
+                let chunk = group.start + lane;
+                let place = |(position, source)| BlockError::Row { chunk, position, source };
+                lanes[chunk].quantize(steps.position(), row, row.len()).map_err(place)?;
                 done += 1;
             }
-        }
-        if pulse(done).is_break() {
-            return Err(BlockError::Stopped);
+            if pulse(done).is_break() {
+                return Err(BlockError::Stopped);
+            }
         }
     }
-    decoder.finish()?;
-    Ok(chunks)
+    Ok(lanes)
 }
 
 /// One chunk being encoded.
@@ -210,8 +214,7 @@ impl<'a> Lane<'a> {
         Self { tokens, bits: Vec::with_capacity(length), intervals: Vec::with_capacity(length) }
     }
 
-    /// Takes the tokens from `first` on, as many as there are rows and the chunk still holds; in
-    /// parallel where that pays.
+    /// Takes the tokens from `first` on, as many as there are rows and the chunk still holds.
     ///
     /// `rows`: [count, vocabulary].
     fn quantize(
@@ -221,20 +224,11 @@ impl<'a> Lane<'a> {
         vocabulary: usize,
     ) -> Result<(), (usize, QuantizeError)> {
         let tokens = self.tokens.get(first..).unwrap_or_default();
-        let one = |(offset, (row, &token)): (usize, (&[f32], &u32))| {
+        for (offset, (row, &token)) in rows.chunks_exact(vocabulary).zip(tokens).enumerate() {
             let interval =
                 quantize::interval(row, token).map_err(|source| (first + offset, source))?;
-            Ok((interval, ideal_bits(row[token as usize])))
-        };
-        let quantized: Vec<(Interval, f32)> = if rows.len() < steps::PARALLEL_ENTRIES {
-            rows.chunks_exact(vocabulary).zip(tokens).enumerate().map(one).collect::<Result<_, _>>()
-        } else {
-            let rows = rows.par_chunks_exact(vocabulary);
-            rows.zip(tokens).enumerate().map(one).collect::<Result<_, _>>()
-        }?;
-        for (interval, bits) in quantized {
             self.intervals.push(interval);
-            self.bits.push(bits);
+            self.bits.push(ideal_bits(row[token as usize]));
         }
         Ok(())
     }
@@ -258,9 +252,10 @@ mod tests {
 
     fn check_round_trip(model: &CountModel, chunks: &[Vec<u32>]) -> CodedBlock {
         let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
-        let coded = encode_block(model, &slices, &mut go).expect("codes");
+        let coded = encode_block(model, Layout::default(), &slices, &mut go).expect("codes");
         let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
-        let decoded = decode_block(model, &lengths, &coded.payload, &mut go).expect("decodes");
+        let decoded = decode_block(model, Layout::default(), &lengths, &coded.payload, &mut go)
+            .expect("decodes");
         assert_eq!(decoded, chunks);
         coded
     }
@@ -294,6 +289,27 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_threads_decodes_any_layout() {
+        let model = CountModel::exact(256);
+        let chunks = chunks(&[90; 21], 256);
+        let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+        let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
+        for (stream_chunks, group_chunks) in [(1, 1), (32, 4), (5, 3), (2, 64), (7, 1)] {
+            let layout = Layout { stream_chunks, group_chunks };
+            let coded = encode_block(&model, layout, &slices, &mut go).expect("codes");
+            for threads in [1, 2, 7] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+                let decode = || {
+                    let again = encode_block(&model, layout, &slices, &mut go).expect("codes");
+                    assert_eq!(again, coded);
+                    decode_block(&model, layout, &lengths, &coded.payload, &mut go)
+                };
+                assert_eq!(pool.expect("a pool").install(decode).expect("decodes"), chunks);
+            }
+        }
+    }
+
+    #[test]
     fn an_exact_predictor_codes_the_same_however_it_is_stepped() {
         let chunks = chunks(&[300, 2048, 40], 256);
         let many = check_round_trip(&CountModel::exact(256), &chunks);
@@ -302,18 +318,21 @@ mod tests {
         let other = check_round_trip(&CountModel::inexact(256), &chunks);
         let forced = CountModel::inexact(256).said_to_be_exact();
         let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
-        let wrong = encode_block(&forced, &slices, &mut go).expect("codes");
+        let wrong = encode_block(&forced, Layout::default(), &slices, &mut go).expect("codes");
         assert_ne!(wrong.payload, other.payload, "the fake would notice being fed many at once");
     }
 
     #[test]
     fn what_does_not_fit_is_an_error() {
         let model = CountModel::exact(256);
-        let error = |chunk: &[u32]| encode_block(&model, &[chunk], &mut go).expect_err("refused");
+        let error = |chunk: &[u32]| {
+            encode_block(&model, Layout::default(), &[chunk], &mut go).expect_err("refused")
+        };
         assert!(matches!(error(&vec![0; 5000]), BlockError::Context { tokens: 5000, .. }));
         let message = error(&[1, 2, 256]).to_string();
         assert!(message.contains("token 2") && message.contains("256"), "{message}");
-        let stop = encode_block(&model, &[&[1]], &mut |_| ControlFlow::Break(()));
+        let stop =
+            encode_block(&model, Layout::default(), &[&[1]], &mut |_| ControlFlow::Break(()));
         assert!(matches!(stop, Err(BlockError::Stopped)));
     }
 
@@ -331,7 +350,7 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 0..200),
             lengths in prop::collection::vec(0_usize..100, 0..6),
         ) {
-            if let Ok(chunks) = decode_block(&CountModel::exact(256), &lengths, &payload, &mut go) {
+            if let Ok(chunks) = decode_block(&CountModel::exact(256), Layout::default(), &lengths, &payload, &mut go) {
                 prop_assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), lengths);
             }
         }

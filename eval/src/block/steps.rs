@@ -1,64 +1,67 @@
-//! Stepping a session of the predictor through chunks of known lengths, and sharing the rows it
-//! gives among threads: what encoder and decoder have in common. Between [`Predictor`] and the
-//! rest of [`block`](super).
-
-use rayon::prelude::*;
+//! Stepping a session of the predictor through groups of chunks of known lengths: what encoder and
+//! decoder have in common. Between [`Predictor`] and the rest of [`block`](super).
 
 use super::BlockError;
 use crate::predictor::{Predictor, Session};
-use crate::quantize::QuantizeError;
 
-/// Rows of fewer entries than this altogether are not worth sharing out among threads.
-pub(super) const PARALLEL_ENTRIES: usize = 1 << 16;
-
-/// A session of the predictor being stepped through chunks of known lengths.
+/// A session of the predictor, stepped through one group of chunks after another.
 pub(super) struct Steps<'a> {
+    predictor: &'a dyn Predictor,
+    /// Most tokens of a chunk.
+    tokens: usize,
     session: Option<Box<dyn Session + 'a>>,
-    begin_token: u32,
-    pub(super) vocabulary: usize,
+    /// Lengths of the group's chunks.
     lengths: Vec<usize>,
-    longest: usize,
     /// Tokens of each chunk predicted so far.
-    pub(super) position: usize,
+    steps: usize,
     inputs: Vec<u32>,
     /// [lanes, vocabulary] of the last step.
-    pub(super) rows: Vec<f32>,
+    rows: Vec<f32>,
+    vocabulary: usize,
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn start(
-        predictor: &'a dyn Predictor,
-        lengths: &[usize],
-    ) -> Result<Self, BlockError> {
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let context = predictor.context();
-        if longest > context {
-            return Err(BlockError::Context { tokens: longest, context });
-        }
-        let session = if longest > 0 { Some(predictor.session(lengths.len())?) } else { None };
-        Ok(Self {
-            session,
-            begin_token: predictor.begin_token(),
-            vocabulary: predictor.vocabulary().max(1),
-            lengths: lengths.to_vec(),
-            longest,
-            position: 0,
+    /// For chunks of up to `tokens`.
+    pub(super) fn new(predictor: &'a dyn Predictor, tokens: usize) -> Self {
+        Self {
+            predictor,
+            tokens,
+            session: None,
+            lengths: Vec::new(),
+            steps: 0,
             inputs: Vec::new(),
             rows: Vec::new(),
-        })
+            vocabulary: predictor.vocabulary().max(1),
+        }
+    }
+
+    /// Starts a group of chunks of these lengths.
+    pub(super) fn start(&mut self, lengths: &[usize]) -> Result<(), BlockError> {
+        match &mut self.session {
+            Some(session) if self.lengths.len() == lengths.len() => session.restart(),
+            session => {
+                *session = None;
+                *session = Some(self.predictor.session(lengths.len(), self.tokens)?);
+            }
+        }
+        self.lengths.clear();
+        self.lengths.extend_from_slice(lengths);
+        self.steps = 0;
+        Ok(())
     }
 
     /// Predicts the next token of each chunk; false after the last. `token` gives those already
     /// known, by chunk and position; a chunk that has ended is fed zeros, and nobody looks at its
     /// rows.
     pub(super) fn next(&mut self, token: impl Fn(usize, usize) -> u32) -> Result<bool, BlockError> {
-        let more = self.position < self.longest;
+        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let more = self.steps < longest;
         let Some(session) = self.session.as_mut().filter(|_| more) else { return Ok(false) };
         self.inputs.clear(); // [lanes]
         for (lane, &length) in self.lengths.iter().enumerate() {
-            self.inputs.push(match self.position.checked_sub(1) {
-                None => self.begin_token,
-                Some(before) if self.position < length => token(lane, before),
+            self.inputs.push(match self.steps.checked_sub(1) {
+                None => self.predictor.begin_token(),
+                Some(before) if self.steps < length => token(lane, before),
                 Some(_) => 0,
             });
         }
@@ -67,27 +70,18 @@ impl<'a> Steps<'a> {
         if found != expected {
             return Err(BlockError::Shape { found, expected });
         }
-        self.position += 1;
+        self.steps += 1;
         Ok(true)
     }
 
-    /// Gives every lane its row of the last step, and the vocabulary; in parallel where that pays.
-    pub(super) fn for_each_lane<T: Send>(
-        &self,
-        lanes: &mut [T],
-        work: impl Fn(&mut T, &[f32], usize) -> Result<(), (usize, QuantizeError)> + Sync,
-    ) -> Result<(), BlockError> {
-        let entries = self.rows.len() / lanes.len().max(1);
-        let vocabulary = self.vocabulary;
-        let one = |(chunk, (lane, rows)): (usize, (&mut T, &[f32]))| {
-            let place = |(position, source)| BlockError::Row { chunk, position, source };
-            work(lane, rows, vocabulary).map_err(place)
-        };
-        if self.rows.len() < PARALLEL_ENTRIES {
-            let rows = self.rows.chunks_exact(entries);
-            return lanes.iter_mut().zip(rows).enumerate().try_for_each(one);
-        }
-        let rows = self.rows.par_chunks_exact(entries);
-        lanes.par_iter_mut().zip(rows).enumerate().try_for_each(one)
+    /// Position of the token that the last step predicted.
+    pub(super) fn position(&self) -> usize {
+        self.steps - 1
+    }
+
+    /// The chunks that have a token there, each with its row.
+    pub(super) fn present(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let rows = self.rows.chunks_exact(self.vocabulary).enumerate();
+        rows.filter(|(lane, _)| self.position() < self.lengths[*lane])
     }
 }

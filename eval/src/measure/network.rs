@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, fingerprint, hex};
 use super::pieces::{Draw, Pieces, slice};
 use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
-use crate::block::{BlockError, CodedBlock, encode_block};
+use crate::block::{BlockError, CodedBlock, Layout, encode_block};
 use crate::interval::ChunkBits;
 use crate::predictor::Predictor;
 
@@ -59,7 +59,7 @@ impl Measurement<'_> {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         fingerprint(&[
-            "network 1".to_owned(),
+            "network 2".to_owned(),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),
@@ -199,7 +199,8 @@ impl Measurement<'_> {
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Scores>, MeasureError> {
         if self.coding {
-            return match encode_block(self.predictor, chunks, &mut |_| pulse()) {
+            let layout = Layout::default();
+            return match encode_block(self.predictor, layout, chunks, &mut |_| pulse()) {
                 Ok(CodedBlock { payload, bits }) => {
                     Ok(Some(Scores { bits, coded_bytes: Some(payload.len() as u64) }))
                 }

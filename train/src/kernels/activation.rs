@@ -56,7 +56,7 @@ const CUBIC: f32 = 0.044_715;
 
 /// The activation of each lane.
 #[inline(always)]
-fn value<L: Lanes>(lanes: L, activation: Activation, x: L::Vector) -> L::Vector {
+pub(super) fn value<L: Lanes>(lanes: L, activation: Activation, x: L::Vector) -> L::Vector {
     match activation {
         Activation::ReluSquared => {
             let positive = lanes.max(lanes.zero(), x);

@@ -27,6 +27,18 @@ impl Aligned {
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
     }
 
+    /// The same memory as numbers of 16 bits, two for each `f32`.
+    pub(super) fn as_halves(&self) -> &[u16] {
+        // SAFETY: as above; any bits are a `u16`, whose alignment is less.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), 2 * self.length) }
+    }
+
+    /// The same memory as numbers of 16 bits, to write.
+    pub(super) fn as_mut_halves(&mut self) -> &mut [u16] {
+        // SAFETY: as above; the borrow is exclusive, and any bits are an `f32`.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.length) }
+    }
+
     /// The numbers, to write.
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above; the borrow is exclusive.

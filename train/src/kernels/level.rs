@@ -15,7 +15,7 @@ const VARIABLE: &str = "LMTRAIN_SIMD";
 pub enum Level {
     /// Plain Rust, on any machine.
     Scalar,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// x86-64 with AVX-512F, BW, DQ and VL.
     Avx512,
@@ -37,7 +37,11 @@ impl Level {
     pub fn available(self) -> bool {
         match self {
             Level::Scalar => true,
-            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Level::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
             Level::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")

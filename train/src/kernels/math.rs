@@ -116,6 +116,31 @@ pub(super) fn tanh<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
     let limit = 7.905_311;
     let x = lanes.max(lanes.splat(-limit), x);
     let x = lanes.min(lanes.splat(limit), x);
+    odd_rational(lanes, x, &ABOVE, &BELOW)
+}
+
+/// erf x: an odd rational function of degree 13 over 8, on |x| ≤ 4, beyond which it is ±1 (Eigen's coefficients).
+#[inline(always)]
+pub(super) fn erf<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
+    const ABOVE: [f32; 7] = [
+        -1.609_603_3e-2,
+        -2.954_6e-3,
+        -7.349_906_3e-4,
+        -5.692_506_4e-5,
+        -2.101_024e-6,
+        2.770_681_4e-8,
+        -2.726_142_3e-10,
+    ];
+    const BELOW: [f32; 5] =
+        [-1.426_473_9e-2, -7.373_329_2e-3, -1.682_827e-3, -2.133_740_6e-4, -1.456_607_2e-5];
+    let x = lanes.max(lanes.splat(-4.0), x);
+    let x = lanes.min(lanes.splat(4.0), x);
+    odd_rational(lanes, x, &ABOVE, &BELOW)
+}
+
+/// x·above(x²)/below(x²).
+#[inline(always)]
+fn odd_rational<L: Lanes>(lanes: L, x: L::Vector, above: &[f32], below: &[f32]) -> L::Vector {
     let square = lanes.mul(x, x);
     let polynomial = |coefficients: &[f32]| {
         let (last, rest) = coefficients.split_last().expect("no coefficients");
@@ -123,7 +148,7 @@ pub(super) fn tanh<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
             lanes.fma(value, square, lanes.splat(*coefficient))
         })
     };
-    lanes.div(lanes.mul(x, polynomial(&ABOVE)), polynomial(&BELOW))
+    lanes.div(lanes.mul(x, polynomial(above)), polynomial(below))
 }
 
 /// ln x of a positive, normal number; the sums of softmaxes are at least 1.

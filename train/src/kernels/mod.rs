@@ -18,6 +18,7 @@ mod activation;
 mod aligned;
 mod attention;
 mod embedding;
+mod gate;
 mod head;
 mod lanes;
 mod level;
@@ -33,16 +34,21 @@ pub(crate) mod testing;
 
 pub use activation::{Activation, Kept, activate, activate_backward, add};
 pub use attention::{
-    AttentionCache, AttentionShape, attention, attention_backward, attention_step,
+    AttentionHeads, AttentionShape, KeyValueCache, RotaryTable, attention, attention_backward,
+    attention_cached, attention_whole, prepare_rows, rotary_frequency,
 };
 pub use embedding::{embedding, embedding_backward};
-pub use head::{Head, head_loss, head_loss_gradients, softmax_rows};
+pub use gate::Gate;
+pub use head::{Head, head_loss, head_loss_gradients};
+pub use head::{PackedHead, head_nats, head_probabilities};
 pub use level::{Level, level, with_level};
 pub use linear::{
-    LinearShape, PackedWeights, linear, linear_activate, linear_add, linear_grad_bias,
-    linear_grad_input, linear_grad_input_activate, linear_grad_weight, linear_packed,
+    After, LinearShape, PackedWeights, Precision, linear, linear_activate, linear_add,
+    linear_grad_bias, linear_grad_input, linear_grad_input_activate, linear_grad_weight, product,
 };
 pub use memory::keep_freed_memory;
-pub use norm::{add_rms_norm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
+pub use norm::{
+    RowNorm, add_rms_norm, layer_norm, layer_norm_backward, norm_rows, rms_norm, rms_norm_backward,
+};
 pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
 pub use parallel::on_this_thread;

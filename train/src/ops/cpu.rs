@@ -80,28 +80,6 @@ impl HeadSlices {
     }
 }
 
-/// Probabilities of each next token: `hidden` [rows, width] → [rows, vocabulary], into `rows`.
-pub(crate) fn probabilities(head: Head<Flex>, hidden: Tensor<Flex, 2>, rows: &mut Vec<f32>) {
-    let head = HeadSlices::new(head);
-    rows.resize(hidden.dims()[0] * head.vocabulary, 0.0);
-    kernels::softmax_rows(&head.kernel(), &slice(hidden), rows);
-}
-
-/// Attention of the next tokens of cached sequences: qkv [lanes, new, 3 · width] → [lanes, new,
-/// width].
-pub(crate) fn attend_step(
-    cache: &mut kernels::AttentionCache,
-    lanes: &[usize],
-    qkv: Tensor<Flex, 3>,
-    gain: Option<Tensor<Flex, 1>>,
-) -> Tensor<Flex, 3> {
-    let [count, new, triple] = qkv.dims();
-    let mut output = vec![0.0; count * new * triple / 3];
-    let gain = gain.map(slice);
-    kernels::attention_step(cache, lanes, new, &slice(qkv), gain.as_deref(), &mut output);
-    tensor(output, [count, new, triple / 3])
-}
-
 fn attention_shape(heads: usize, [batch, time, triple]: [usize; 3]) -> AttentionShape {
     AttentionShape { batch, time, heads, head_dim: triple / 3 / heads, first_position: 0 }
 }

@@ -7,8 +7,6 @@ mod autodiff;
 mod cpu;
 pub mod reference;
 
-pub(crate) use cpu::{attend_step, probabilities};
-
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
 use lmtrain_runs::recipe::Activation;

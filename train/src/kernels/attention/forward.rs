@@ -66,12 +66,14 @@ impl<const D: usize> Kernel for Forward<'_, D> {
         call.prepare::<L, D>(lanes, queries, keys, values);
         for first in (0..time).step_by(QUERIES) {
             let tile = Tile::<D> {
+                dims: D,
                 queries: queries[first * D..].as_ptr(),
                 keys: keys.as_ptr(),
                 values: values.as_ptr(),
                 powers: powers.as_mut_ptr(),
                 sums: sums.as_mut_ptr(),
                 first,
+                window: None,
             };
             // SAFETY: the scratch holds `time` rows, a whole number of tiles, all written by `prepare`.
             let (top, total) = unsafe { tile.attend(lanes) };

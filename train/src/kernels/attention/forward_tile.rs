@@ -7,8 +7,16 @@ use super::KEY_BLOCK;
 /// Queries of a tile: two vectors.
 pub(super) const QUERIES: usize = 2 * LANES;
 
-/// 32 queries from `first` on, against all the keys they see.
+/// Below every score: what a running maximum starts from, so that a block without a key that a query sees is no
+/// special case. Finite, for the difference of two such is needed.
+pub(super) const LOWEST: f32 = -4_194_304.0;
+/// The most that powers leave out, so that those of masked keys stay exactly 0 (`nearest_even` says why 2²²). Scores
+/// beyond it mean nothing any more, but they are the same nothing everywhere.
+pub(super) const HIGHEST: f32 = 4_194_304.0;
+
+/// 32 queries from `first` on, against all the keys they see; heads of D dimensions, or of `dims` if D is 0.
 pub(super) struct Tile<const D: usize> {
+    pub(super) dims: usize,
     /// [2 blocks, D, 16].
     pub(super) queries: *const f32,
     /// [blocks, D, 16].
@@ -20,9 +28,17 @@ pub(super) struct Tile<const D: usize> {
     /// The output before it is divided by its total: [D, 32].
     pub(super) sums: *mut f32,
     pub(super) first: usize,
+    /// A query sees so many keys, its own included, if not all before it.
+    pub(super) window: Option<usize>,
 }
 
 impl<const D: usize> Tile<D> {
+    /// Dimensions of a head.
+    #[inline(always)]
+    fn dims(&self) -> usize {
+        if D == 0 { self.dims } else { D }
+    }
+
     /// Leaves the sums, and gives the maximum and total of each query.
     ///
     /// # Safety
@@ -31,18 +47,20 @@ impl<const D: usize> Tile<D> {
     pub(super) unsafe fn attend<L: Lanes>(&self, lanes: L) -> ([L::Vector; 2], [L::Vector; 2]) {
         // SAFETY: granted by the caller.
         unsafe {
-            for i in 0..D * 2 {
+            for i in 0..self.dims() * 2 {
                 lanes.store(self.sums.add(i * LANES), lanes.zero());
             }
-            let mut largest = [lanes.splat(f32::NEG_INFINITY); 2];
+            let mut largest = [lanes.splat(LOWEST); 2];
             let (mut top, mut total) = (largest, [lanes.zero(); 2]);
             let end = self.first + QUERIES;
-            for key in (0..end).step_by(KEY_BLOCK) {
+            let start = self.window.map_or(0, |window| (self.first + 1).saturating_sub(window));
+            for key in (start / KEY_BLOCK * KEY_BLOCK..end).step_by(KEY_BLOCK) {
                 let count = KEY_BLOCK.min(end - key);
                 for part in (0..count).step_by(LANES) {
                     self.scores(lanes, key + part, part, &mut largest);
                 }
-                let raised = largest.map(|largest| nearest_even(lanes, largest));
+                let raised = largest
+                    .map(|largest| nearest_even(lanes, lanes.min(largest, lanes.splat(HIGHEST))));
                 self.raise(lanes, &top, &raised, &mut total);
                 top = raised;
                 for part in (0..count).step_by(LANES) {
@@ -85,13 +103,13 @@ impl<const D: usize> Tile<D> {
     ) {
         // SAFETY: granted by the caller of `attend`; `offset + KEYS` is at most 16.
         unsafe {
-            let keys = self.keys.add(key * D + offset);
-            let queries = self.queries.add(vector * D * LANES);
+            let keys = self.keys.add(key * self.dims() + offset);
+            let queries = self.queries.add(vector * self.dims() * LANES);
             let mut scores = [[lanes.zero(); VECTORS]; KEYS];
-            for d in 0..D {
+            for d in 0..self.dims() {
                 let mut query = [lanes.zero(); VECTORS];
                 for v in 0..VECTORS {
-                    query[v] = lanes.load(queries.add((v * D + d) * LANES));
+                    query[v] = lanes.load(queries.add((v * self.dims() + d) * LANES));
                 }
                 for k in 0..KEYS {
                     let factor = lanes.splat(*keys.add(d * LANES + k));
@@ -105,6 +123,17 @@ impl<const D: usize> Tile<D> {
                     for v in 0..VECTORS {
                         let query = self.first + (vector + v) * LANES;
                         scores[k][v] = mask(lanes, key + offset + k, query, scores[k][v]);
+                    }
+                }
+            }
+            if let Some(window) = self.window
+                && key + window < self.first + QUERIES
+            {
+                for k in 0..KEYS {
+                    for v in 0..VECTORS {
+                        let query = self.first + (vector + v) * LANES;
+                        let key = key + offset + k;
+                        scores[k][v] = mask_behind(lanes, key + window, query, scores[k][v]);
                     }
                 }
             }
@@ -133,7 +162,7 @@ impl<const D: usize> Tile<D> {
             }
             let factor = exp2(lanes, lanes.sub(old[v], new[v]));
             total[v] = lanes.mul(total[v], factor);
-            for d in 0..D {
+            for d in 0..self.dims() {
                 // SAFETY: granted by the caller of `attend`.
                 unsafe {
                     let sum = self.sums.add(d * QUERIES + v * LANES);
@@ -182,11 +211,11 @@ impl<const D: usize> Tile<D> {
         // SAFETY: granted by the caller of `attend`.
         unsafe {
             if L::WIDE {
-                for d in (0..D).step_by(8) {
+                for d in (0..self.dims()).step_by(8) {
                     self.value_tile::<L, 8, 2>(lanes, key, count, d, 0);
                 }
             } else {
-                for d in (0..D).step_by(4) {
+                for d in (0..self.dims()).step_by(4) {
                     self.value_tile::<L, 4, 1>(lanes, key, count, d, 0);
                     self.value_tile::<L, 4, 1>(lanes, key, count, d, 1);
                 }
@@ -204,7 +233,7 @@ impl<const D: usize> Tile<D> {
         d: usize,
         vector: usize,
     ) {
-        // SAFETY: granted by the caller of `attend`; `d + DIMS` is at most D.
+        // SAFETY: granted by the caller of `attend`; `d + DIMS` is at most the dimensions.
         unsafe {
             let to = self.sums.add(d * QUERIES + vector * LANES);
             let mut sums = [[lanes.zero(); VECTORS]; DIMS];
@@ -213,7 +242,7 @@ impl<const D: usize> Tile<D> {
                     sums[i][v] = lanes.load(to.add(i * QUERIES + v * LANES));
                 }
             }
-            let mut values = self.values.add(key * D + d);
+            let mut values = self.values.add(key * self.dims() + d);
             let mut powers = self.powers.cast_const().add(vector * LANES);
             for _ in 0..count {
                 let mut power = [lanes.zero(); VECTORS];
@@ -226,7 +255,7 @@ impl<const D: usize> Tile<D> {
                         sums[i][v] = lanes.fma(factor, power[v], sums[i][v]);
                     }
                 }
-                values = values.add(D);
+                values = values.add(self.dims());
                 powers = powers.add(QUERIES);
             }
             for i in 0..DIMS {
@@ -244,6 +273,13 @@ fn mask<L: Lanes>(lanes: L, key: usize, query: usize, scores: L::Vector) -> L::V
     // Small whole numbers: exact in `f32`.
     let ahead = lanes.splat(key as f32 - query as f32);
     lanes.select_greater(ahead, numbered(lanes), lanes.splat(f32::NEG_INFINITY), scores)
+}
+
+/// The scores of one key, with −∞ where the query's number is `end` or more: the key has left its window.
+#[inline(always)]
+fn mask_behind<L: Lanes>(lanes: L, end: usize, query: usize, scores: L::Vector) -> L::Vector {
+    let left = lanes.splat(end as f32 - query as f32);
+    lanes.select_greater(left, numbered(lanes), scores, lanes.splat(f32::NEG_INFINITY))
 }
 
 /// Lane i holds i.

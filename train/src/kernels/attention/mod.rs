@@ -1,6 +1,7 @@
 //! Causal attention without a [time, time] tensor, after FlashAttention (Dao et al., 2022), with QK-norm and RoPE.
 //!
-//! One definition serves the whole-chunk pass and the cached step, so that both give the same bits. For a query:
+//! One definition serves the training pass, the whole-chunk pass of inference and its cached step; the last two give
+//! the same bits. For a query:
 //! - a score is one chain over the head's dimensions; the query carries the factor log₂e/√head_dim, so that
 //!   soft-max is powers of two;
 //! - keys come in blocks of 64 by their absolute index; each block first raises the running maximum, whose nearest
@@ -12,15 +13,20 @@
 
 mod backward;
 mod backward_tile;
+mod cached;
 mod forward;
 mod forward_tile;
+mod heads;
 mod prepare;
 mod rotary;
-mod step;
+mod whole;
 
 pub use backward::attention_backward;
+pub use cached::{KeyValueCache, attention_cached};
 pub use forward::attention;
-pub use step::{AttentionCache, attention_step};
+pub use heads::{AttentionHeads, RotaryTable, prepare_rows};
+pub use rotary::rotary_frequency;
+pub use whole::attention_whole;
 
 use super::math::LOG2_E;
 
@@ -98,5 +104,7 @@ macro_rules! with_head_dim {
 // A function cannot turn a number into a constant parameter, so this macro does.
 use with_head_dim;
 
+#[cfg(test)]
+mod inference_tests;
 #[cfg(test)]
 mod tests;

@@ -68,7 +68,23 @@ impl Rotary {
     }
 }
 
-/// e^x for −10 ≤ x ≤ 0: the Taylor series of e^(x/16), four times squared.
+/// base^(−share) for a base of at least 1: the angle a position, in radians, of a pair that lies at this share of all
+/// pairs. The same on every machine.
+pub fn rotary_frequency(base: f64, share: f64) -> f64 {
+    exponential(-logarithm(base) * share)
+}
+
+/// ln x for x ≥ 1: ln of its power of two, and 2·artanh((m − 1)/(m + 1)) of the rest by its series.
+fn logarithm(x: f64) -> f64 {
+    let exponent = (x.to_bits() >> 52) as i64 - 1023;
+    let rest = f64::from_bits((x.to_bits() & ((1 << 52) - 1)) | (1023 << 52));
+    let ratio = (rest - 1.0) / (rest + 1.0);
+    let square = ratio * ratio;
+    let series = (0..=20).rev().fold(0.0, |sum, n| sum * square + 1.0 / f64::from(2 * n + 1));
+    exponent as f64 * std::f64::consts::LN_2 + 2.0 * ratio * series
+}
+
+/// e^x for −20 ≤ x ≤ 0: the Taylor series of e^(x/16), four times squared.
 fn exponential(x: f64) -> f64 {
     let x = x / 16.0;
     let mut value = (1..=20).rev().fold(1.0, |value, n| 1.0 + value * x / f64::from(n));
@@ -79,7 +95,7 @@ fn exponential(x: f64) -> f64 {
 }
 
 /// Sine and cosine for 0 ≤ x ≤ 2²⁰: reduced by π/2 in two parts, then Taylor series up to π/4.
-fn sine_cosine(x: f64) -> (f64, f64) {
+pub(super) fn sine_cosine(x: f64) -> (f64, f64) {
     /// π/2 in 33 bits, so that its product with a quarter count below 2²⁰ is exact, and the rest.
     const HALF_PI_HIGH: f64 = f64::from_bits(0x3ff9_21fb_5440_0000);
     const HALF_PI_LOW: f64 = 6.077_100_506_506_192e-11;
@@ -136,5 +152,11 @@ mod tests {
             assert!((sine - f64::sin(x)).abs() < 1e-10 && (cosine - f64::cos(x)).abs() < 1e-10);
         }
         assert!((exponential(-9.2) / (-9.2_f64).exp() - 1.0).abs() < 1e-13);
+        for base in [1.0, 2.0, 10_000.0, 500_000.0, 1e6, 1.5e7] {
+            for share in [0.0, 0.3, 0.5, 0.99] {
+                let exact = f64::powf(base, -share);
+                assert!((rotary_frequency(base, share) / exact - 1.0).abs() < 1e-12, "{base}");
+            }
+        }
     }
 }

@@ -1,8 +1,6 @@
-//! Attention against `f64`, against differences, across levels, threads and batches, and whole against stepwise.
+//! Attention against `f64`, against differences, across levels, threads and batches.
 
-use super::super::testing::{
-    Numbers, assert_close, assert_same_bits, bits, differences, in_pool, wide,
-};
+use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, differences, wide};
 use super::*;
 
 /// A shape that starts at position 0.
@@ -83,30 +81,6 @@ fn both(shape: AttentionShape, qkv: &[f32], gain: Option<&[f32]>, dout: &[f32]) 
     [out, log_sum, dqkv, dgain]
 }
 
-/// The output token by token with caches, in steps of the given sizes, over and over.
-fn stepwise(shape: AttentionShape, qkv: &[f32], gain: Option<&[f32]>, sizes: &[usize]) -> Vec<f32> {
-    let AttentionShape { batch, time, heads, head_dim, .. } = shape;
-    let width = shape.width();
-    let mut cache = AttentionCache::new(batch, heads, head_dim, time);
-    let lanes: Vec<usize> = (0..batch).collect();
-    let mut out = vec![0.0; batch * time * width];
-    let (mut token, mut sizes) = (0, sizes.iter().cycle());
-    while token < time {
-        let new = (*sizes.next().expect("a size")).min(time - token);
-        let rows = |lane: usize| {
-            (lane * time + token) * 3 * width..(lane * time + token + new) * 3 * width
-        };
-        let part: Vec<f32> = lanes.iter().flat_map(|lane| qkv[rows(*lane)].to_vec()).collect();
-        let mut result = vec![f32::NAN; batch * new * width];
-        attention_step(&mut cache, &lanes, new, &part, gain, &mut result);
-        for (lane, result) in result.chunks(new * width).enumerate() {
-            out[(lane * time + token) * width..][..new * width].copy_from_slice(result);
-        }
-        token += new;
-    }
-    out
-}
-
 #[test]
 fn output_is_exact_to_rounding() {
     let mut numbers = Numbers::new(1);
@@ -165,35 +139,7 @@ fn levels_and_threads_agree() {
         let dout = numbers.uniform(batch * time * shape.width());
         let gain = numbers.scaled(heads, 3.0);
         for gain in [None, Some(&gain[..])] {
-            assert_same_bits("attention", || {
-                let step = stepwise(shape, &qkv, gain, &[1, 3]);
-                [both(shape, &qkv, gain, &dout).concat(), step].concat()
-            });
-        }
-    }
-}
-
-#[test]
-fn whole_and_stepwise_are_the_same_bits() {
-    let mut numbers = Numbers::new(4);
-    let cases: [(usize, usize, usize, usize, &[usize]); 7] = [
-        (1, 2048, 1, 16, &[1]),
-        (2, 600, 4, 16, &[1]),
-        (3, 257, 2, 32, &[5, 1, 64, 17]),
-        (2, 200, 8, 32, &[7]),
-        (1, 300, 1, 48, &[1, 2]),
-        (1, 1100, 1, 64, &[100, 1]),
-        (5, 1, 3, 16, &[1]),
-    ];
-    for (batch, time, heads, head_dim, sizes) in cases {
-        let shape = shape(batch, time, heads, head_dim);
-        let qkv = numbers.scaled(batch * time * 3 * shape.width(), 4.0);
-        let gain = numbers.scaled(heads, 4.0);
-        for gain in [None, Some(&gain[..])] {
-            let [whole, _] = forward(shape, &qkv, gain);
-            let steps = stepwise(shape, &qkv, gain, sizes);
-            assert!(bits(&whole) == bits(&steps), "{shape:?}");
-            assert!(whole.iter().all(|value| value.is_finite()));
+            assert_same_bits("attention", || both(shape, &qkv, gain, &dout).concat());
         }
     }
 }
@@ -218,40 +164,6 @@ fn a_sequence_has_the_same_bits_alone_and_among_many() {
 }
 
 #[test]
-fn lanes_of_a_cache_are_independent() {
-    let mut numbers = Numbers::new(6);
-    let width = 32;
-    let qkv: Vec<Vec<f32>> = (0..3).map(|_| numbers.scaled(30 * 3 * width, 2.0)).collect();
-    let mut cache = AttentionCache::new(3, 2, 16, 30);
-    let step = |lanes: &[usize], cache: &mut AttentionCache| {
-        let rows = lanes
-            .iter()
-            .flat_map(|lane| qkv[*lane][cache.len(*lane) * 3 * width..][..3 * width].to_vec());
-        let rows: Vec<f32> = rows.collect();
-        let mut out = vec![0.0; lanes.len() * width];
-        in_pool(2, || attention_step(cache, lanes, 1, &rows, None, &mut out));
-        out
-    };
-    let mut last = Vec::new();
-    for turn in 0..40 {
-        match turn % 4 {
-            0 => drop(step(&[1], &mut cache)),
-            1 => drop(step(&[0, 2], &mut cache)),
-            2 if turn == 22 => cache.clear(0),
-            _ => last = step(&[0, 1, 2], &mut cache),
-        }
-        if cache.len(1) >= 28 {
-            break;
-        }
-    }
-    for lane in 0..3 {
-        let time = cache.len(lane);
-        let [whole, _] = forward(shape(1, time, 2, 16), &qkv[lane][..time * 3 * width], None);
-        assert_eq!(bits(&last[lane * width..][..width]), bits(&whole[(time - 1) * width..]));
-    }
-}
-
-#[test]
 fn extreme_scores_stay_finite() {
     let shape = shape(1, 100, 1, 16);
     for scale in [0.0, 1e-20, 300.0, 3000.0] {
@@ -261,8 +173,6 @@ fn extreme_scores_stay_finite() {
             let results = both(shape, &qkv, None, &dout).concat();
             // Scores of millions mean nothing any more, but they are the same nothing everywhere.
             assert!(scale > 300.0 || results.iter().all(|value| value.is_finite()), "{scale}");
-            let whole = forward(shape, &qkv, None);
-            assert_eq!(bits(&whole[0]), bits(&stepwise(shape, &qkv, None, &[1])));
             results
         });
     }

@@ -2,7 +2,10 @@
 //!
 //! A block's logits stay in the cache: they become probabilities, then gradients, in place.
 
+mod packed;
 mod softmax;
+
+pub use packed::{PackedHead, head_nats, head_probabilities};
 
 use super::level::{self, Level};
 use super::linear::{self, LinearShape, Panels};
@@ -67,21 +70,6 @@ pub fn head_loss(head: &Head<'_>, h: &[f32], targets: &[u32], nats: &mut [f32]) 
         head.logits(level, h, &panels, logits);
         let nats = Shared::new(nats);
         for_rows(level, head, logits, &Goal::Loss { targets, nats });
-    }
-}
-
-/// Probabilities [rows, vocabulary] for h [rows, width].
-pub fn softmax_rows(head: &Head<'_>, h: &[f32], probabilities: &mut [f32]) {
-    let rows = head.rows(h);
-    assert_eq!(probabilities.len(), rows * head.vocabulary, "probabilities");
-    let level = level::current();
-    let panels = Panels::for_rows(head.weights, head.width, head.vocabulary, rows);
-    let block = block_rows(head.vocabulary);
-    let blocks =
-        h.chunks(block * head.width).zip(probabilities.chunks_mut(block * head.vocabulary));
-    for (h, probabilities) in blocks {
-        head.logits(level, h, &panels, probabilities);
-        for_rows(level, head, probabilities, &Goal::Probabilities);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a row of logits: capped, then a loss, its gradient, or probabilities.
+//! What becomes of a row of logits: capped, then a loss or its gradient.
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, largest};
 use super::super::level::Level;
@@ -12,8 +12,6 @@ pub(super) enum Goal<'a> {
     Loss { targets: &'a [u32], nats: Shared },
     /// The loss where a place is given, and the logits replaced by their gradient.
     Gradient { targets: &'a [u32], upstream: &'a [f32], nats: Option<Shared> },
-    /// The logits replaced by probabilities.
-    Probabilities,
 }
 
 /// Works on the rows of a block of logits, over the threads.
@@ -62,7 +60,6 @@ impl Kernel for SoftmaxRows<'_> {
                     }
                     gradient(lanes, self.softcap, [top, total, upstream[index]], target, row);
                 }
-                Goal::Probabilities => probabilities(lanes, top, total, row),
             }
         }
     }
@@ -70,7 +67,7 @@ impl Kernel for SoftmaxRows<'_> {
 
 /// Caps a row of logits in place and gives the largest.
 #[inline(always)]
-fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
+pub(super) fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
     let mut top = lanes.splat(f32::NEG_INFINITY);
     if let Some(limit) = softcap {
         let (limit, inverse) = (lanes.splat(limit), lanes.splat(1.0 / limit));
@@ -88,23 +85,13 @@ fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
 
 /// Σ exp(z − top) over a row: 16 lanes and the tree.
 #[inline(always)]
-fn exponentials<L: Lanes>(lanes: L, top: f32, row: &[f32]) -> f32 {
+pub(super) fn exponentials<L: Lanes>(lanes: L, top: f32, row: &[f32]) -> f32 {
     let (top, mut total) = (lanes.splat(top), lanes.zero());
     for part in row.chunks(LANES) {
         let z = lanes.load_slice(part, f32::NEG_INFINITY);
         total = lanes.add(total, exp(lanes, lanes.sub(z, top)));
     }
     lanes.sum(total)
-}
-
-/// Replaces capped logits by probabilities.
-#[inline(always)]
-fn probabilities<L: Lanes>(lanes: L, top: f32, total: f32, row: &mut [f32]) {
-    let (top, inverse) = (lanes.splat(top), lanes.splat(1.0 / total));
-    for part in row.chunks_mut(LANES) {
-        let p = exp(lanes, lanes.sub(lanes.load_slice(part, 0.0), top));
-        lanes.store_slice(part, lanes.mul(p, inverse));
-    }
 }
 
 /// Replaces capped logits by upstream·(p − one at the target)·(1 − (z/c)²).

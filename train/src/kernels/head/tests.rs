@@ -110,35 +110,11 @@ fn one_pass_is_both_passes() {
 }
 
 #[test]
-fn probabilities_sum_to_one_and_fit_the_loss() {
-    for softcap in [None, Some(15.0)] {
-        let case = Case::new(70, 16, 300, false, softcap);
-        let mut all = vec![0.0; 70 * 300];
-        softmax_rows(&case.head(), &case.h, &mut all);
-        let mut nats = vec![0.0; 70];
-        head_loss(&case.head(), &case.h, &case.targets, &mut nats);
-        for (row, p) in all.chunks(300).enumerate() {
-            let sum: f64 = p.iter().map(|p| f64::from(*p)).sum();
-            assert!((sum - 1.0).abs() < 1e-5, "{sum}");
-            let loss = -f64::from(p[case.targets[row] as usize]).ln();
-            assert!((loss - f64::from(nats[row])).abs() < 1e-5 * loss.max(1.0));
-            let mut alone = vec![0.0; 300];
-            softmax_rows(&case.head(), &case.h[row * 16..][..16], &mut alone);
-            assert_eq!(bits(&alone), bits(p));
-        }
-    }
-}
-
-#[test]
 fn levels_and_threads_agree() {
     for (rows, width, vocabulary) in [(1, 1, 1), (3, 20, 50), (300, 16, 256), (90, 8, 1000)] {
         for softcap in [None, Some(15.0)] {
             let case = Case::new(rows, width, vocabulary, rows % 2 == 1, softcap);
-            assert_same_bits("head", || {
-                let mut probabilities = vec![0.0; rows * vocabulary];
-                softmax_rows(&case.head(), &case.h, &mut probabilities);
-                [case.results().concat(), probabilities].concat()
-            });
+            assert_same_bits("head", || case.results().concat());
         }
     }
 }

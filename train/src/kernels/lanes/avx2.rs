@@ -1,4 +1,4 @@
-//! Sixteen lanes as two AVX registers, with FMA.
+//! Sixteen lanes as two AVX registers, with FMA and F16C.
 
 use super::{Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
@@ -11,11 +11,11 @@ pub(super) struct Avx2(());
 #[derive(Clone, Copy)]
 pub(super) struct Pair(__m256, __m256);
 
-/// Runs a kernel with AVX2 and FMA instructions.
+/// Runs a kernel with AVX2, FMA and F16C instructions.
 ///
 /// # Safety
-/// The processor must have AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
+/// The processor must have AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
@@ -46,6 +46,38 @@ impl Lanes for Avx2 {
             _mm256_storeu_ps(to, vector.0);
             _mm256_storeu_ps(to.add(8), vector.1);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Pair {
+        // SAFETY: see the impl.
+        unsafe {
+            Pair(
+                _mm256_cvtph_ps(_mm_loadu_si128(from.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(from.add(8).cast())),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, vector: Pair) {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT;
+        // SAFETY: see the impl.
+        unsafe {
+            _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<NEAREST>(vector.0));
+            _mm_storeu_si128(to.add(8).cast(), _mm256_cvtps_ph::<NEAREST>(vector.1));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat(self, from: *const u16) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(widen_bfloat(from), widen_bfloat(from.add(8))) }
+    }
+
+    #[inline(always)]
+    fn swap_halves(self, a: Pair) -> Pair {
+        Pair(a.1, a.0)
     }
 
     #[inline(always)]
@@ -144,12 +176,35 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn largest(self, a: Pair) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_max_ps(a.0, a.1);
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
     fn transpose(self, rows: &mut [Pair; LANES]) {
         let old = rows.map(|row| self.array(row));
         for (i, row) in rows.iter_mut().enumerate() {
             *row = self.vector(&std::array::from_fn(|j| old[j][i]));
         }
     }
+}
+
+/// `load_bfloat` of eight lanes.
+///
+/// # Safety
+/// `from` must be valid for reading 8 `u16`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn widen_bfloat(from: *const u16) -> __m256 {
+    // SAFETY: granted by the caller.
+    let wide = _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128(from.cast()) });
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
 }
 
 /// `shift_exponent` of eight lanes.

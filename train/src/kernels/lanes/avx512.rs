@@ -41,6 +41,33 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, vector: __m512) {
+        // SAFETY: see the impl. 8: nearest even, no exceptions.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<8>(vector)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat(self, from: *const u16) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        }
+    }
+
+    #[inline(always)]
+    fn swap_halves(self, a: __m512) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a) }
+    }
+
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_add_ps(a, b) }
@@ -123,6 +150,17 @@ impl Lanes for Avx512 {
             let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    fn largest(self, a: __m512) -> f32 {
+        // SAFETY: see the impl.
+        unsafe {
+            let eight = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            let four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
     }
 

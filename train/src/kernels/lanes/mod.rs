@@ -31,6 +31,21 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// `to` must be valid for writing 16 `f32`; it need not be aligned.
     unsafe fn store(self, to: *mut f32, vector: Self::Vector);
 
+    /// Sixteen IEEE half-precision numbers, widened: exact.
+    /// # Safety
+    /// `from` must be valid for reading 16 `u16`; it need not be aligned.
+    unsafe fn load_half(self, from: *const u16) -> Self::Vector;
+    /// Rounds to IEEE half precision, to the nearest, ties to even; beyond ±65519 that is an infinity.
+    /// # Safety
+    /// `to` must be valid for writing 16 `u16`; it need not be aligned.
+    unsafe fn store_half(self, to: *mut u16, vector: Self::Vector);
+    /// Sixteen bfloat16 numbers, the upper halves of `f32`, widened: exact.
+    /// # Safety
+    /// `from` must be valid for reading 16 `u16`; it need not be aligned.
+    unsafe fn load_bfloat(self, from: *const u16) -> Self::Vector;
+    /// Lanes 8 to 15, then lanes 0 to 7.
+    fn swap_halves(self, a: Self::Vector) -> Self::Vector;
+
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -58,6 +73,8 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     fn all_equal(self, a: Self::Vector, b: Self::Vector) -> bool;
     /// The sum by the fixed tree: lanes i and i+8, then i and i+4, i+2, i+1.
     fn sum(self, a: Self::Vector) -> f32;
+    /// The largest by the same tree, of `max` of two lanes.
+    fn largest(self, a: Self::Vector) -> f32;
     /// `rows[i][j]` becomes `rows[j][i]`.
     fn transpose(self, rows: &mut [Self::Vector; LANES]);
 
@@ -65,6 +82,19 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn zero(self) -> Self::Vector {
         self.splat(0.0)
+    }
+
+    /// Each lane rounded to IEEE half precision and back; beyond ±65504, and where it is not a number, clamped.
+    #[inline(always)]
+    fn round_half(self, a: Self::Vector) -> Self::Vector {
+        const LARGEST: f32 = 65_504.0;
+        let a = self.min(self.max(a, self.splat(-LARGEST)), self.splat(LARGEST));
+        let mut halves = [0_u16; LANES];
+        // SAFETY: the array holds 16 `u16`.
+        unsafe {
+            self.store_half(halves.as_mut_ptr(), a);
+            self.load_half(halves.as_ptr())
+        }
     }
 
     /// The lanes as an array.
@@ -111,18 +141,7 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
 /// The largest of 16 numbers. Which of two zeros it gives is not defined: callers must not depend on that.
 #[inline(always)]
 pub(super) fn largest<L: Lanes>(lanes: L, a: L::Vector) -> f32 {
-    let array = lanes.array(a);
-    let mut largest = [array[0]; 8];
-    for i in 0..8 {
-        largest[i] = if array[i] > array[i + 8] { array[i] } else { array[i + 8] };
-    }
-    for width in [4, 2, 1] {
-        for i in 0..width {
-            largest[i] =
-                if largest[i] > largest[i + width] { largest[i] } else { largest[i + width] };
-        }
-    }
-    largest[0]
+    lanes.largest(a)
 }
 
 /// A piece of work written once for every level: `run` is compiled per level, inlined under its instructions.
@@ -188,14 +207,57 @@ mod tests {
                 lanes.select_greater(a, b, lanes.splat(1.0), lanes.zero()),
                 lanes.shift_exponent(lanes.splat(1.5), lanes.splat(12_582_912.0 + 3.0)),
                 lanes.splat(lanes.sum(a)),
+                lanes.splat(lanes.largest(a)),
                 lanes.splat(lanes.all_equal(a, b) as u32 as f32),
                 lanes.splat(lanes.all_equal(b, b) as u32 as f32),
                 lanes.load_slice(&self.0[..7], 2.0),
+                lanes.swap_halves(a),
+                lanes.round_half(a),
+                lanes.round_half(lanes.mul(a, lanes.splat(1e5))),
             ];
             results.extend(rows);
             let values = results.into_iter().flat_map(|vector| lanes.array(vector));
             // Which not-a-number an operation gives is nobody's business.
             values.map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() }).collect()
+        }
+    }
+
+    /// All numbers of 16 bits, widened as halves and as bfloat16, and what halves round to.
+    struct Widths;
+
+    impl Kernel for Widths {
+        type Output = Vec<u32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<u32> {
+            let all: Vec<u16> = (0..=u16::MAX).collect();
+            let (mut results, mut stored) = (Vec::new(), [0_u16; LANES]);
+            for sixteen in all.chunks_exact(LANES) {
+                // SAFETY: sixteen numbers are there, and places for sixteen.
+                let (half, bfloat) = unsafe {
+                    let half = lanes.load_half(sixteen.as_ptr());
+                    (half, lanes.load_bfloat(sixteen.as_ptr()))
+                };
+                // Between two halves: ties, and what lies just beside them.
+                for factor in [1.0, 1.0 + 1.0 / 2048.0, 1.0 + 1.1 / 2048.0, 1.0 - 1.0 / 4096.0] {
+                    let value = lanes.mul(half, lanes.splat(factor));
+                    // SAFETY: as above.
+                    unsafe { lanes.store_half(stored.as_mut_ptr(), value) };
+                    let nan = lanes.array(value).map(f32::is_nan);
+                    results.extend((0..LANES).map(|i| if nan[i] { 0 } else { stored[i].into() }));
+                }
+                let values = lanes.array(half).into_iter().chain(lanes.array(bfloat));
+                results.extend(values.map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() }));
+            }
+            results
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_every_number_of_sixteen_bits() {
+        let expected = dispatch(Level::Scalar, Widths);
+        for level in Level::all_available() {
+            assert!(dispatch(level, Widths) == expected, "{level}");
         }
     }
 

@@ -56,6 +56,54 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Vector {
+        std::array::from_fn(|i| {
+            let wide: float32x4_t;
+            // SAFETY: see the impl. The intrinsic wants a type that is not stable; the instruction is exact.
+            unsafe {
+                let halves = vld1_u16(from.add(4 * i));
+                std::arch::asm!(
+                    "fcvtl {wide:v}.4s, {halves:v}.4h",
+                    wide = lateout(vreg) wide,
+                    halves = in(vreg) halves,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+            }
+            wide
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, vector: Vector) {
+        for (i, wide) in vector.into_iter().enumerate() {
+            // SAFETY: see the impl. Rust leaves the rounding at nearest even.
+            unsafe {
+                let halves: uint16x4_t;
+                std::arch::asm!(
+                    "fcvtn {halves:v}.4h, {wide:v}.4s",
+                    halves = lateout(vreg) halves,
+                    wide = in(vreg) wide,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
+                vst1_u16(to.add(4 * i), halves);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat(self, from: *const u16) -> Vector {
+        // SAFETY: see the impl.
+        std::array::from_fn(|i| unsafe {
+            vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from.add(4 * i))))
+        })
+    }
+
+    #[inline(always)]
+    fn swap_halves(self, a: Vector) -> Vector {
+        [a[2], a[3], a[0], a[1]]
+    }
+
+    #[inline(always)]
     fn add(self, a: Vector, b: Vector) -> Vector {
         // SAFETY: see the impl.
         zip(a, b, |a, b| unsafe { vaddq_f32(a, b) })
@@ -156,6 +204,14 @@ impl Lanes for Neon {
             let two = vadd_f32(vget_low_f32(four), vget_high_f32(four)); // i and i+2
             vget_lane_f32::<0>(two) + vget_lane_f32::<1>(two)
         }
+    }
+
+    #[inline(always)]
+    fn largest(self, a: Vector) -> f32 {
+        let larger = |a: f32, b: f32| if a > b { a } else { b };
+        let eight = self.max(a, [a[2], a[3], a[0], a[1]]);
+        let array = self.array(self.max(eight, [eight[1], eight[0], eight[3], eight[2]]));
+        larger(larger(array[0], array[2]), larger(array[1], array[3]))
     }
 
     #[inline(always)]

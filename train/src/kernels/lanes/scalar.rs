@@ -1,6 +1,7 @@
 //! Sixteen lanes in plain Rust: the reference that every other level is held to.
 
 use super::{LANES, Lanes};
+use half::{bf16, f16};
 
 /// The token of the scalar level.
 #[derive(Clone, Copy)]
@@ -33,6 +34,32 @@ impl Lanes for Scalar {
     unsafe fn store(self, to: *mut f32, vector: Vector) {
         // SAFETY: the caller grants 16 writable `f32`.
         unsafe { to.cast::<Vector>().write_unaligned(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Vector {
+        // SAFETY: the caller grants 16 readable `u16`.
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        halves.map(|half| f16::from_bits(half).to_f32_const())
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, to: *mut u16, vector: Vector) {
+        let halves = vector.map(|value| f16::from_f32_const(value).to_bits());
+        // SAFETY: the caller grants 16 writable `u16`.
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(halves) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat(self, from: *const u16) -> Vector {
+        // SAFETY: the caller grants 16 readable `u16`.
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        halves.map(|half| bf16::from_bits(half).to_f32_const())
+    }
+
+    #[inline(always)]
+    fn swap_halves(self, a: Vector) -> Vector {
+        std::array::from_fn(|i| a[(i + 8) % LANES])
     }
 
     #[inline(always)]
@@ -100,6 +127,16 @@ impl Lanes for Scalar {
         for width in [8, 4, 2, 1] {
             for i in 0..width {
                 a[i] += a[i + width];
+            }
+        }
+        a[0]
+    }
+
+    #[inline(always)]
+    fn largest(self, mut a: Vector) -> f32 {
+        for width in [8, 4, 2, 1] {
+            for i in 0..width {
+                a[i] = if a[i] > a[i + width] { a[i] } else { a[i + width] };
             }
         }
         a[0]

@@ -3,6 +3,7 @@
 //! Each output is one chain in index order, from 0 or the bias; gradients of weights sum rows in index order.
 
 mod outer;
+mod packed;
 mod product;
 mod tile;
 
@@ -10,6 +11,8 @@ use super::activation::{Activation, Kept};
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level::{self, Level};
 use super::parallel::{self, Shared};
+pub(super) use packed::product_panels;
+pub use packed::{After, PackedWeights, Precision, product};
 use product::Finish;
 pub(super) use product::Panels;
 
@@ -182,39 +185,6 @@ impl Kernel for ColumnSums<'_> {
     }
 }
 
-/// Weights laid out once for many calls with few rows (decoding).
-#[derive(Clone)]
-pub struct PackedWeights(Panels<'static>);
-
-impl PackedWeights {
-    /// Packs w [inputs, outputs].
-    pub fn new(w: &[f32], inputs: usize, outputs: usize) -> Self {
-        assert_eq!(w.len(), inputs * outputs, "w [{inputs}, {outputs}]");
-        PackedWeights(Panels::packed(w, inputs, outputs))
-    }
-
-    /// Columns of x.
-    pub fn inputs(&self) -> usize {
-        self.0.depth()
-    }
-
-    /// Columns of y.
-    pub fn outputs(&self) -> usize {
-        self.0.columns()
-    }
-}
-
-/// y [rows, outputs] = x [rows, inputs]·w + bias: the bits of `linear`.
-pub fn linear_packed(
-    rows: usize,
-    x: &[f32],
-    w: &PackedWeights,
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-) {
-    product::multiply(level::current(), rows, x, &w.0, bias, Finish::Plain, y);
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, wide};
@@ -264,9 +234,6 @@ mod tests {
                 let mut y = vec![f32::NAN; rows * outputs];
                 linear(shape, &x, &w, bias, &mut y);
                 assert_eq!(bits(&y), expected, "{shape:?}");
-                y.fill(f32::NAN);
-                linear_packed(rows, &x, &PackedWeights::new(&w, inputs, outputs), bias, &mut y);
-                assert_eq!(bits(&y), expected, "packed {shape:?}");
             }
             let mut dx = vec![f32::NAN; rows * inputs];
             linear_grad_input(shape, &dy, &w, &mut dx);

@@ -89,16 +89,6 @@ impl<'a> Panels<'a> {
         Panels::packed(b, depth, columns)
     }
 
-    /// Columns of the matrix.
-    pub(super) fn columns(&self) -> usize {
-        self.columns
-    }
-
-    /// Products in each chain.
-    pub(super) fn depth(&self) -> usize {
-        self.depth
-    }
-
     /// How many panels.
     fn count(&self) -> usize {
         self.columns.div_ceil(PANEL)

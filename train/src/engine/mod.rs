@@ -1,0 +1,84 @@
+//! The engine: decoder-only Transformers on the processor, for scoring and coding, straight on the kernels.
+//!
+//! It knows networks by a plain description ([`Transformer`]), trained here or elsewhere; weights are packed once,
+//! in the precision they come in. Whole chunks and cached steps share every row-wise operation and give the same
+//! bits, at every SIMD level and thread count (design, section 4). Keys and values are rounded to half precision in
+//! both. Training has its own network (`network.rs`), in burn.
+
+mod layout;
+mod recipes;
+mod rows;
+mod session;
+mod transformer;
+mod whole;
+
+#[cfg(test)]
+mod tests;
+
+pub use layout::{rotary_frequencies, source_dimension};
+pub use session::EngineSession;
+pub use transformer::{Layer, Order, Transformer};
+pub use whole::PartSink;
+
+use crate::kernels::{PackedHead, level};
+
+/// A network ready to run. It is shared by threads and never changes.
+pub struct Engine {
+    network: Transformer,
+    /// Rows that go through a layer's products together.
+    tile: usize,
+}
+
+impl Engine {
+    /// Checks a network's parts against each other.
+    ///
+    /// # Errors
+    /// If they do not fit, naming the part.
+    pub fn new(network: Transformer) -> Result<Self, String> {
+        network.check()?;
+        let inner = network.layers.iter().map(|layer| layer.up.stride()).max().unwrap_or(1);
+        // Between the MLP's layers a tile takes 384 KiB, or 96 rows where those are wide.
+        Ok(Self { tile: (98_304 / inner).clamp(96, 256), network })
+    }
+
+    /// Number of different tokens that it predicts.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.network.head.outputs()
+    }
+
+    /// Tokens that it can be fed: those with an embedding.
+    #[must_use]
+    pub fn known_tokens(&self) -> usize {
+        self.network.embedding().outputs()
+    }
+
+    /// The most tokens that a sequence may have.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.network.context
+    }
+
+    /// Sequences that a session best has: two, or more as the weights outgrow a processor's caches and every step
+    /// has to fetch them. Measured at 200K and 3.2M parameters; beyond, a rule of thumb.
+    #[must_use]
+    pub fn side_by_side(&self) -> u16 {
+        let outgrown = self.network.weight_bytes() / (16 << 20);
+        u16::try_from(outgrown.clamp(2, 32)).unwrap_or(2)
+    }
+
+    /// The network that it runs.
+    #[must_use]
+    pub fn network(&self) -> &Transformer {
+        &self.network
+    }
+
+    fn head(&self) -> PackedHead<'_> {
+        PackedHead { weights: &self.network.head, soft_cap: self.network.soft_cap }
+    }
+}
+
+/// The SIMD level of the calling thread; the application reports a bad `LMTRAIN_SIMD` before it comes here.
+fn current_level() -> crate::kernels::Level {
+    level().unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,218 @@
+//! The attention of inference: against `f64`, whole against cached, and across levels and threads.
+
+use super::super::level::current;
+use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, wide};
+use super::*;
+
+/// Heads with random scales.
+fn heads(numbers: &mut Numbers, [heads, key_heads, dims]: [usize; 3]) -> AttentionHeads {
+    let around_one = |count: usize, numbers: &mut Numbers| -> Vec<f32> {
+        numbers.uniform(count).into_iter().map(|x| 1.5 + x).collect()
+    };
+    let factor = AttentionHeads::score_scale(dims);
+    let query_scale = around_one(heads * dims, numbers).into_iter().map(|x| x * factor).collect();
+    let key_scale = around_one(key_heads * dims, numbers);
+    AttentionHeads { heads, key_heads, dims, norm: None, query_scale, key_scale, window: None }
+}
+
+fn table(dims: usize, positions: usize) -> RotaryTable {
+    let pairs = dims / 2;
+    let frequencies: Vec<f64> =
+        (0..pairs).map(|pair| rotary_frequency(10_000.0, pair as f64 / pairs as f64)).collect();
+    RotaryTable::new(&frequencies, positions)
+}
+
+/// Prepared rows, and the output of the whole pass.
+fn whole(heads: &AttentionHeads, table: Option<&RotaryTable>, rows: &[f32]) -> [Vec<f32>; 2] {
+    let mut prepared = rows.to_vec();
+    prepare_rows(current(), heads, table, [0, rows.len()], &mut prepared);
+    let mut mixed = vec![f32::NAN; rows.len() / heads.row() * heads.width()];
+    attention_whole(current(), heads, &prepared, &mut mixed);
+    [prepared, mixed]
+}
+
+/// The output of sequences side by side, step by step, in steps of the given sizes over and over.
+fn cached(
+    heads: &AttentionHeads,
+    table: Option<&RotaryTable>,
+    sequences: &[Vec<f32>],
+    sizes: &[usize],
+) -> Vec<Vec<f32>> {
+    let time = sequences[0].len() / heads.row();
+    let mut cache = KeyValueCache::new(heads, sequences.len(), time);
+    let mut all = vec![Vec::new(); sequences.len()];
+    let (mut position, mut sizes) = (0, sizes.iter().cycle());
+    while position < time {
+        let new = (*sizes.next().expect("a size")).min(time - position);
+        let part = position * heads.row()..(position + new) * heads.row();
+        let mut rows: Vec<f32> =
+            sequences.iter().flat_map(|rows| rows[part.clone()].to_vec()).collect();
+        prepare_rows(current(), heads, table, [position, new], &mut rows);
+        let mut mixed = vec![f32::NAN; sequences.len() * new * heads.width()];
+        attention_cached(current(), heads, &mut cache, [position, new], &rows, &mut mixed);
+        for (all, mixed) in all.iter_mut().zip(mixed.chunks(new * heads.width())) {
+            all.extend_from_slice(mixed);
+        }
+        position += new;
+    }
+    all
+}
+
+/// The output in `f64` from prepared rows, the plain way.
+fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<f64> {
+    let (d, group) = (heads.dims, heads.heads / heads.key_heads);
+    let rows: Vec<&[f64]> = prepared.chunks(heads.row()).collect();
+    let mut out = Vec::new();
+    for (t, row) in rows.iter().enumerate() {
+        for head in 0..heads.heads {
+            let key = (heads.heads + head / group) * d;
+            let value = key + heads.key_heads * d;
+            let first = heads.window.map_or(0, |window| (t + 1).saturating_sub(window));
+            let score = |s: &&[f64]| {
+                let terms = row[head * d..][..d].iter().zip(&s[key..]);
+                terms.map(|(q, k)| q * k).sum::<f64>().exp2()
+            };
+            let powers: Vec<f64> = rows[first..=t].iter().map(score).collect();
+            let total: f64 = powers.iter().sum();
+            out.extend((0..d).map(|i| {
+                let terms = powers.iter().zip(&rows[first..]);
+                terms.map(|(p, s)| p * s[value + i]).sum::<f64>() / total
+            }));
+        }
+    }
+    out
+}
+
+#[test]
+fn outputs_are_exact_to_rounding() {
+    let mut numbers = Numbers::new(1);
+    for (shape, time, window) in [
+        ([1, 1, 16], 1, None),
+        ([2, 2, 16], 70, None),
+        ([4, 2, 32], 100, Some(7)),
+        ([3, 1, 48], 200, Some(64)),
+        ([2, 1, 80], 33, None),
+        ([1, 1, 256], 40, Some(1)),
+    ] {
+        let mut heads = heads(&mut numbers, shape);
+        heads.window = window;
+        let rows = numbers.scaled(time * heads.row(), 1.5);
+        let table = table(heads.dims, time);
+        for norm in [None, Some((heads.dims, 1e-5))] {
+            heads.norm = norm;
+            let [prepared, mixed] = whole(&heads, Some(&table), &rows);
+            assert_close("mixed", &mixed, &exact(&heads, &wide(&prepared)), 4e-6);
+        }
+    }
+}
+
+#[test]
+fn rows_are_normed_scaled_turned_and_rounded() {
+    let mut numbers = Numbers::new(2);
+    let mut heads = heads(&mut numbers, [2, 1, 32]);
+    heads.norm = Some((24, 1e-3));
+    let (positions, first) = (9, 4);
+    let rows = numbers.scaled(5 * heads.row(), 2.0);
+    let mut prepared = rows.clone();
+    let table = table(32, positions);
+    prepare_rows(current(), &heads, Some(&table), [first, 5], &mut prepared);
+    let scales: Vec<f32> = [&heads.query_scale[..], &heads.key_scale].concat();
+    for (t, (row, found)) in rows.chunks(heads.row()).zip(prepared.chunks(heads.row())).enumerate()
+    {
+        for head in 0..3 {
+            let x = wide(&row[head * 32..][..32]);
+            let square = x.iter().map(|x| x * x).sum::<f64>() / 24.0;
+            let factor = 1.0 / (square + 1e-3).sqrt();
+            let scaled: Vec<f64> = x
+                .iter()
+                .zip(&scales[head * 32..])
+                .map(|(x, scale)| x * factor * f64::from(*scale))
+                .collect();
+            let mut expected = scaled.clone();
+            for pair in 0..16 {
+                let low = pair / 8 * 16 + pair % 8;
+                let angle = (first + t) as f64 * 10_000_f64.powf(-(pair as f64) / 16.0);
+                expected[low] = scaled[low] * angle.cos() - scaled[low + 8] * angle.sin();
+                expected[low + 8] = scaled[low + 8] * angle.cos() + scaled[low] * angle.sin();
+            }
+            // Keys have 11 bits.
+            let tolerance = if head == 2 { 5e-4 } else { 1e-6 };
+            assert_close("turned", &found[head * 32..][..32], &expected, tolerance);
+        }
+        let halves = found[64..].iter().all(|x| half::f16::from_f32(*x).to_f32() == *x);
+        assert!(halves, "keys and values are halves");
+        assert_close("values", &found[96..], &wide(&row[96..]), 5e-4);
+    }
+}
+
+/// Heads, sequences, tokens, window and steps.
+type Case = ([usize; 3], usize, usize, Option<usize>, &'static [usize]);
+
+#[test]
+fn whole_and_cached_are_the_same_bits() {
+    let mut numbers = Numbers::new(3);
+    let cases: [Case; 8] = [
+        ([1, 1, 16], 1, 2048, None, &[1]),
+        ([4, 4, 16], 3, 300, None, &[1]),
+        ([4, 2, 32], 2, 257, None, &[5, 1, 64, 17]),
+        ([8, 8, 32], 1, 200, None, &[7]),
+        ([3, 3, 48], 2, 150, None, &[1, 2]),
+        ([2, 1, 64], 1, 500, Some(100), &[100, 1]),
+        ([6, 2, 16], 1, 700, Some(64), &[1]),
+        ([5, 1, 96], 2, 70, Some(1), &[3]),
+    ];
+    for (shape, count, time, window, sizes) in cases {
+        let mut heads = heads(&mut numbers, shape);
+        heads.window = window;
+        let sequences: Vec<Vec<f32>> =
+            (0..count).map(|_| numbers.scaled(time * heads.row(), 4.0)).collect();
+        let table = table(heads.dims, time);
+        for table in [None, Some(&table)] {
+            let steps = cached(&heads, table, &sequences, sizes);
+            for (rows, step) in sequences.iter().zip(&steps) {
+                let [_, mixed] = whole(&heads, table, rows);
+                assert!(bits(&mixed) == bits(step), "{shape:?} {window:?}");
+                assert!(mixed.iter().all(|value| value.is_finite()));
+            }
+        }
+    }
+}
+
+#[test]
+fn levels_and_threads_agree() {
+    let mut numbers = Numbers::new(4);
+    for (shape, time, window) in [
+        ([4, 2, 16], 70, None),
+        ([2, 2, 32], 40, Some(5)),
+        ([1, 1, 48], 40, None),
+        ([2, 1, 64], 33, None),
+    ] {
+        let mut heads = heads(&mut numbers, shape);
+        (heads.window, heads.norm) = (window, Some((heads.dims, 1e-6)));
+        let rows = numbers.scaled(time * heads.row(), 3.0);
+        let table = table(heads.dims, time);
+        assert_same_bits("inference", || {
+            let steps = cached(&heads, Some(&table), std::slice::from_ref(&rows), &[1, 3]);
+            let both = whole(&heads, Some(&table), &rows);
+            [both.concat(), steps.concat()].concat()
+        });
+    }
+}
+
+#[test]
+fn extreme_numbers_stay_finite_and_the_same() {
+    let mut numbers = Numbers::new(5);
+    let heads = heads(&mut numbers, [1, 1, 16]);
+    for scale in [0.0, 1e-30, 300.0, 1e6, 1e30] {
+        let mut rows = numbers.scaled(100 * heads.row(), scale);
+        rows[5] = if scale > 1e6 { f32::NAN } else { 0.0 };
+        assert_same_bits("extreme", || {
+            let [_, mixed] = whole(&heads, None, &rows);
+            let steps = cached(&heads, None, std::slice::from_ref(&rows), &[1]);
+            assert!(bits(&mixed) == bits(&steps[0]), "{scale}");
+            // Scores of millions mean nothing any more, but they are the same nothing everywhere.
+            assert!(scale > 300.0 || mixed.iter().all(|value| value.is_finite()), "{scale}");
+            mixed
+        });
+    }
+}
