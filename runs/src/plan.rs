@@ -164,13 +164,18 @@ impl Plan {
         self.flops_per_token() as f64 * self.tokens() as f64
     }
 
-    /// Memory that training takes, estimated: weights, gradients and two moments, and some 34
-    /// numbers a token, layer and unit of width that the backward pass keeps, all f32.
+    /// Memory that training takes, estimated: weights, gradients and two moments; of every token,
+    /// what the backward pass keeps, in units of width: 10 numbers a layer and 26 once, or 34 a
+    /// layer where the blocks are not fused; all f32. (Measured at 200K, 3.2M and 38M, within 15 %.)
     #[must_use]
     pub fn memory_estimate(&self) -> Bytes {
         let state = 4 * self.parameters();
         let tokens = (self.batch as u64).saturating_mul(self.context as u64);
-        let a_token = 34 * self.size.layers * self.size.width + self.tokenization.vocabulary();
+        let widths = match self.choices.norm {
+            Norm::PreRms => 10 * self.size.layers + 26,
+            Norm::PostLayer => 34 * self.size.layers,
+        };
+        let a_token = widths * self.size.width + self.tokenization.vocabulary();
         Bytes(tokens.saturating_mul(a_token as u64).saturating_add(state).saturating_mul(4))
     }
 }

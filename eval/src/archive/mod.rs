@@ -84,7 +84,7 @@ impl ArchiveOptions {
             block_bytes: MAXIMUM_BLOCK_BYTES.min(512 * chunk_tokens),
             layout: Layout {
                 group_chunks: predictor.side_by_side().clamp(1, MAXIMUM_GROUP),
-                ..Layout::default()
+                ..Layout::of_chunks(chunk_tokens as usize)
             },
             embedded: None,
         }

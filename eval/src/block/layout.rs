@@ -5,6 +5,11 @@ use std::ops::Range;
 
 use crate::coder::CoderError;
 
+/// Tokens that a stream has at least, where chunks are short.
+const STREAM_TOKENS: usize = 1 << 16;
+/// Chunks that a stream of short chunks has at most.
+const MOST_CHUNKS: usize = 4096;
+
 /// How a block's chunks are cut into streams and groups: part of what a decoder must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -23,6 +28,15 @@ impl Default for Layout {
 }
 
 impl Layout {
+    /// The usual layout for chunks of so many tokens: shorter ones are more to a stream, whose end
+    /// costs some bytes.
+    #[must_use]
+    pub fn of_chunks(tokens: usize) -> Self {
+        let usual = Self::default();
+        let chunks = (STREAM_TOKENS / tokens.max(1)).clamp(usual.stream_chunks.into(), MOST_CHUNKS);
+        Self { stream_chunks: u16::try_from(chunks).unwrap_or(usual.stream_chunks), ..usual }
+    }
+
     /// Chunks of a group, at least one.
     pub(super) fn group(self) -> usize {
         usize::from(self.group_chunks.max(1))

@@ -199,7 +199,8 @@ impl Measurement<'_> {
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Scores>, MeasureError> {
         if self.coding {
-            let layout = Layout::default();
+            let longest = chunks.iter().map(|chunk| chunk.len()).max().unwrap_or(0);
+            let layout = Layout::of_chunks(longest);
             return match encode_block(self.predictor, layout, chunks, &mut |_| pulse()) {
                 Ok(CodedBlock { payload, bits }) => {
                     Ok(Some(Scores { bits, coded_bytes: Some(payload.len() as u64) }))

@@ -145,7 +145,6 @@ impl Held<'_> {
         out: &mut [f32],
     ) {
         let (heads, dims) = (self.heads.heads, self.heads.dims);
-        let group = heads / self.heads.key_heads;
         let (largest, rest) = state.split_at_mut(heads);
         let (tops, rest) = rest.split_at_mut(heads);
         let (totals, factors) = rest.split_at_mut(heads);
@@ -156,16 +155,17 @@ impl Held<'_> {
         let first_key = self.heads.first_key(self.position);
         for key in (first_key / KEY_BLOCK * KEY_BLOCK..=self.position).step_by(KEY_BLOCK) {
             let seen = first_key.saturating_sub(key)..KEY_BLOCK.min(self.position + 1 - key);
-            for head in 0..heads {
-                let query = &queries[head * dims..][..dims];
-                let block = key / KEY_BLOCK * self.heads.key_heads + head / group;
-                let keys = &self.keys[block * KEY_BLOCK * dims..][..KEY_BLOCK * dims];
-                let scores = scores(lanes, query, keys);
-                let powers = &mut powers[head * KEY_BLOCK..][..KEY_BLOCK];
-                let state = [largest[head], tops[head], totals[head]];
-                let (state, factor) = block_powers(lanes, scores, &seen, state, powers);
-                [largest[head], tops[head], totals[head]] = state;
-                factors[head] = factor;
+            let mut state = State { largest, tops, totals, factors, powers };
+            let mut head = 0;
+            if L::WIDE {
+                while head + 2 <= heads {
+                    self.powers_of::<L, 2>(lanes, key, head, &seen, queries, &mut state);
+                    head += 2;
+                }
+            }
+            while head < heads {
+                self.powers_of::<L, 1>(lanes, key, head, &seen, queries, &mut state);
+                head += 1;
             }
             self.add_values(lanes, key, seen.end, powers, factors, out);
         }
@@ -176,6 +176,29 @@ impl Held<'_> {
                 lanes.store_slice(part, lanes.fma(sum, inverse, lanes.zero()));
             }
         }
+    }
+
+    /// The powers of `HEADS` heads from `head` on with the 64 keys from `key` on, side by side: the chains of one
+    /// hide the latency of the others'.
+    #[inline(always)]
+    fn powers_of<L: Lanes, const HEADS: usize>(
+        &self,
+        lanes: L,
+        key: usize,
+        head: usize,
+        seen: &std::ops::Range<usize>,
+        queries: &[f32],
+        state: &mut State<'_>,
+    ) {
+        let (dims, group) = (self.heads.dims, self.heads.heads / self.heads.key_heads);
+        let mut lines = [(queries, self.keys); HEADS];
+        for (i, line) in lines.iter_mut().enumerate() {
+            let block = key / KEY_BLOCK * self.heads.key_heads + (head + i) / group;
+            let query = &queries[(head + i) * dims..][..dims];
+            *line = (query, &self.keys[block * KEY_BLOCK * dims..][..KEY_BLOCK * dims]);
+        }
+        let scores = scores::<L, HEADS>(lanes, dims, lines);
+        block_powers::<L, HEADS>(lanes, scores, seen, head, state);
     }
 
     /// out = out·factor + Σ power·value over `count` keys from `key` on, for all heads.
@@ -255,60 +278,91 @@ impl Held<'_> {
     }
 }
 
-/// A query's scores with 64 keys [dims, 64].
+/// What a block of keys leaves for the next, a number a head: the largest score, the even whole number near it that
+/// powers leave out, the powers' total; and for the values, the factor of what was before and the powers [heads, 64].
+struct State<'a> {
+    largest: &'a mut [f32],
+    tops: &'a mut [f32],
+    totals: &'a mut [f32],
+    factors: &'a mut [f32],
+    powers: &'a mut [f32],
+}
+
+/// The scores of queries [dims], each with 64 keys [dims, 64].
 #[inline(always)]
-fn scores<L: Lanes>(lanes: L, query: &[f32], keys: &[u16]) -> [L::Vector; PARTS] {
-    let mut scores = [lanes.zero(); PARTS];
-    for (query, keys) in query.iter().zip(keys.chunks_exact(KEY_BLOCK)) {
-        let query = lanes.splat(*query);
-        for (part, score) in scores.iter_mut().enumerate() {
-            // SAFETY: the line holds four times sixteen keys.
-            let keys = unsafe { lanes.load_half(keys.as_ptr().add(part * LANES)) };
-            *score = lanes.fma(query, keys, *score);
+fn scores<L: Lanes, const HEADS: usize>(
+    lanes: L,
+    dims: usize,
+    lines: [(&[f32], &[u16]); HEADS],
+) -> [[L::Vector; PARTS]; HEADS] {
+    let mut scores = [[lanes.zero(); PARTS]; HEADS];
+    for (query, keys) in lines {
+        assert!(query.len() == dims && keys.len() == dims * KEY_BLOCK);
+    }
+    for d in 0..dims {
+        for (scores, (query, keys)) in scores.iter_mut().zip(lines) {
+            let query = lanes.splat(query[d]);
+            for (part, score) in scores.iter_mut().enumerate() {
+                // SAFETY: line d holds four times sixteen keys, as asserted.
+                let keys =
+                    unsafe { lanes.load_half(keys.as_ptr().add(d * KEY_BLOCK + part * LANES)) };
+                *score = lanes.fma(query, keys, *score);
+            }
         }
     }
     scores
 }
 
-/// The powers of one head's scores; the new state, and the factor for what was before.
-///
-/// The state is the largest score, the even whole number near it that powers leave out, and the powers' total.
+/// The powers of some heads' scores, and what they leave behind.
 #[inline(always)]
-fn block_powers<L: Lanes>(
+fn block_powers<L: Lanes, const HEADS: usize>(
     lanes: L,
-    mut scores: [L::Vector; PARTS],
+    mut scores: [[L::Vector; PARTS]; HEADS],
     seen: &std::ops::Range<usize>,
-    [highest, top, total]: [f32; 3],
-    powers: &mut [f32],
-) -> ([f32; 3], f32) {
-    let mut highest = lanes.splat(highest);
+    head: usize,
+    state: &mut State<'_>,
+) {
+    let mut highest = [lanes.zero(); HEADS];
+    for (i, highest) in highest.iter_mut().enumerate() {
+        *highest = lanes.splat(state.largest[head + i]);
+    }
     let none = lanes.splat(f32::NEG_INFINITY);
-    for (part, score) in scores.iter_mut().enumerate() {
+    for part in 0..PARTS {
         let first = (part * LANES) as f32;
-        if (part + 1) * LANES > seen.end {
-            // Keys from the end on are not there: −∞ where lane ≥ end − first.
-            let end = lanes.splat(seen.end as f32 - first);
-            *score = lanes.select_greater(end, numbered(lanes), *score, none);
+        for (scores, highest) in scores.iter_mut().zip(&mut highest) {
+            let score = &mut scores[part];
+            if (part + 1) * LANES > seen.end {
+                // Keys from the end on are not there: −∞ where lane ≥ end − first.
+                let end = lanes.splat(seen.end as f32 - first);
+                *score = lanes.select_greater(end, numbered(lanes), *score, none);
+            }
+            if part * LANES < seen.start {
+                let start = lanes.splat(seen.start as f32 - first);
+                *score = lanes.select_greater(start, numbered(lanes), none, *score);
+            }
+            *highest = lanes.max(*score, *highest);
         }
-        if part * LANES < seen.start {
-            let start = lanes.splat(seen.start as f32 - first);
-            *score = lanes.select_greater(start, numbered(lanes), none, *score);
+    }
+    let (mut totals, mut raised) = ([0.0; HEADS], [0.0; HEADS]);
+    for (i, highest) in highest.iter().enumerate() {
+        let highest = lanes.largest(*highest);
+        // `nearest_even` of one number.
+        raised[i] = 2.0 * (0.5 * highest.min(HIGHEST)).round_ties_even();
+        let (top, mut factor) = (state.tops[head + i], 1.0);
+        if raised[i] != top {
+            factor = lanes.array(exp2(lanes, lanes.splat(top - raised[i])))[0];
         }
-        highest = lanes.max(*score, highest);
+        totals[i] = state.totals[head + i] * factor;
+        (state.largest[head + i], state.tops[head + i]) = (highest, raised[i]);
+        state.factors[head + i] = factor;
     }
-    let highest = lanes.largest(highest);
-    // `nearest_even` of one number.
-    let raised = 2.0 * (0.5 * highest.min(HIGHEST)).round_ties_even();
-    let mut factor = 1.0;
-    if raised != top {
-        factor = lanes.array(exp2(lanes, lanes.splat(top - raised)))[0];
+    for part in 0..PARTS {
+        for (i, scores) in scores.iter().enumerate() {
+            let power = Exp2Below::new(lanes, lanes.splat(raised[i])).apply(lanes, scores[part]);
+            let powers = &mut state.powers[(head + i) * KEY_BLOCK..][..KEY_BLOCK];
+            lanes.store_slice(&mut powers[part * LANES..], power);
+            totals[i] += lanes.sum(power);
+        }
     }
-    let exp2 = Exp2Below::new(lanes, lanes.splat(raised));
-    let mut total = total * factor;
-    for (score, powers) in scores.iter().zip(powers.chunks_exact_mut(LANES)) {
-        let power = exp2.apply(lanes, *score);
-        lanes.store_slice(powers, power);
-        total += lanes.sum(power);
-    }
-    ([highest, raised, total], factor)
+    state.totals[head..][..HEADS].copy_from_slice(&totals);
 }

@@ -486,9 +486,9 @@ fn few_rows<L: Lanes, E: Element, const ROWS: usize, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::level::current;
     use super::super::super::testing::{Numbers, assert_same_bits, bits};
     use super::*;
-    use super::super::super::level::current;
 
     fn packed(precision: Precision, w: &[f32], inputs: usize, outputs: usize) -> PackedWeights {
         PackedWeights::pack(precision, [inputs, outputs], |output, column| {
