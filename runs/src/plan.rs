@@ -166,7 +166,8 @@ impl Plan {
 
     /// Memory that training takes, estimated: weights, gradients and two moments; of every token,
     /// what the backward pass keeps, in units of width: 10 numbers a layer and 26 once, or 34 a
-    /// layer where the blocks are not fused; all f32. (Measured at 200K, 3.2M and 38M, within 15 %.)
+    /// layer where the blocks are not fused; all f32. (Measured at 200K, 3.2M and
+    /// 38M: up to 20 % less.)
     #[must_use]
     pub fn memory_estimate(&self) -> Bytes {
         let state = 4 * self.parameters();
