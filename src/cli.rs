@@ -8,7 +8,7 @@ use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::units::parse_count;
-use lmtrain_runs::{Size, Tokenization};
+use lmtrain_runs::{Precision, Size, Tokenization};
 use lmtrain_train::Device;
 
 const EXAMPLES: &str = "\
@@ -166,9 +166,12 @@ pub(crate) struct Fit {
     /// Seed of the weights and of the data's order
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Where to compute: auto, cpu, cuda or cuda:1
+    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
+    /// Numbers to multiply in, f32 or bf16 [default: bf16 on a GPU that knows it]
+    #[arg(long, value_name = "f32|bf16")]
+    pub(crate) precision: Option<Precision>,
     /// Name of the run [default: made of the choices]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -263,7 +266,7 @@ pub(crate) struct Sweep {
     /// Do the i-th of n shares, such as 1/4: together they are the sweep, each run in one of them
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub(crate) shard: Shard,
-    /// Where to compute: auto, cpu, cuda or cuda:1
+    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
     /// Print what would be done, and do nothing
@@ -313,9 +316,12 @@ pub(crate) struct Eval {
     /// Measure again what is recorded already
     #[arg(long)]
     pub(crate) again: bool,
-    /// Where to compute: auto, cpu, cuda or cuda:1
+    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
+    /// Numbers that a GPU multiplies in; f32 measures what the processor would
+    #[arg(long, value_name = "f32|bf16", default_value = "f32")]
+    pub(crate) precision: Precision,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -387,9 +393,12 @@ pub(crate) struct Bench {
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Surface>,
-    /// Where to compute: auto, cpu, cuda or cuda:1
+    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
+    /// Numbers to multiply in, f32 or bf16 [default: bf16 on a GPU that knows it]
+    #[arg(long, value_name = "f32|bf16")]
+    pub(crate) precision: Option<Precision>,
     /// Within a process of its own: the size to measure, and the machine's peak
     #[arg(long, hide = true, num_args = 2, value_names = ["SIZE", "FLOPS"])]
     pub(crate) within: Vec<String>,

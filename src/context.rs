@@ -8,6 +8,7 @@ use anyhow::Result;
 use lmtrain_eval::corpora::DataDirectory;
 use lmtrain_runs::Store;
 use lmtrain_runs::record::Provenance;
+use lmtrain_train::Device;
 
 use crate::cli::Common;
 
@@ -56,6 +57,15 @@ impl Context {
             quiet: self.quiet,
             stop: self.stop.clone(),
         }
+    }
+
+    /// The device, settled, with a line of what it is.
+    pub(crate) fn open_device(&self, device: Device) -> Result<Device> {
+        let (device, found) = device.open().map_err(anyhow::Error::msg)?;
+        if let Some(found) = found {
+            self.say(&found);
+        }
+        Ok(device)
     }
 
     /// Set once someone wants to stop.

@@ -3,6 +3,7 @@
 //! holds no tensor and no corpus byte.
 
 pub mod plan;
+pub mod precision;
 pub mod random;
 pub mod recipe;
 pub mod record;
@@ -13,6 +14,7 @@ pub mod tokenization;
 pub mod units;
 
 pub use plan::{Budget, Plan};
+pub use precision::Precision;
 pub use recipe::{Choices, Recipe};
 pub use record::{RateRecord, Span, StepRecord};
 pub use size::{LADDER, Size};

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::precision::Precision;
 use crate::recipe::{Begin, Choices, Norm, Recipe};
 use crate::size::Size;
 use crate::tokenization::Tokenization;
@@ -68,6 +69,9 @@ pub struct Plan {
     pub validation_sequences: usize,
     /// What the recipe's row said when the plan was made.
     pub choices: Choices,
+    /// In what numbers it trains.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
 }
 
 impl Plan {
@@ -93,6 +97,9 @@ impl Plan {
             Budget::Tokens(tokens) => name += &format!("-{}tok", short_count(tokens)),
             Budget::Steps(steps) => name += &format!("-{}steps", short_count(steps)),
             Budget::Minutes(minutes) => name += &format!("-{minutes}min"),
+        }
+        if self.precision != Precision::F32 {
+            name += &format!("-{}", self.precision);
         }
         format!("{name}-s{}", self.seed)
     }
@@ -227,6 +234,7 @@ pub(crate) mod tests {
             validate_every: 100,
             validation_sequences: 16,
             choices: Recipe::Modern.choices(),
+            precision: Precision::F32,
         };
         plan.name = plan.name_of();
         plan
@@ -241,8 +249,9 @@ pub(crate) mod tests {
         plan.budget = Budget::Minutes(10.0);
         plan.context = 512;
         plan.accumulation = 4;
+        plan.precision = Precision::Bf16;
         plan.seed = 3;
-        assert_eq!(plan.name_of(), "200K-bpe-5000-modern-my-file.txt-c512-b8-10min-s3");
+        assert_eq!(plan.name_of(), "200K-bpe-5000-modern-my-file.txt-c512-b8-10min-bf16-s3");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{self, ArchiveOptions, ArchiveReader};
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::units::short_count;
-use lmtrain_runs::{Budget, Bytes, Plan, Size, Tokenization};
+use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization};
 use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
 use lmtrain_train::SavedWeights;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ struct Outcome {
     simd: String,
     threads: usize,
     device: String,
+    precision: Precision,
     commit: Option<String>,
     gemm_flops_per_s: f64,
     copy_bytes_per_s: f64,
@@ -61,7 +62,8 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
         return print_json(&measure(arguments, size, flops.parse()?, context)?);
     }
     context.say("measuring the machine …");
-    let peak = arguments.device.peak();
+    let precision = precision(arguments)?;
+    let peak = arguments.device.peak(precision)?;
     let mut sizes = Vec::new();
     for size in &arguments.size {
         if context.is_stopping() {
@@ -76,6 +78,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
         simd,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         device: arguments.device.to_string(),
+        precision,
         commit: provenance.commit,
         gemm_flops_per_s: peak.gemm_flops_per_s,
         copy_bytes_per_s: peak.copy_bytes_per_s,
@@ -103,7 +106,7 @@ fn measure(
     gemm_flops_per_s: f64,
     context: &Context,
 ) -> Result<Speed> {
-    let plan = plan(arguments, size);
+    let plan = plan(arguments, size)?;
     let mut speed = Speed {
         size: size.to_string(),
         parameters: plan.parameters(),
@@ -116,7 +119,7 @@ fn measure(
         Some(tokens_per_s * flops_per_token as f64 / gemm_flops_per_s)
     };
     if wanted(Surface::Score) || wanted(Surface::Code) {
-        let weights = SavedWeights::untrained(&plan)?;
+        let weights = SavedWeights::untrained(&plan)?.in_precision(plan.precision);
         let predictor = weights.predictor(&arguments.device)?;
         let tokens_per_s = score(&plan, &*predictor, arguments.steps)?;
         speed.score_tokens_per_s = Some(tokens_per_s);
@@ -139,8 +142,13 @@ fn measure(
     Ok(speed)
 }
 
-fn plan(arguments: &Bench, size: Size) -> Plan {
-    Plan {
+/// What is measured in: training's, for scoring too.
+fn precision(arguments: &Bench) -> Result<Precision> {
+    arguments.device.precision(arguments.precision).map_err(anyhow::Error::msg)
+}
+
+fn plan(arguments: &Bench, size: Size) -> Result<Plan> {
+    Ok(Plan {
         name: format!("bench-{size}"),
         size,
         tokenization: arguments.tokenizer.clone(),
@@ -158,7 +166,8 @@ fn plan(arguments: &Bench, size: Size) -> Plan {
         validate_every: 1000,
         validation_sequences: 1,
         choices: arguments.recipe.choices(),
-    }
+        precision: precision(arguments)?,
+    })
 }
 
 fn score(plan: &Plan, predictor: &dyn Predictor, steps: u64) -> Result<f64> {
@@ -233,10 +242,11 @@ fn peak_memory() -> Option<u64> {
 }
 
 fn print(outcome: &Outcome) -> Result<()> {
-    let Outcome { machine, simd, device, gemm_flops_per_s, copy_bytes_per_s, .. } = outcome;
+    let Outcome { machine, simd, device, precision, gemm_flops_per_s, copy_bytes_per_s, .. } =
+        outcome;
     let (gemm, copy) = (gemm_flops_per_s / 1e9, copy_bytes_per_s / 1e9);
     println!(
-        "{machine}; {device}, {simd}; at most {gemm:.0} GFLOP/s in products, {copy:.1} GB/s copied"
+        "{machine}; {device}, {precision}, {simd}; at most {gemm:.0} GFLOP/s in products, {copy:.1} GB/s copied"
     );
     let none = || "–".to_owned();
     let count = |value: Option<f64>| value.map_or_else(none, |it| short_count(it as u64));

@@ -12,7 +12,7 @@ use lmtrain_eval::measure::{
 };
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
-use lmtrain_runs::{Bits, Bytes, Plan, RateRecord, Run, Span};
+use lmtrain_runs::{Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
 use lmtrain_train::{Device, SavedWeights};
 
 use super::output::print_rates;
@@ -36,6 +36,17 @@ pub(super) struct Settings {
     pub(super) code: WeightCode,
     pub(super) again: bool,
     pub(super) device: Device,
+    pub(super) precision: Precision,
+}
+
+impl Settings {
+    /// The device as records name it; f32 goes without saying.
+    fn computing_on(&self) -> String {
+        match self.precision {
+            Precision::F32 => self.device.to_string(),
+            rounded => format!("{}, {rounded}", self.device),
+        }
+    }
 }
 
 pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
@@ -76,6 +87,10 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         code: WeightCode::F16,
         again: arguments.again,
         device: arguments.device,
+        precision: arguments
+            .device
+            .precision(Some(arguments.precision))
+            .map_err(anyhow::Error::msg)?,
     };
     if let (Chunking::Tokens(length), Some(_)) = (settings.chunk, settings.sample) {
         bail!("a sample is drawn of chunks of bytes\nhint: `--chunk {length}`, or all chunks");
@@ -210,7 +225,8 @@ fn recorded(run: &Run, record: &RateRecord, settings: &Settings) -> Result<Optio
         return Ok(None);
     }
     let same = |other: &RateRecord| {
-        other.key() == record.key() && (other.coded_bytes.is_some() || !settings.coding)
+        let coarser = settings.precision.is_f32() && other.provenance.device.ends_with("bf16");
+        other.key() == record.key() && !coarser && (other.coded_bytes.is_some() || !settings.coding)
     };
     Ok(run.rates()?.into_iter().rev().find(same))
 }
@@ -292,7 +308,7 @@ pub(super) fn run_rates(
     let (weights, weight_bytes) = saved.recoded(settings.code)?;
     record.weight_bytes = Some(weight_bytes);
     record.bytes_per_parameter = Some(weight_bytes.as_f64() / plan.parameters() as f64);
-    let predictor = weights.predictor(&settings.device)?;
+    let predictor = weights.in_precision(settings.precision).predictor(&settings.device)?;
     let measurement = Measurement {
         predictor: predictor.as_ref(),
         tokenizer: tokenizer.as_ref(),
@@ -319,7 +335,7 @@ pub(super) fn run_rates(
     };
     drop(shown);
     record.in_sample_bytes = in_sample(plan, corpus, span, measured.raw_bytes, context);
-    let device = settings.device.to_string();
+    let device = settings.computing_on();
     let rest = without_head(&record, &measured);
     fill(&mut record, measured, context, &device);
     let unseen = rest.map(|(span, rest)| {

@@ -155,6 +155,7 @@ pub(super) fn plan_of(
         validate_every: 1,
         validation_sequences: 1,
         choices: arguments.recipe.choices(),
+        precision: arguments.device.precision(arguments.precision).map_err(anyhow::Error::msg)?,
     };
     if arguments.equal_total {
         let of_bytes = Plan { tokenization: Tokenization::Bytes, ..plan.clone() };
@@ -250,8 +251,8 @@ fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> 
     writeln!(out, "run            {}", plan.name)?;
     writeln!(
         out,
-        "network        {} layers of width {}, {} heads, {} recipe",
-        plan.size.layers, plan.size.width, plan.size.heads, plan.recipe
+        "network        {} layers of width {}, {} heads, {} recipe, {}",
+        plan.size.layers, plan.size.width, plan.size.heads, plan.recipe, plan.precision
     )?;
     writeln!(
         out,
@@ -323,7 +324,7 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
         observe: Box::new(move |record| log.show(record)),
     };
     let fitted = arguments.device.fit(job)?;
-    finish(&plan, &run, fitted, context)
+    finish(&plan, &run, fitted, arguments.device, context)
 }
 
 /// Refuses what the machine's memory cannot hold, where the system tells how much there is.
@@ -373,13 +374,22 @@ fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
     Ok(())
 }
 
-fn finish(plan: &Plan, run: &Run, fitted: Fitted, context: &Context) -> Result<Outcome> {
+fn finish(
+    plan: &Plan,
+    run: &Run,
+    fitted: Fitted,
+    device: Device,
+    context: &Context,
+) -> Result<Outcome> {
     let best = fitted.best_bits_per_byte;
     let validation =
         best.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte on validation"));
     let took = short_seconds(fitted.seconds);
     if fitted.finished {
         context.say(&format!("{}: done in {took}{validation}", plan.name));
+        if device != Device::Cpu {
+            context.say(&utilisation(plan, fitted.seconds, device)?);
+        }
         context.say(&format!("next: `lmtrain eval --run {} --corpus {}`", plan.name, plan.corpus));
     } else {
         let (step, steps) = (fitted.step, plan.steps);
@@ -398,6 +408,20 @@ fn finish(plan: &Plan, run: &Run, fitted: Fitted, context: &Context) -> Result<O
         seconds: fitted.seconds,
         weights: run.weights_path(),
     })
+}
+
+/// Model FLOP utilisation (Chowdhery et al., arXiv 2204.02311, appendix B): of the whole training,
+/// validation and records included, as a share of what a large product of matrices reaches here.
+fn utilisation(plan: &Plan, seconds: f64, device: Device) -> Result<String> {
+    let reached = plan.flops() / seconds;
+    let peak = device.peak(plan.precision)?.gemm_flops_per_s;
+    let (teraflops, peak_teraflops) = (reached / 1e12, peak / 1e12);
+    let percent = 100.0 * reached / peak;
+    Ok(format!(
+        "model FLOP utilisation {percent:.1} %: {teraflops:.2} TFLOP/s, where a large product of \
+         matrices in {} reaches {peak_teraflops:.1}",
+        plan.precision
+    ))
 }
 
 /// Plain lines: at each validation, and in between no more often than every few seconds.

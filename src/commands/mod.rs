@@ -24,13 +24,25 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         Command::Quickstart(arguments) => quickstart::run(&arguments, context),
         Command::Data(arguments) => data::run(&arguments, context),
         Command::Tokenizer(arguments) => tokenizer::run(&arguments, context),
-        Command::Fit(arguments) => fit::run(&arguments, context),
-        Command::Sweep(arguments) => sweep::run(&arguments, context),
-        Command::Eval(arguments) => eval::run(&arguments, context),
+        Command::Fit(mut arguments) => {
+            arguments.device = context.open_device(arguments.device)?;
+            fit::run(&arguments, context)
+        }
+        Command::Sweep(mut arguments) => {
+            arguments.device = context.open_device(arguments.device)?;
+            sweep::run(&arguments, context)
+        }
+        Command::Eval(mut arguments) => {
+            arguments.device = context.open_device(arguments.device)?;
+            eval::run(&arguments, context)
+        }
         Command::Compress(arguments) => archive::compress(&arguments, context),
         Command::Decompress(arguments) => archive::decompress(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
-        Command::Bench(arguments) => bench::run(&arguments, context),
+        Command::Bench(mut arguments) => {
+            arguments.device = context.open_device(arguments.device)?;
+            bench::run(&arguments, context)
+        }
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "lmtrain", &mut std::io::stdout());

@@ -48,6 +48,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         code: WeightCode::F16,
         again: false,
         device: lmtrain_train::Device::Cpu,
+        precision: lmtrain_runs::Precision::F32,
     };
     let mut records = Vec::new();
     for name in ["gzip", "lzma2"] {
@@ -131,6 +132,7 @@ fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
         train_on: cli::TrainOn::Split,
         seed: 0,
         device: lmtrain_train::Device::Cpu,
+        precision: None,
         name: Some(name.to_owned()),
         resume: false,
         overwrite: true,

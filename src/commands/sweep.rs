@@ -64,7 +64,8 @@ pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
     let [of_runs, of_compressors] = sweep.evals()?;
     let evals = parsed::<Eval>(&of_runs, arguments.device)?;
     let compressors = parsed::<Eval>(&of_compressors, Device::Cpu)?;
-    let flops_per_s = PEAK_SHARE * arguments.device.peak().gemm_flops_per_s;
+    let precision = arguments.device.precision(None).map_err(anyhow::Error::msg)?;
+    let flops_per_s = PEAK_SHARE * arguments.device.peak(precision)?.gemm_flops_per_s;
     let seconds = |job: &Job| seconds(job, flops_per_s);
     let costs: Vec<f64> = jobs.iter().map(|job| cost(&job.plan)).collect();
     let mut takes = arguments.shard.takes(&costs).into_iter();

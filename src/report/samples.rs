@@ -36,6 +36,7 @@ pub(crate) fn plan(size: &str, seed: u64) -> Plan {
         validate_every: 100,
         validation_sequences: 16,
         choices: Recipe::Modern.choices(),
+        precision: lmtrain_runs::Precision::F32,
     };
     plan.name = plan.name_of();
     plan

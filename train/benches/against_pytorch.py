@@ -7,6 +7,11 @@ with `train_tokens_per_s` and `score_tokens_per_s`.
 
   cargo build --release
   python train/benches/against_pytorch.py --peer ../shared/bench/torch_baseline.py --python /opt/torch/bin/python
+
+On a GPU (`cargo build --release --features cuda`), with lmtrain in bf16 as it trains there:
+
+  python train/benches/against_pytorch.py --peer ../shared/bench/torch_baseline.py --python /opt/torch/bin/python --device cuda \\
+    --sizes 200K,800K,3.2M,38M --batch 32
 """
 import argparse, json, os, statistics, subprocess, sys
 
@@ -28,6 +33,7 @@ def main():
     parser.add_argument("--batch", default="4")
     parser.add_argument("--context", default="2048")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", help="what lmtrain computes in: f32 or bf16 (by default, the device's)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="write every figure to this file")
     arguments = parser.parse_args()
@@ -43,6 +49,8 @@ def main():
         for size in sizes:
             print(f"round {round + 1} of {arguments.rounds}, {size} …", file=sys.stderr)
             bench = [arguments.lmtrain, "bench", "--size", size, "--only", "train,score", "--json", "--quiet"]
+            if arguments.precision:
+                bench += ["--precision", arguments.precision]
             machine = json.loads(run(bench + shape))
             keep(size, "lmtrain", machine["sizes"][0])
             for mode in modes:
@@ -50,7 +58,7 @@ def main():
                 for line in run(peer + shape).splitlines():
                     keep(size, mode, json.loads(line))
     median = {key: statistics.median(values) for key, values in found.items()}
-    print(f"{machine['machine']}; {machine['device']}, {machine['simd']}; batch {arguments.batch} × {arguments.context}; "
+    print(f"{machine['machine']}; {machine['device']}, {machine['precision']}, {machine['simd']}; batch {arguments.batch} × {arguments.context}; "
           f"medians of {arguments.rounds} rounds, tokens/s; in brackets how many times as fast lmtrain is\n")
     print("| | lmtrain | " + " | ".join(f"PyTorch {mode}" for mode in modes) + " |")
     print("| --- | --: |" + " --: |" * len(modes))

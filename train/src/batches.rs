@@ -146,6 +146,12 @@ impl Batches {
         })
     }
 
+    /// Forward passes of a step.
+    #[must_use]
+    pub fn accumulation(&self) -> usize {
+        self.accumulation
+    }
+
     /// Whether every sequence of this step is seen for the first time.
     #[must_use]
     pub fn is_fresh(&self, step: u64) -> bool {

@@ -7,34 +7,37 @@ use std::sync::atomic::AtomicBool;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
-use lmtrain_runs::Plan;
+use lmtrain_runs::{Plan, Precision};
 
 use crate::batches::Tokens;
+#[cfg(feature = "cuda")]
+use crate::cuda::{self, Cuda};
 use crate::learner::{self, Fitted, Job, TrainError};
-
-/// burn's CUDA backend.
-#[cfg(feature = "cuda")]
-pub(crate) type Cuda = burn_cuda::Cuda<f32, i32>;
-
-#[cfg(feature = "cuda")]
-impl crate::ops::Kernels for Cuda {}
 
 /// A place to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
+    /// The first GPU where there is one, else the processor; [`Device::open`] settles which.
+    Auto,
     /// The processor, with kernels that give the same bits on every machine.
     Cpu,
     /// A CUDA device by its index.
     #[cfg(feature = "cuda")]
     Cuda(usize),
+    /// Every CUDA device, each with a share of a step's passes.
+    #[cfg(feature = "cuda")]
+    EveryCuda,
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Auto => formatter.pad("auto"),
             Self::Cpu => formatter.pad("cpu"),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => formatter.pad(&format!("cuda:{index}")),
+            #[cfg(feature = "cuda")]
+            Self::EveryCuda => formatter.pad("cuda:all"),
         }
     }
 }
@@ -44,13 +47,18 @@ impl FromStr for Device {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "auto" | "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
             #[cfg(feature = "cuda")]
             "cuda" => Ok(Self::Cuda(0)),
             #[cfg(feature = "cuda")]
+            "cuda:all" => Ok(Self::EveryCuda),
+            #[cfg(feature = "cuda")]
             _ if text.starts_with("cuda:") => {
                 let index = text["cuda:".len()..].parse();
-                index.map(Self::Cuda).map_err(|_| format!("`{text}`: write cuda:0, cuda:1 …"))
+                index
+                    .map(Self::Cuda)
+                    .map_err(|_| format!("`{text}`: write cuda:0, cuda:1 … or cuda:all"))
             }
             #[cfg(not(feature = "cuda"))]
             _ if text.starts_with("cuda") => Err("this build has no CUDA; build it with \
@@ -62,15 +70,81 @@ impl FromStr for Device {
 }
 
 impl Device {
+    /// Settles `auto`, and makes sure that the device is there; with it, what there is to say about
+    /// it.
+    ///
+    /// # Errors
+    /// Why there is no such device, and what to do.
+    pub fn open(self) -> Result<(Self, Option<String>), String> {
+        match self {
+            Self::Cpu => Ok((Self::Cpu, None)),
+            #[cfg(not(feature = "cuda"))]
+            Self::Auto => Ok((Self::Cpu, None)),
+            #[cfg(feature = "cuda")]
+            Self::Auto => Ok(match cuda::gpus() {
+                Ok(gpus) => (Self::Cuda(0), Some(format!("computing on cuda:0 ({})", gpus[0]))),
+                Err(reason) => (Self::Cpu, Some(format!("computing on the processor: {reason}"))),
+            }),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => self.open_cuda(),
+        }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn open_cuda(self) -> Result<(Self, Option<String>), String> {
+        let hint = "hint: `--device cpu` computes on the processor";
+        let gpus = cuda::gpus().map_err(|reason| format!("no `{self}`: {reason}\n{hint}"))?;
+        let found = |index: usize, gpu| format!("computing on cuda:{index} ({gpu})");
+        match self {
+            Self::Cuda(index) => match gpus.get(index) {
+                Some(gpu) => Ok((self, Some(found(index, gpu)))),
+                None => {
+                    let last = gpus.len() - 1;
+                    Err(format!("no `{self}`: the GPUs here are cuda:0 to cuda:{last}\n{hint}"))
+                }
+            },
+            _ => {
+                let lines = gpus.iter().enumerate().map(|(index, gpu)| found(index, gpu));
+                Ok((self, Some(lines.collect::<Vec<_>>().join("\n"))))
+            }
+        }
+    }
+
+    /// The precision to train in: what is asked for, else bf16 on GPUs that know it and f32
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// If the device has no such numbers.
+    pub fn precision(&self, asked: Option<Precision>) -> Result<Precision, String> {
+        let (known, what) = match self {
+            Self::Auto | Self::Cpu => (false, "the processor computes in f32 alone"),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => {
+                let known = cuda::gpus()?.iter().all(cuda::Gpu::knows_bf16);
+                (known, "this GPU is older than bf16")
+            }
+        };
+        match asked {
+            Some(Precision::Bf16) if !known => Err(format!(
+                "`--precision bf16`: {what}\nhint: `--precision f32`, or another `--device`"
+            )),
+            Some(precision) => Ok(precision),
+            None if known => Ok(Precision::Bf16),
+            None => Ok(Precision::F32),
+        }
+    }
+
     /// Trains a run here.
     ///
     /// # Errors
     /// See [`TrainError`].
     pub fn fit(&self, job: Job) -> Result<Fitted, TrainError> {
         match self {
-            Self::Cpu => learner::fit::<Flex>(job, &FlexDevice),
+            Self::Auto | Self::Cpu => learner::fit::<Flex>(job, &[FlexDevice]),
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => learner::fit::<Cuda>(job, &burn_cuda::CudaDevice::new(*index)),
+            Self::Cuda(_) | Self::EveryCuda => {
+                on_gpus(self.cuda_devices(), |devices| learner::fit::<Cuda>(job, devices))
+            }
         }
     }
 
@@ -85,12 +159,60 @@ impl Device {
         stop: &AtomicBool,
     ) -> Result<f64, TrainError> {
         match self {
-            Self::Cpu => learner::seconds_per_step::<Flex>(plan, tokens, &FlexDevice, stop),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(index) => {
-                let device = burn_cuda::CudaDevice::new(*index);
-                learner::seconds_per_step::<Cuda>(plan, tokens, &device, stop)
+            Self::Auto | Self::Cpu => {
+                learner::seconds_per_step::<Flex>(plan, tokens, &[FlexDevice], stop)
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
+                learner::seconds_per_step::<Cuda>(plan, tokens, devices, stop)
+            }),
         }
+    }
+
+    /// burn's handles; none on the processor.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda_devices(&self) -> Vec<burn_cuda::CudaDevice> {
+        match self {
+            Self::Auto | Self::Cpu => Vec::new(),
+            Self::Cuda(index) => vec![cuda::device(*index)],
+            Self::EveryCuda => (0..cuda::gpus().map_or(1, <[_]>::len)).map(cuda::device).collect(),
+        }
+    }
+}
+
+/// Trains on GPUs, whose panics become errors.
+#[cfg(feature = "cuda")]
+pub(crate) fn on_gpus<T>(
+    devices: Vec<burn_cuda::CudaDevice>,
+    work: impl FnOnce(&[burn_cuda::CudaDevice]) -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
+    crate::guard::guarded(|| work(&devices)).map_err(TrainError::Device).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_to_themselves_and_others_are_refused() {
+        for device in [Device::Auto, Device::Cpu] {
+            assert_eq!(device.to_string().parse(), Ok(device));
+        }
+        assert!("gpu".parse::<Device>().is_err());
+        #[cfg(feature = "cuda")]
+        {
+            assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));
+            assert_eq!("cuda:3".parse(), Ok(Device::Cuda(3)));
+            assert_eq!("cuda:all".parse(), Ok(Device::EveryCuda));
+            assert!("cuda:x".parse::<Device>().is_err());
+        }
+    }
+
+    #[test]
+    fn the_processor_computes_in_f32_alone() {
+        assert_eq!(Device::Cpu.open(), Ok((Device::Cpu, None)));
+        assert_eq!(Device::Cpu.precision(None), Ok(Precision::F32));
+        let error = Device::Cpu.precision(Some(Precision::Bf16)).expect_err("has none");
+        assert!(error.contains("--precision f32"), "{error}");
     }
 }

@@ -6,8 +6,14 @@
 
 mod batches;
 mod checkpoint;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 pub mod engine;
+#[cfg(all(feature = "cuda", test))]
+mod gpu_tests;
+#[cfg(any(feature = "cuda", test))]
+mod guard;
 pub mod kernels;
 mod learner;
 mod network;
@@ -17,7 +23,7 @@ mod paths;
 mod predictor;
 #[cfg(test)]
 mod reference_tests;
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", test))]
 mod scorer;
 mod speed;
 mod tensor_file;

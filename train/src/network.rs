@@ -7,10 +7,10 @@ use burn::module::{AutodiffModule, Module, ModuleMapper, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_runs::random::SplitMix64;
-use lmtrain_runs::recipe::{Activation, Norm};
-use lmtrain_runs::{Choices, Plan};
+use lmtrain_runs::recipe::Norm;
+use lmtrain_runs::{Choices, Plan, Precision};
 
-use crate::ops::{AttentionHalf, Head, MlpHalf, Ops};
+use crate::ops::{AttentionHalf, Head, MlpHalf, Ops, number_type};
 
 /// Deviation of the paper's embeddings (haiku's TruncatedNormal(0.02)).
 const PAPER_EMBEDDING_DEVIATION: f32 = 0.02;
@@ -60,6 +60,8 @@ pub struct Architecture {
     pub heads: usize,
     /// The recipe's row.
     pub choices: Choices,
+    /// Numbers of the matrix products.
+    pub precision: Precision,
 }
 
 impl<B: Backend> Network<B> {
@@ -77,7 +79,8 @@ impl<B: Backend> Network<B> {
             .collect();
         let head = draw.output([width, vocabulary], &choices);
         let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
-        let architecture = Architecture { width, heads: plan.size.heads, choices };
+        let (heads, precision) = (plan.size.heads, plan.precision);
+        let architecture = Architecture { width, heads, choices, precision };
         Self { embedding, blocks, head, head_bias, architecture }
     }
 
@@ -108,7 +111,7 @@ impl<B: Ops> Network<B> {
     #[must_use]
     pub fn output_head(&self) -> Head<B> {
         Head {
-            weights: self.head.val(),
+            weights: self.architecture.compute(&self.head),
             bias: self.head_bias.as_ref().map(Param::val),
             soft_cap: self.architecture.choices.soft_cap,
         }
@@ -117,18 +120,18 @@ impl<B: Ops> Network<B> {
     /// Tokens [batch, time] → what the head reads, [batch · time, width].
     pub fn hidden(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
         let [batch, time] = tokens.dims();
-        let Architecture { heads, choices, .. } = self.architecture;
+        let architecture = &self.architecture;
         let mut x = self.embed(tokens.reshape([batch * time]));
-        match choices.norm {
+        match architecture.choices.norm {
             Norm::PreRms => {
                 for block in &self.blocks {
-                    x = block.pre_norm(x, heads, time, choices.activation);
+                    x = block.pre_norm(x, architecture, time);
                 }
                 B::normalize_rms(x)
             }
             Norm::PostLayer => {
                 for block in &self.blocks {
-                    x = block.post_norm(x, heads, time, choices.activation);
+                    x = block.post_norm(x, architecture, time);
                 }
                 x
             }
@@ -141,6 +144,13 @@ impl<B: Ops> Network<B> {
         let scale = if choices.scale_embeddings { (width as f64).sqrt() } else { 1.0 };
         let x = B::embed(self.embedding.val(), tokens, scale);
         if choices.norm == Norm::PreRms { B::normalize_rms(x) } else { x }
+    }
+}
+
+impl Architecture {
+    /// A matrix in the numbers that it multiplies in.
+    fn compute<B: Backend>(&self, weights: &Param<Tensor<B, 2>>) -> Tensor<B, 2> {
+        weights.val().cast(number_type(self.precision))
     }
 }
 
@@ -171,44 +181,40 @@ impl<B: Backend> Block<B> {
 
 impl<B: Ops> Block<B> {
     /// x [batch · time, width] → the same, for sequences of `time` tokens.
-    fn pre_norm(
-        &self,
-        x: Tensor<B, 2>,
-        heads: usize,
-        time: usize,
-        activation: Activation,
-    ) -> Tensor<B, 2> {
+    fn pre_norm(&self, x: Tensor<B, 2>, architecture: &Architecture, time: usize) -> Tensor<B, 2> {
         let attention = AttentionHalf {
-            heads,
+            heads: architecture.heads,
             time,
-            qkv: self.qkv.val(),
+            qkv: architecture.compute(&self.qkv),
             gain: self.gain.as_ref().map(Param::val),
-            proj: self.proj.val(),
+            proj: architecture.compute(&self.proj),
         };
-        let mlp = MlpHalf { activation, up: self.up.val(), down: self.down.val() };
+        let mlp = MlpHalf {
+            activation: architecture.choices.activation,
+            up: architecture.compute(&self.up),
+            down: architecture.compute(&self.down),
+        };
         B::mlp_half(mlp, B::attention_half(attention, x))
     }
 
     /// x [batch · time, width] → the same, for sequences of `time` tokens.
-    fn post_norm(
-        &self,
-        x: Tensor<B, 2>,
-        heads: usize,
-        time: usize,
-        activation: Activation,
-    ) -> Tensor<B, 2> {
+    fn post_norm(&self, x: Tensor<B, 2>, architecture: &Architecture, time: usize) -> Tensor<B, 2> {
         let [rows, width] = x.dims();
-        let qkv = B::project(x.clone(), self.qkv.val()).reshape([rows / time, time, 3 * width]);
-        let mixed = B::attend(heads, qkv, self.gain.as_ref().map(Param::val));
-        let output = B::project(mixed.reshape([rows, width]), self.proj.val());
-        let x = normed(&self.attention_norm, x + output);
-        let mlp = self.mlp(x.clone(), activation);
+        let qkv = B::project(x.clone(), architecture.compute(&self.qkv));
+        let qkv = qkv.reshape([rows / time, time, 3 * width]);
+        let mixed = B::attend(architecture.heads, qkv, self.gain.as_ref().map(Param::val));
+        let mixed = mixed.reshape([rows, width]);
+        let x = x + B::project(mixed, architecture.compute(&self.proj));
+        let x = normed(&self.attention_norm, x);
+        let mlp = self.mlp(x.clone(), architecture);
         normed(&self.mlp_norm, x + mlp)
     }
 
-    fn mlp(&self, x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
-        let up = biased(B::project(x, self.up.val()), &self.up_bias); // [batch · time, 4 · width]
-        biased(B::project(B::activate(activation, up), self.down.val()), &self.down_bias)
+    fn mlp(&self, x: Tensor<B, 2>, architecture: &Architecture) -> Tensor<B, 2> {
+        let up = B::project(x, architecture.compute(&self.up));
+        let up = biased(up, &self.up_bias); // [batch · time, 4 · width]
+        let after = B::activate(architecture.choices.activation, up);
+        biased(B::project(after, architecture.compute(&self.down)), &self.down_bias)
     }
 }
 

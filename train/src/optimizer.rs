@@ -9,8 +9,8 @@ use burn::backend::Autodiff;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, MultiGradientsParams};
 use burn::tensor::Tensor;
-use lmtrain_runs::Choices;
 use lmtrain_runs::recipe::Optimizer;
+use lmtrain_runs::{Choices, Plan, Precision};
 
 use crate::network::Network;
 use crate::ops::{AdamSettings, Kernels, MuonSettings};
@@ -43,16 +43,18 @@ impl<B: Kernels> Default for State<B> {
 #[derive(Clone)]
 pub struct RecipeOptimizer<B: Kernels> {
     choices: Choices,
+    precision: Precision,
     parts: usize,
     state: Arc<Mutex<State<B>>>,
 }
 
 impl<B: Kernels> RecipeOptimizer<B> {
-    /// An optimizer that goes on from a state; each gradient that it is given is the sum over so
-    /// many `parts` of a step, and is averaged.
+    /// The optimizer of a plan, from a state on; each gradient that it is given is the sum over the
+    /// parts of a step, and is averaged.
     #[must_use]
-    pub fn new(choices: Choices, parts: usize, state: State<B>) -> Self {
-        Self { choices, parts, state: Arc::new(Mutex::new(state)) }
+    pub fn new(plan: &Plan, state: State<B>) -> Self {
+        let (choices, precision) = (plan.choices, plan.precision);
+        Self { choices, precision, parts: plan.accumulation, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Global norm of the last gradient, before clipping.
@@ -95,6 +97,7 @@ impl<B: Kernels> burn::optim::Optimizer<Network<Autodiff<B>>, Autodiff<B>> for R
         state.step += 1;
         network.map(&mut Update {
             optimizer: self.choices.optimizer,
+            precision: self.precision,
             factor,
             scale,
             gradients: &mut gradients,
@@ -156,6 +159,7 @@ impl<B: Kernels> ModuleVisitor<Autodiff<B>> for Gather<'_> {
 /// Applies one step to each parameter that has a gradient.
 struct Update<'a, B: Kernels> {
     optimizer: Optimizer,
+    precision: Precision,
     factor: f64,
     scale: Option<Tensor<B, 1>>,
     gradients: &'a mut GradientsParams,
@@ -175,6 +179,7 @@ impl<B: Kernels> Update<'_, B> {
                     momentum: MUON_MOMENTUM,
                     weight_decay,
                     column_blocks: if path.ends_with("qkv") { 3 } else { 1 },
+                    precision: self.precision,
                 })
             }
             _ => None,

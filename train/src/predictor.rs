@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};
-use lmtrain_runs::Plan;
+use lmtrain_runs::{Plan, Precision};
 use sha2::{Digest, Sha256};
 
 use crate::device::Device;
@@ -25,6 +25,8 @@ pub struct SavedWeights {
     pub origin: Origin,
     /// SHA-256 of the file.
     pub identity: [u8; 32],
+    /// What a GPU scores in; the processor has f32 alone.
+    pub precision: Precision,
 }
 
 /// Weights that cannot be used.
@@ -46,6 +48,9 @@ pub enum WeightsError {
         /// What is wrong.
         source: FormatError,
     },
+    /// A GPU failed.
+    #[error("{0}")]
+    Device(String),
 }
 
 impl SavedWeights {
@@ -71,7 +76,13 @@ impl SavedWeights {
             .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
         let identity = Sha256::digest(&bytes).into();
         check_plan(&origin, &file).map_err(refuse)?;
-        Ok(Self { bytes: Arc::new(bytes), origin, identity })
+        Ok(Self { bytes: Arc::new(bytes), origin, identity, precision: Precision::F32 })
+    }
+
+    /// The same weights, for a GPU to score in this precision.
+    #[must_use]
+    pub fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The network that they are, ready to predict on a device.
@@ -80,11 +91,11 @@ impl SavedWeights {
     /// If a tensor is missing or misshapen.
     pub fn predictor(&self, device: &Device) -> Result<Box<dyn Predictor>, WeightsError> {
         match device {
-            Device::Cpu => Ok(Box::new(CpuPredictor::new(self)?)),
+            Device::Auto | Device::Cpu => Ok(Box::new(CpuPredictor::new(self)?)),
             #[cfg(feature = "cuda")]
-            Device::Cuda(index) => {
-                let device = burn_cuda::CudaDevice::new(*index);
-                Ok(Box::new(crate::scorer::Scorer::<crate::device::Cuda>::new(self, device)?))
+            Device::Cuda(_) | Device::EveryCuda => {
+                let device = device.cuda_devices()[0].clone();
+                Ok(Box::new(crate::scorer::Scorer::<crate::cuda::Cuda>::new(self, device)?))
             }
         }
     }
@@ -220,7 +231,7 @@ impl Session for EngineSession<'_> {
 mod tests {
     use super::*;
     use crate::reference_tests::{plan, weights};
-    use crate::tensor_file::Precision;
+    use crate::tensor_file;
     use lmtrain_runs::random::SplitMix64;
     use lmtrain_runs::recipe::Recipe;
     use std::sync::Mutex;
@@ -233,7 +244,7 @@ mod tests {
         let mut file = weights(&plan);
         let origin = Origin { plan, tokenizer: String::new(), step: 1 };
         file.metadata = serde_json::to_string(&origin).expect("serialises");
-        let bytes = file.to_bytes(Precision::Half).expect("fits");
+        let bytes = file.to_bytes(tensor_file::Precision::Half).expect("fits");
         let saved = SavedWeights::from_bytes(bytes, "a test").expect("weights");
         saved.predictor(&Device::Cpu).expect("complete")
     }

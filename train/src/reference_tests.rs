@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use burn_train::TrainStep;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::recipe::Recipe;
-use lmtrain_runs::{Budget, Bytes, Plan, Tokenization};
+use lmtrain_runs::{Budget, Bytes, Plan, Precision, Tokenization};
 use serde_json::Value;
 
 use crate::batches::Batch;
@@ -52,10 +52,11 @@ pub(crate) fn plan(recipe: Recipe) -> Plan {
         validate_every: STEPS,
         validation_sequences: 1,
         choices: recipe.choices(),
+        precision: Precision::F32,
     }
 }
 
-fn batch<B: Kernels>(plan: &Plan, step: u64) -> Batch<Autodiff<B>> {
+pub(crate) fn batch<B: Kernels>(plan: &Plan, step: u64) -> Batch<Autodiff<B>> {
     let token = |i: u64| ((7 * i + 3 * i * i + 11 * step) % 256) as i32;
     let (time, count) = (plan.context, (plan.batch * plan.context) as u64);
     Batch::new(plan.begin_token(), (0..count).map(token).collect(), time, &Default::default())
@@ -86,7 +87,8 @@ pub(crate) fn weights(plan: &Plan) -> TensorFile {
     file
 }
 
-fn network<B: Kernels>(plan: &Plan) -> Network<Autodiff<B>> {
+/// The network of [`weights`].
+pub(crate) fn network<B: Kernels>(plan: &Plan) -> Network<Autodiff<B>> {
     let (mut file, device) = (weights(plan), Default::default());
     network_from::<B>(plan, &mut file, &device).expect("every tensor is there").with_gradients()
 }
@@ -110,6 +112,18 @@ impl<B: Kernels> ModuleVisitor<Autodiff<B>> for CollectGradients<'_> {
         let gradient = self.gradients.get::<B, D>(param.id).expect("every weight has a gradient");
         self.found.insert(self.paths.current(), gradient.into_data().iter().collect());
     }
+}
+
+/// The gradient of each weight, by its path.
+pub(crate) fn gradients<B: Kernels>(
+    network: &Network<Autodiff<B>>,
+    batch: Batch<Autodiff<B>>,
+) -> BTreeMap<String, Vec<f32>> {
+    let gradients = &network.step(batch).grads;
+    let mut collect =
+        CollectGradients { gradients, paths: Paths::default(), found: BTreeMap::new() };
+    network.visit(&mut collect);
+    collect.found
 }
 
 fn close(what: &str, got: f64, expected: f64, scale: f64, tolerance: f64) {
@@ -148,14 +162,9 @@ fn agrees<B: Kernels>(recipe: Recipe) {
     for (nats, expected) in nats.iter::<f64>().zip(numbers(&reference["nats"])) {
         close("loss of a token", nats, expected, expected, FORWARD_TOLERANCE);
     }
-    let output = network.step(first);
-    let gradients = &output.grads;
-    let mut collect =
-        CollectGradients { gradients, paths: Paths::default(), found: BTreeMap::new() };
-    network.visit(&mut collect);
-    compare(&reference["gradients"], &collect.found, GRADIENT_TOLERANCE);
+    compare(&reference["gradients"], &gradients(&network, first), GRADIENT_TOLERANCE);
 
-    let mut optimizer = RecipeOptimizer::<B>::new(plan.choices, 1, State::default());
+    let mut optimizer = RecipeOptimizer::<B>::new(&plan, State::default());
     let expected =
         numbers(&reference["losses"]).into_iter().zip(numbers(&reference["gradient_norms"]));
     for (step, (expected_loss, expected_norm)) in (0..).zip(expected) {
@@ -193,7 +202,7 @@ fn fifty_steps_give_the_same_weights_everywhere() {
         (plan.batch, plan.context, plan.steps) = (3, 24, 50);
         let trained = || -> Vec<f32> {
             let mut network = network::<Flex>(&plan);
-            let mut optimizer = RecipeOptimizer::<Flex>::new(plan.choices, 1, State::default());
+            let mut optimizer = RecipeOptimizer::<Flex>::new(&plan, State::default());
             for step in 0..plan.steps {
                 let factor = plan.choices.schedule.factor(step, plan.steps);
                 let gradients = network.step(batch(&plan, step)).grads;

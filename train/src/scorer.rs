@@ -1,52 +1,47 @@
 //! A trained run on a device that does not promise the same bits everywhere, as a [`Predictor`]: it
-//! measures only, through burn's network.
+//! measures only, through burn's network, in f32 or bf16.
 
 use std::ops::Range;
 
+use burn::tensor::Tensor;
 use lmtrain_eval::{Predictor, PredictorError, Session};
 use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
+use sha2::{Digest, Sha256};
 
 use crate::batches::Batch;
+use crate::guard::guarded;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::predictor::{SavedWeights, WeightsError, check};
 use crate::tensor_file::TensorFile;
 use crate::weights::network_from;
 
-/// Tokens of one pass through the network: enough to keep every core busy, few enough that what
-/// they need stays small beside the weights.
-const TOKENS_A_PASS: usize = 8192;
+/// Tokens of one pass through the network: enough to keep a GPU busy.
+const TOKENS_A_PASS: usize = 1 << 16;
 
-struct Model<B: Kernels> {
+/// A network on a device that does not promise the same bits everywhere: it measures only.
+pub(crate) struct Scorer<B: Kernels> {
     network: Network<B>,
     plan: Plan,
     identity: [u8; 32],
     device: B::Device,
 }
 
-impl<B: Kernels> Model<B> {
-    fn new(saved: &SavedWeights, device: B::Device) -> Result<Self, WeightsError> {
-        let plan = saved.origin.plan.clone();
-        let network = TensorFile::from_bytes(&saved.bytes)
-            .and_then(|mut file| network_from(&plan, &mut file, &device))
-            .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })?;
+impl<B: Kernels> Scorer<B> {
+    /// The network of saved weights, on a device.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen, or the device fails.
+    pub(crate) fn new(saved: &SavedWeights, device: B::Device) -> Result<Self, WeightsError> {
+        let plan = Plan { precision: saved.precision, ..saved.origin.plan.clone() };
+        let load = || {
+            TensorFile::from_bytes(&saved.bytes)
+                .and_then(|mut file| network_from(&plan, &mut file, &device))
+                .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })
+        };
+        let network = guarded(load).map_err(WeightsError::Device)??;
         Ok(Self { network, plan, identity: saved.identity, device })
-    }
-
-    fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
-        let mut bits = vec![Vec::new(); chunks.len()];
-        for group in self.groups(chunks)? {
-            let length = chunks[group.start].len();
-            let batch = self.batch(&chunks[group.clone()], length);
-            let nats = self.network.loss(batch.inputs, batch.targets).into_data();
-            let each: Vec<f32> =
-                nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
-            for (bits, chunk) in bits[group].iter_mut().zip(each.chunks_exact(length)) {
-                *bits = chunk.to_vec();
-            }
-        }
-        Ok(bits)
     }
 
     /// Runs of neighbouring chunks of the same length, which go through the network together;
@@ -68,40 +63,49 @@ impl<B: Kernels> Model<B> {
         Ok(groups)
     }
 
-    fn batch(&self, group: &[&[u32]], length: usize) -> Batch<B> {
+    /// −ln p of each token of chunks of one length.
+    fn nats(&self, group: &[&[u32]]) -> Tensor<B, 1> {
         let targets = group.iter().flat_map(|chunk| chunk.iter().map(|token| token.cast_signed()));
-        Batch::new(self.plan.begin_token(), targets.collect(), length, &self.device)
+        let (begin_token, length) = (self.plan.begin_token(), group[0].len());
+        let batch = Batch::new(begin_token, targets.collect(), length, &self.device);
+        self.network.loss(batch.inputs, batch.targets)
     }
-}
 
-/// A network on a device that does not promise the same bits everywhere: it measures only.
-pub(crate) struct Scorer<B: Kernels>(Model<B>);
-
-impl<B: Kernels> Scorer<B> {
-    /// The network of saved weights, on a device.
-    ///
-    /// # Errors
-    /// If a tensor is missing or misshapen.
-    pub(crate) fn new(saved: &SavedWeights, device: B::Device) -> Result<Self, WeightsError> {
-        Model::new(saved, device).map(Self)
+    /// Bits of each token; all passes are under way before the first is waited for.
+    fn bits(&self, chunks: &[&[u32]], groups: Vec<Range<usize>>) -> Vec<Vec<f32>> {
+        let mut bits = vec![Vec::new(); chunks.len()];
+        let passes: Vec<_> = groups.iter().map(|group| self.nats(&chunks[group.clone()])).collect();
+        for (group, nats) in groups.into_iter().zip(passes) {
+            let nats = nats.into_data();
+            let each: Vec<f32> =
+                nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
+            let length = chunks[group.start].len();
+            for (bits, chunk) in bits[group].iter_mut().zip(each.chunks_exact(length)) {
+                *bits = chunk.to_vec();
+            }
+        }
+        bits
     }
 }
 
 impl<B: Kernels> Predictor for Scorer<B> {
     fn vocabulary(&self) -> usize {
-        self.0.plan.tokenization.vocabulary()
+        self.plan.tokenization.vocabulary()
     }
 
     fn context(&self) -> usize {
-        self.0.plan.context
+        self.plan.context
     }
 
     fn begin_token(&self) -> u32 {
-        self.0.plan.begin_token()
+        self.plan.begin_token()
     }
 
+    /// Not the weights' own: what was half measured here is not gone on with on the processor, nor
+    /// in another precision.
     fn identity(&self) -> [u8; 32] {
-        self.0.identity
+        let measured = format!("measured in {}", self.plan.precision);
+        Sha256::new().chain_update(self.identity).chain_update(measured).finalize().into()
     }
 
     fn is_exact(&self) -> bool {
@@ -109,7 +113,8 @@ impl<B: Kernels> Predictor for Scorer<B> {
     }
 
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
-        self.0.score(chunks)
+        let groups = self.groups(chunks)?;
+        guarded(|| self.bits(chunks, groups)).map_err(PredictorError)
     }
 
     fn session(
@@ -118,5 +123,47 @@ impl<B: Kernels> Predictor for Scorer<B> {
         _tokens: usize,
     ) -> Result<Box<dyn Session + '_>, PredictorError> {
         Err(PredictorError("coding runs on the processor: use `--device cpu`".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::NdArray;
+    use lmtrain_runs::random::SplitMix64;
+    use lmtrain_runs::recipe::Recipe;
+
+    use super::*;
+    use crate::device::Device;
+    use crate::reference_tests::{plan, weights};
+    use crate::tensor_file::Precision;
+    use crate::weights::Origin;
+
+    #[test]
+    fn a_device_without_kernels_scores_what_the_processor_does() {
+        for recipe in Recipe::ALL {
+            let plan = Plan { context: 90, ..plan(recipe) };
+            let mut file = weights(&plan);
+            let origin = Origin { plan, tokenizer: String::new(), step: 1 };
+            file.metadata = serde_json::to_string(&origin).expect("serialises");
+            let bytes = file.to_bytes(Precision::Half).expect("fits");
+            let saved = SavedWeights::from_bytes(bytes, "a test").expect("weights");
+            let scorer = Scorer::<NdArray>::new(&saved, Default::default()).expect("loads");
+            let processor = saved.predictor(&Device::Cpu).expect("loads");
+            assert_ne!(scorer.identity(), processor.identity());
+            let mut generator = SplitMix64::new(1);
+            let chunks: Vec<Vec<u32>> = [90, 90, 0, 7, 90]
+                .map(|length| (0..length).map(|_| generator.below(256) as u32).collect())
+                .into();
+            let chunks: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+            let (ours, exact) = (scorer.score(&chunks), processor.score(&chunks));
+            let (ours, exact) = (ours.expect("scores"), exact.expect("scores"));
+            let total =
+                |bits: &[Vec<f32>]| -> f64 { bits.iter().flatten().copied().map(f64::from).sum() };
+            for (ours, exact) in ours.iter().zip(&exact) {
+                assert_eq!(ours.len(), exact.len());
+            }
+            assert!((total(&ours) / total(&exact) - 1.0).abs() < 1e-6, "{recipe}");
+            assert!(scorer.score(&[&[256]]).is_err() && scorer.session(1, 1).is_err());
+        }
     }
 }

@@ -7,17 +7,21 @@ use std::time::Instant;
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 use burn::tensor::{Distribution, Tensor};
-use lmtrain_runs::Plan;
 use lmtrain_runs::random::SplitMix64;
+use lmtrain_runs::{Plan, Precision};
 use rayon::prelude::*;
 
 use crate::batches::Tokens;
+#[cfg(feature = "cuda")]
+use crate::cuda::Cuda;
 use crate::device::Device;
+#[cfg(feature = "cuda")]
+use crate::device::on_gpus;
 use crate::learner::{self, TrainError};
 use crate::network::Network;
-use crate::ops::Kernels;
+use crate::ops::{Kernels, number_type};
 use crate::predictor::{SavedWeights, WeightsError};
-use crate::tensor_file::{Precision, TensorFile};
+use crate::tensor_file::{self, TensorFile};
 use crate::weights::{Origin, tensors_of};
 
 /// Times of which the shortest counts.
@@ -28,30 +32,37 @@ const COPIED: usize = 256 << 20;
 /// What a device can do at most, measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
-    /// Floating-point operations a second, in a product of large f32 matrices by our own kernels
-    /// (on CUDA, by burn's).
+    /// Floating-point operations a second, in a product of large matrices by our own kernels (on
+    /// CUDA, by burn's; of several GPUs, so many times the first's).
     pub gemm_flops_per_s: f64,
     /// Bytes copied a second, each read and written.
     pub copy_bytes_per_s: f64,
 }
 
 impl Device {
-    /// Measures what the device can do at most, in about a second.
-    #[must_use]
-    pub fn peak(&self) -> Peak {
+    /// Measures what the device can do at most in this precision, in about a second.
+    ///
+    /// # Errors
+    /// If a GPU fails.
+    pub fn peak(&self, precision: Precision) -> Result<Peak, TrainError> {
         match self {
-            Self::Cpu => Peak {
-                gemm_flops_per_s: gemm_flops_per_s::<Flex>(768, &FlexDevice),
+            Self::Auto | Self::Cpu => Ok(Peak {
+                gemm_flops_per_s: gemm_flops_per_s::<Flex>(
+                    768,
+                    precision,
+                    &FlexDevice,
+                    Flex::project_forward,
+                ),
                 copy_bytes_per_s: copy_bytes_per_s(),
-            },
+            }),
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => {
-                let device = burn_cuda::CudaDevice::new(*index);
-                Peak {
-                    gemm_flops_per_s: gemm_flops_per_s::<crate::device::Cuda>(8192, &device),
-                    copy_bytes_per_s: element_bytes_per_s::<crate::device::Cuda>(&device),
-                }
-            }
+            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
+                let gemm = gemm_flops_per_s::<Cuda>(8192, precision, &devices[0], Tensor::matmul);
+                Ok(Peak {
+                    gemm_flops_per_s: gemm * devices.len() as f64,
+                    copy_bytes_per_s: element_bytes_per_s::<Cuda>(&devices[0]),
+                })
+            }),
         }
     }
 
@@ -65,12 +76,13 @@ impl Device {
         let vocabulary = plan.tokenization.vocabulary() as u64;
         let tokens = Arc::new(RandomTokens { count, vocabulary });
         match self {
-            Self::Cpu => learner::timed_steps::<Flex>(plan, tokens, &FlexDevice, steps),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(index) => {
-                let device = burn_cuda::CudaDevice::new(*index);
-                learner::timed_steps::<crate::device::Cuda>(plan, tokens, &device, steps)
+            Self::Auto | Self::Cpu => {
+                learner::timed_steps::<Flex>(plan, tokens, &[FlexDevice], steps)
             }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
+                learner::timed_steps::<Cuda>(plan, tokens, devices, steps)
+            }),
         }
     }
 }
@@ -90,7 +102,7 @@ impl SavedWeights {
         let metadata = serde_json::to_string(&origin).unwrap_or_default();
         let file = TensorFile { metadata, tensors: tensors_of(&network) };
         let bytes = file
-            .to_bytes(Precision::Half)
+            .to_bytes(tensor_file::Precision::Half)
             .map_err(|source| WeightsError::Format { place: place.clone(), source })?;
         Self::from_bytes(bytes, &place)
     }
@@ -134,11 +146,19 @@ fn shortest(mut work: impl FnMut()) -> f64 {
     (0..TRIALS).map(time).fold(f64::INFINITY, f64::min)
 }
 
-fn gemm_flops_per_s<B: Kernels>(side: usize, device: &B::Device) -> f64 {
-    let matrix = || Tensor::<B, 2>::random([side, side], Distribution::Default, device);
+fn gemm_flops_per_s<B: Kernels>(
+    side: usize,
+    precision: Precision,
+    device: &B::Device,
+    product: impl Fn(Tensor<B, 2>, Tensor<B, 2>) -> Tensor<B, 2>,
+) -> f64 {
+    let matrix = || {
+        let random = Tensor::<B, 2>::random([side, side], Distribution::Default, device);
+        random.cast(number_type(precision))
+    };
     let (a, b) = (matrix(), matrix());
     let seconds = shortest(|| {
-        let _product = B::project_forward(a.clone(), b.clone());
+        let _product = product(a.clone(), b.clone());
         let _ = B::sync(device);
     });
     2.0 * (side as f64).powi(3) / seconds

@@ -4,6 +4,7 @@
 
 mod components;
 mod segments;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use crate::optimizer::{RecipeOptimizer, State};
 use crate::tensor_file::FormatError;
 use components::{Components, Factor, Gauge, NoLoader, Silent};
 use segments::Segments;
+use workers::Workers;
 
 /// What went wrong in training.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,20 @@ pub enum TrainError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The passes of a step do not go round.
+    #[error(
+        "{devices} devices share the {parts} passes of a step, which does not come out even\n\
+         hint: `--accumulate {devices}`, or a multiple, with a smaller `--batch`"
+    )]
+    Uneven {
+        /// Devices.
+        devices: usize,
+        /// Passes of a step.
+        parts: usize,
+    },
+    /// The device failed, or its memory ran out: what it said, and what to do.
+    #[error("{0}")]
+    Device(String),
     /// burn-train gave up, or its dashboard was told to kill the training.
     #[error("training was killed; `--resume` goes on from the last checkpoint")]
     Killed,
@@ -118,11 +134,14 @@ pub struct Fitted {
     pub seconds: f64,
 }
 
-/// Trains a run from its last checkpoint, or from the start if it has none.
+/// Trains a run from its last checkpoint, or from the start if it has none, on devices that share
+/// the passes of each step; the first holds everything else.
 ///
 /// # Errors
 /// See [`TrainError`]; what was done until the last checkpoint is kept in every case.
-pub fn fit<B: Kernels>(job: Job, device: &B::Device) -> Result<Fitted, TrainError> {
+pub fn fit<B: Kernels>(job: Job, devices: &[B::Device]) -> Result<Fitted, TrainError> {
+    check_share(&job.plan, devices.len())?;
+    let device = &devices[0];
     let saved = checkpoint::load::<B>(&job.run, device)?;
     let Saved { network, state, progress, .. } = match saved {
         Some(saved) if saved.origin.plan != job.plan => {
@@ -137,7 +156,12 @@ pub fn fit<B: Kernels>(job: Job, device: &B::Device) -> Result<Fitted, TrainErro
         },
     };
     job.run.keep_steps_until(progress.step)?;
-    launch(job, network, state, progress, device)
+    launch(job, network, state, progress, devices)
+}
+
+fn check_share(plan: &Plan, devices: usize) -> Result<(), TrainError> {
+    let parts = plan.accumulation;
+    if parts.is_multiple_of(devices) { Ok(()) } else { Err(TrainError::Uneven { devices, parts }) }
 }
 
 fn launch<B: Kernels>(
@@ -145,15 +169,15 @@ fn launch<B: Kernels>(
     network: Network<B>,
     state: State<B>,
     progress: Progress,
-    device: &B::Device,
+    devices: &[B::Device],
 ) -> Result<Fitted, TrainError> {
     let interrupter = Interrupter::new();
-    let optimizer = RecipeOptimizer::new(job.plan.choices, job.plan.accumulation, state);
+    let optimizer = RecipeOptimizer::new(&job.plan, state);
     let schedule = Factor::new(&job.plan, progress.step);
     let folder = job.run.checkpoint_folder();
     let dashboard = job.dashboard;
     let outcome = Arc::new(Mutex::new(None));
-    let segments = Segments::new(job, optimizer.clone(), progress, device, outcome.clone())?;
+    let segments = Segments::new(job, optimizer.clone(), progress, devices, outcome.clone())?;
     let network = network.with_gradients();
 
     let loader = Arc::new(NoLoader);
@@ -188,7 +212,7 @@ fn launch<B: Kernels>(
 pub fn seconds_per_step<B: Kernels>(
     plan: &Plan,
     training: Arc<dyn Tokens>,
-    device: &B::Device,
+    devices: &[B::Device],
     stop: &AtomicBool,
 ) -> Result<f64, TrainError> {
     const TRIALS: u64 = 4;
@@ -196,7 +220,7 @@ pub fn seconds_per_step<B: Kernels>(
     let begun = Instant::now();
     let enough = || stop.load(Ordering::Relaxed) || begun.elapsed() > ENOUGH;
     // The first step also pays for what is made once, which shows where steps are short.
-    let seconds = time_steps::<B>(plan, training, device, TRIALS, enough)?;
+    let seconds = time_steps::<B>(plan, training, devices, TRIALS, enough)?;
     Ok(seconds.into_iter().fold(f64::INFINITY, f64::min))
 }
 
@@ -208,36 +232,34 @@ pub fn seconds_per_step<B: Kernels>(
 pub fn timed_steps<B: Kernels>(
     plan: &Plan,
     training: Arc<dyn Tokens>,
-    device: &B::Device,
+    devices: &[B::Device],
     steps: u64,
 ) -> Result<Vec<f64>, TrainError> {
     const WARM_UP: u64 = 3;
-    let mut seconds = time_steps::<B>(plan, training, device, WARM_UP + steps, || false)?;
+    let mut seconds = time_steps::<B>(plan, training, devices, WARM_UP + steps, || false)?;
     Ok(seconds.split_off(WARM_UP as usize))
 }
 
 fn time_steps<B: Kernels>(
     plan: &Plan,
     training: Arc<dyn Tokens>,
-    device: &B::Device,
+    devices: &[B::Device],
     steps: u64,
     enough: impl Fn() -> bool,
 ) -> Result<Vec<f64>, TrainError> {
-    let batches = Batches::new(plan, training)?;
-    let optimizer = RecipeOptimizer::<B>::new(plan.choices, plan.accumulation, State::default());
-    let network = Network::<B>::new(plan, device).with_gradients();
+    check_share(plan, devices.len())?;
+    let batches = Arc::new(Batches::new(plan, training)?);
+    let workers = Workers::start(batches, 0, devices);
+    let optimizer = RecipeOptimizer::<B>::new(plan, State::default());
+    let network = Network::<B>::new(plan, &devices[0]).with_gradients();
     let mut learner = Learner::<Components<B>>::new(network, optimizer, Factor::new(plan, 0));
     let mut seconds = Vec::new();
-    for step in 0..steps {
+    for _ in 0..steps {
         let start = Instant::now();
-        for part in 0..plan.accumulation {
-            let output = learner.train_step(batches.get(step, part, device));
-            if part + 1 == plan.accumulation {
-                learner.lr_step();
-                learner.optimizer_step(output.grads);
-            }
-        }
-        let _ = B::sync(device);
+        let passes = workers.step(&learner.model());
+        learner.lr_step();
+        learner.optimizer_step(passes.gradients);
+        let _ = B::sync(&devices[0]);
         seconds.push(start.elapsed().as_secs_f64());
         if enough() {
             break;
@@ -252,6 +274,7 @@ mod tests {
     use crate::batches::ByteTokens;
     use crate::reference_tests::plan;
     use burn::backend::Flex;
+    use burn::backend::flex::FlexDevice;
     use lmtrain_eval::corpora::Corpus;
     use lmtrain_runs::Store;
     use lmtrain_runs::recipe::{Optimizer, Recipe};
@@ -274,7 +297,7 @@ mod tests {
             observe: Box::new(|_| {}),
         };
         plan.choices.optimizer = Optimizer::Adam { learning_rate: 1e38 };
-        let error = fit::<Flex>(job(plan), &Default::default());
+        let error = fit::<Flex>(job(plan), &[FlexDevice]);
         let error = error.expect_err("such steps end in no number");
         assert!(error.to_string().contains("diverged"), "{error}");
         let run = Store::new(folder.path()).run("diverging");
@@ -284,5 +307,13 @@ mod tests {
             tensors.values().all(|tensor| tensor.values.iter().all(|value| value.is_finite()))
         };
         assert!(kept.is_none_or(finite), "the checkpoint that is kept is a good one");
+    }
+
+    #[test]
+    fn passes_that_do_not_go_round_are_refused() {
+        let plan = Plan { accumulation: 3, ..plan(Recipe::Modern) };
+        assert!(check_share(&plan, 1).is_ok() && check_share(&plan, 3).is_ok());
+        let error = check_share(&plan, 2).expect_err("3 passes of 2 devices");
+        assert!(error.to_string().contains("--accumulate 2"), "{error}");
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use burn::backend::Autodiff;
 use burn::data::dataloader::Progress as Count;
 use burn::module::AutodiffModule;
-use burn::optim::GradientsAccumulator;
 use burn::tensor::Tensor;
 use burn_train::{
     EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
@@ -18,6 +17,7 @@ use lmtrain_runs::units::BITS_PER_NAT;
 use lmtrain_runs::{Bits, Bytes, StepRecord};
 
 use super::components::{Components, Shown, StepOutput};
+use super::workers::{Passes, Workers};
 use super::{Fitted, Job, TrainError};
 use crate::batches::Batches;
 use crate::checkpoint::{self, Progress};
@@ -44,7 +44,8 @@ pub(super) struct Segments<B: Kernels> {
 
 struct Session<B: Kernels> {
     job: Job,
-    batches: Batches,
+    batches: Arc<Batches>,
+    workers: Workers<B>,
     validation: Validation,
     optimizer: RecipeOptimizer<B>,
     device: B::Device,
@@ -70,15 +71,17 @@ impl<B: Kernels> Segments<B> {
         job: Job,
         optimizer: RecipeOptimizer<B>,
         progress: Progress,
-        device: &B::Device,
+        devices: &[B::Device],
         outcome: Outcome,
     ) -> Result<Self, TrainError> {
         let now = Instant::now();
+        let batches = Arc::new(Batches::new(&job.plan, job.training.clone())?);
         let session = Session {
-            batches: Batches::new(&job.plan, job.training.clone())?,
+            workers: Workers::start(batches.clone(), progress.step, devices),
+            batches,
             validation: Validation::new(&job.plan, job.validation.clone())?,
             optimizer,
-            device: device.clone(),
+            device: devices[0].clone(),
             record_every: (job.plan.steps / RECORDS).clamp(1, MOST_STEPS_A_RECORD),
             pending: Vec::new(),
             session_start: now,
@@ -144,18 +147,10 @@ impl<B: Kernels> Session<B> {
 
     /// One optimizer step; the loss stays on the device.
     fn step(&mut self, learner: &mut Learner<Components<B>>) {
-        let step = self.progress.step;
-        let mut sum = GradientsAccumulator::new();
-        let parts = self.job.plan.accumulation;
-        let mut losses = Vec::with_capacity(parts);
-        for part in 0..parts {
-            let output = learner.train_step(self.batches.get(step, part, &self.device));
-            losses.push(output.item.loss);
-            sum.accumulate(&learner.model(), output.grads);
-        }
-        self.pending.push(mean(losses));
+        let Passes { gradients, loss } = self.workers.step(&learner.model());
+        self.pending.push(loss);
         learner.lr_step();
-        learner.optimizer_step(sum.grads());
+        learner.optimizer_step(gradients);
         self.progress.step += 1;
         self.timed_tokens += self.job.plan.tokens_per_step();
     }
@@ -317,13 +312,5 @@ impl<B: Kernels> Session<B> {
         } else {
             events.process_train(LearnerEvent::ProcessedItem(item));
         }
-    }
-}
-
-fn mean<B: Kernels>(mut losses: Vec<Tensor<B, 1>>) -> Tensor<B, 1> {
-    match (losses.pop(), losses.len() + 1) {
-        (Some(loss), 1) => loss,
-        (Some(last), count) => losses.into_iter().fold(last, |sum, loss| sum + loss) / count as f64,
-        (None, _) => unreachable!("a step has at least one part"),
     }
 }

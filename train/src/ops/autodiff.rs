@@ -340,7 +340,9 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     fn project(x: Tensor<Self, 2>, weights: Tensor<Self, 2>) -> Tensor<Self, 2> {
         let (x, weights) = (primitive(x), primitive(weights));
         let output = B::project_forward(inner::<B, C, _>(&x), inner::<B, C, _>(&weights));
-        let gradient = LinearGradient::<B>(inner::<B, C, _>(&x), inner::<B, C, _>(&weights));
+        let matrix: Tensor<B, 2> = inner::<B, C, _>(&weights);
+        let kept: Tensor<B, 2> = inner::<B, C, _>(&x);
+        let gradient = LinearGradient::<B>(kept.cast(matrix.dtype()), matrix);
         tensor(node::<B, C, _, 2>([&x, &weights], primitive(output), gradient))
     }
 

@@ -1,14 +1,23 @@
 //! The operations that a network is made of, as a backend extension: [`Ops`] is what networks call,
 //! [`Kernels`] what a device provides, forward and backward. `Autodiff<B>` turns the kernels of `B`
 //! into nodes of the graph (`autodiff.rs`); the processor has kernels of its own (`cpu.rs`); any
-//! other backend has burn's operations (`reference.rs`), which are also what tests compare with.
+//! other backend has burn's operations (`reference.rs`, `blocked_attention.rs`, `blocked_rows.rs`,
+//! `halves.rs`), which are also what tests compare with.
 
 mod autodiff;
+mod blocked_attention;
+mod blocked_rows;
+#[cfg(test)]
+mod blocked_tests;
 mod cpu;
+mod halves;
 pub mod reference;
+
+pub(crate) use reference::number_type;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
+use lmtrain_runs::Precision;
 use lmtrain_runs::recipe::Activation;
 
 /// Base of the rotary positions' wavelengths (RoPE, arXiv 2104.09864).
@@ -145,6 +154,8 @@ pub struct MuonSettings {
     pub weight_decay: f64,
     /// Matrices that lie side by side in one tensor, each orthogonalised by itself.
     pub column_blocks: usize,
+    /// Numbers to orthogonalise in; the processor has f32 only.
+    pub precision: Precision,
 }
 
 /// What a device provides: each operation of [`Ops`], its backward pass, and the optimizers' steps.
@@ -166,7 +177,7 @@ pub trait Kernels: Backend {
         scale: f64,
         gradient: Tensor<Self, 2>,
     ) -> Tensor<Self, 2> {
-        reference::embedding_backward(rows, tokens, scale, gradient)
+        blocked_rows::embedding_backward(None, rows, tokens, scale, gradient)
     }
 
     /// See [`Ops::normalize_rms`].
@@ -199,7 +210,7 @@ pub trait Kernels: Backend {
 
     /// See [`Ops::project`].
     fn project_forward(x: Tensor<Self, 2>, weights: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        x.matmul(weights)
+        reference::single(reference::product(x, weights))
     }
 
     /// Gradient of x: gradient [rows, outputs] · weightsᵀ.
@@ -207,12 +218,12 @@ pub trait Kernels: Backend {
         weights: Tensor<Self, 2>,
         gradient: Tensor<Self, 2>,
     ) -> Tensor<Self, 2> {
-        gradient.matmul(weights.transpose())
+        reference::single(reference::product(gradient, weights.transpose()))
     }
 
     /// Gradient of the weights: xᵀ · gradient.
     fn project_weight_backward(x: Tensor<Self, 2>, gradient: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        x.transpose().matmul(gradient)
+        reference::weight_gradient(x, gradient)
     }
 
     /// See [`Ops::add_bias`].
@@ -246,7 +257,7 @@ pub trait Kernels: Backend {
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
-        reference::attention(heads, qkv, gain)
+        blocked_attention::attention(None, heads, qkv, gain)
     }
 
     /// Gradients of qkv and gain.
@@ -258,7 +269,8 @@ pub trait Kernels: Backend {
         log_sum: Tensor<Self, 3>,
         gradient: Tensor<Self, 3>,
     ) -> (Tensor<Self, 3>, Option<Tensor<Self, 1>>) {
-        reference::attention_backward(heads, qkv, gain, output, log_sum, gradient)
+        let kept = AttentionKept { qkv, mixed: output, log_sum };
+        blocked_attention::attention_backward(None, heads, kept, gain, gradient)
     }
 
     /// See [`Ops::attention_half`]; besides the output, what the backward pass needs.
@@ -266,13 +278,7 @@ pub trait Kernels: Backend {
         half: &AttentionHalf<Self>,
         x: Tensor<Self, 2>,
     ) -> (Tensor<Self, 2>, AttentionKept<Self>) {
-        let [rows, width] = x.dims();
-        let normed = Self::normalize_rms_forward(x.clone());
-        let qkv = Self::project_forward(normed, half.qkv.clone()); // [rows, 3 · width]
-        let qkv = qkv.reshape([rows / half.time, half.time, 3 * width]);
-        let (mixed, log_sum) = Self::attend_forward(half.heads, qkv.clone(), half.gain.clone());
-        let output = Self::project_forward(mixed.clone().reshape([rows, width]), half.proj.clone());
-        (x + output, AttentionKept { qkv, mixed, log_sum })
+        halves::attention(half, x)
     }
 
     /// Gradients of x, qkv, proj and gain.
@@ -282,20 +288,7 @@ pub trait Kernels: Backend {
         kept: AttentionKept<Self>,
         gradient: Tensor<Self, 2>,
     ) -> ([Tensor<Self, 2>; 3], Option<Tensor<Self, 1>>) {
-        let [rows, width] = x.dims();
-        let AttentionKept { qkv, mixed, log_sum } = kept;
-        let flat = mixed.clone().reshape([rows, width]);
-        let proj = Self::project_weight_backward(flat, gradient.clone());
-        let upstream = Self::project_input_backward(half.proj, gradient.clone());
-        let upstream = upstream.reshape(mixed.shape());
-        let (qkv, gain) =
-            Self::attend_backward(half.heads, qkv, half.gain, mixed, log_sum, upstream);
-        let qkv = qkv.reshape([rows, 3 * width]);
-        let normed = Self::normalize_rms_forward(x.clone());
-        let weights = Self::project_weight_backward(normed, qkv.clone());
-        let upstream = Self::project_input_backward(half.qkv, qkv);
-        let x = gradient + Self::normalize_rms_backward(x, upstream);
-        ([x, weights, proj], gain)
+        halves::attention_backward(half, x, kept, gradient)
     }
 
     /// See [`Ops::mlp_half`]; besides the output, what the backward pass needs: the activation's
@@ -304,10 +297,7 @@ pub trait Kernels: Backend {
         half: &MlpHalf<Self>,
         x: Tensor<Self, 2>,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        let normed = Self::normalize_rms_forward(x.clone());
-        let before = Self::project_forward(normed, half.up.clone()); // [rows, 4 · width]
-        let after = Self::activate_forward(half.activation, before.clone());
-        (x + Self::project_forward(after, half.down.clone()), before)
+        halves::mlp(half, x)
     }
 
     /// Gradients of x, up and down.
@@ -317,14 +307,7 @@ pub trait Kernels: Backend {
         kept: Tensor<Self, 2>,
         gradient: Tensor<Self, 2>,
     ) -> [Tensor<Self, 2>; 3] {
-        let after = Self::activate_forward(half.activation, kept.clone());
-        let down = Self::project_weight_backward(after, gradient.clone());
-        let upstream = Self::project_input_backward(half.down, gradient.clone());
-        let upstream = Self::activate_backward(half.activation, kept, upstream);
-        let normed = Self::normalize_rms_forward(x.clone());
-        let up = Self::project_weight_backward(normed, upstream.clone());
-        let upstream = Self::project_input_backward(half.up, upstream);
-        [gradient + Self::normalize_rms_backward(x, upstream), up, down]
+        halves::mlp_backward(half, x, kept, gradient)
     }
 
     /// See [`Ops::mean_head_loss`]; besides the loss, its gradients with respect to hidden states,
@@ -336,8 +319,9 @@ pub trait Kernels: Backend {
     ) -> (Tensor<Self, 1>, HeadGradients<Self>) {
         let rows = hidden.dims()[0];
         let upstream = Tensor::ones([rows], &hidden.device()).div_scalar(rows as f64);
-        let nats = Self::head_loss_forward(head.clone(), hidden.clone(), targets.clone());
-        (nats.mean(), Self::head_loss_backward(head, hidden, targets, upstream))
+        let (nats, gradients) =
+            blocked_rows::head_loss_and_gradients(None, &head, hidden, targets, upstream);
+        (nats.mean(), gradients)
     }
 
     /// See [`Ops::head_loss`].
@@ -346,7 +330,7 @@ pub trait Kernels: Backend {
         hidden: Tensor<Self, 2>,
         targets: Tensor<Self, 1, Int>,
     ) -> Tensor<Self, 1> {
-        reference::head_loss(head, hidden, targets)
+        blocked_rows::head_loss(None, &head, hidden, targets)
     }
 
     /// Gradients of hidden states, weights and bias, for a gradient [rows] of the loss.
@@ -356,7 +340,7 @@ pub trait Kernels: Backend {
         targets: Tensor<Self, 1, Int>,
         gradient: Tensor<Self, 1>,
     ) -> HeadGradients<Self> {
-        reference::head_loss_backward(head, hidden, targets, gradient)
+        blocked_rows::head_loss_and_gradients(None, &head, hidden, targets, gradient).1
     }
 
     /// Σ x², one number that stays on the device.

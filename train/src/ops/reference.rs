@@ -1,13 +1,17 @@
 //! Each operation by burn's own, forward and backward: what a device without kernels of its own
 //! runs, and what the kernels are tested against. Formulas are written out, so that a backward
-//! pass keeps only its inputs.
+//! pass keeps only its inputs. Attention is in `blocked_attention.rs`, and what meets the vocabulary
+//! in `blocked_rows.rs`: neither ever stores what grows with the square of its input.
+//!
+//! Matrices of weights in bf16 ask for mixed precision: products take bf16 and sum in f32 (so do
+//! the tensor cores); what is not a product is f32.
 
-use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor};
+use lmtrain_runs::Precision;
 use lmtrain_runs::recipe::Activation;
 
-use super::{AdamSettings, Head, MuonSettings, ROPE_BASE};
+use super::{AdamSettings, MuonSettings};
 
 const RMS_EPSILON: f64 = 1e-6;
 const LAYER_EPSILON: f64 = 1e-5;
@@ -18,22 +22,43 @@ const GELU_CUBIC: f64 = 0.044_715;
 const NEWTON_SCHULZ: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 const NEWTON_SCHULZ_STEPS: usize = 5;
 
+/// Rows of one part of a weight gradient's sum, at least, and the most parts.
+const ROWS_A_PART: usize = 1024;
+const MOST_PARTS: usize = 32;
+
+/// The same in f32.
+pub(super) fn single<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    x.cast(DType::F32)
+}
+
+/// x · weights in the weights' type.
+pub(super) fn product<B: Backend>(x: Tensor<B, 2>, weights: Tensor<B, 2>) -> Tensor<B, 2> {
+    x.cast(weights.dtype()).matmul(weights)
+}
+
+/// xᵀ · gradient in the type of x, summed in f32: [rows, inputs], [rows, outputs] → [inputs,
+/// outputs]. There are many more rows than inputs or outputs, so that a GPU is busy only if parts
+/// of the rows are summed side by side.
+pub(super) fn weight_gradient<B: Backend>(x: Tensor<B, 2>, gradient: Tensor<B, 2>) -> Tensor<B, 2> {
+    let ([rows, inputs], [_, outputs]) = (x.dims(), gradient.dims());
+    let gradient = gradient.cast(x.dtype());
+    let divides = |parts: &usize| rows.is_multiple_of(*parts) && rows / parts >= ROWS_A_PART;
+    match (2..=MOST_PARTS).rev().find(divides) {
+        None => single(x.transpose().matmul(gradient)),
+        Some(parts) => {
+            let x = x.reshape([parts, rows / parts, inputs]).swap_dims(1, 2);
+            let gradient = gradient.reshape([parts, rows / parts, outputs]);
+            single(x.matmul(gradient)).sum_dim(0).squeeze_dim(0)
+        }
+    }
+}
+
 pub(super) fn embedding<B: Backend>(
     table: Tensor<B, 2>,
     tokens: Tensor<B, 1, Int>,
     scale: f64,
 ) -> Tensor<B, 2> {
     table.select(0, tokens) * scale
-}
-
-pub(super) fn embedding_backward<B: Backend>(
-    rows: usize,
-    tokens: Tensor<B, 1, Int>,
-    scale: f64,
-    gradient: Tensor<B, 2>,
-) -> Tensor<B, 2> {
-    let zeros = Tensor::zeros([rows, gradient.dims()[1]], &gradient.device());
-    zeros.select_assign(0, tokens, gradient * scale, burn::tensor::IndexingUpdateOp::Add)
 }
 
 pub(super) fn rms_norm<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
@@ -120,185 +145,6 @@ fn gelu_tanh<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     ((x + cubed * GELU_CUBIC) * GELU_SCALE).tanh()
 }
 
-/// Queries, keys and values as attention uses them, each [batch, heads, time, d], and the RMS norms
-/// of queries and keys before gain and rotation.
-struct Prepared<B: Backend> {
-    query: Tensor<B, 4>,
-    key: Tensor<B, 4>,
-    value: Tensor<B, 4>,
-    raw: [Tensor<B, 4>; 2],
-}
-
-fn prepare<B: Backend>(heads: usize, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Prepared<B> {
-    let [raw_query, raw_key, value] = split_heads(heads, qkv);
-    let raw = [raw_query.clone(), raw_key.clone()];
-    let (query, key) = match gain {
-        None => (raw_query, raw_key),
-        Some(gain) => (rms_norm(raw_query) * per_head(gain), rms_norm(raw_key)),
-    };
-    let [_, _, time, dimension] = query.dims();
-    let turn = rotation::<B>(time, dimension, &query.device());
-    let (query, key) = (rotate(query, &turn, 1.0), rotate(key, &turn, 1.0));
-    Prepared { query, key, value, raw }
-}
-
-/// [heads] → [1, heads, 1, 1].
-fn per_head<B: Backend>(gain: Tensor<B, 1>) -> Tensor<B, 4> {
-    let heads = gain.dims()[0];
-    gain.reshape([1, heads, 1, 1])
-}
-
-fn split_heads<B: Backend>(heads: usize, qkv: Tensor<B, 3>) -> [Tensor<B, 4>; 3] {
-    let [batch, time, triple] = qkv.dims();
-    let dimension = triple / 3 / heads;
-    let parts = qkv.reshape([batch, time, 3 * heads, dimension]).swap_dims(1, 2);
-    [0, 1, 2].map(|part| parts.clone().narrow(1, part * heads, heads)) // [batch, heads, time, d]
-}
-
-/// Cosines and sines of the rotary angles, each [1, 1, time, d/2], computed in f64.
-fn rotation<B: Backend>(time: usize, dimension: usize, device: &B::Device) -> [Tensor<B, 4>; 2] {
-    let half = dimension / 2;
-    let angle = |index: usize| {
-        let (position, pair) = (index / half, index % half);
-        position as f64 * ROPE_BASE.powf(-2.0 * pair as f64 / dimension as f64)
-    };
-    let table = |function: fn(f64) -> f64| {
-        let values: Vec<f32> =
-            (0..time * half).map(|index| function(angle(index)) as f32).collect();
-        Tensor::from_data(TensorData::new(values, [1, 1, time, half]), device)
-    };
-    [table(f64::cos), table(f64::sin)]
-}
-
-/// Turns the pairs (i, i + d/2) by their position's angle, or back for `direction` −1.
-fn rotate<B: Backend>(
-    x: Tensor<B, 4>,
-    [cosine, sine]: &[Tensor<B, 4>; 2],
-    direction: f64,
-) -> Tensor<B, 4> {
-    let half = x.dims()[3] / 2;
-    let (first, second) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-    let sine = sine.clone() * direction;
-    let turned_first = first.clone() * cosine.clone() - second.clone() * sine.clone();
-    let turned_second = second * cosine.clone() + first * sine;
-    Tensor::cat(vec![turned_first, turned_second], 3)
-}
-
-/// Masked, scaled scores [batch, heads, time, time].
-fn scores<B: Backend>(query: Tensor<B, 4>, key: Tensor<B, 4>) -> Tensor<B, 4> {
-    let [_, _, time, dimension] = query.dims();
-    let future = Tensor::<B, 2, burn::tensor::Bool>::tril_mask([time, time], 0, &query.device());
-    let scores = query.matmul(key.swap_dims(2, 3)) / (dimension as f64).sqrt();
-    scores.mask_fill(future.unsqueeze(), f32::NEG_INFINITY)
-}
-
-pub(super) fn attention<B: Backend>(
-    heads: usize,
-    qkv: Tensor<B, 3>,
-    gain: Option<Tensor<B, 1>>,
-) -> (Tensor<B, 3>, Tensor<B, 3>) {
-    let prepared = prepare(heads, qkv, gain);
-    let scores = scores(prepared.query, prepared.key);
-    let top = scores.clone().max_dim(3);
-    let exponentials = (scores - top.clone()).exp();
-    let sums = exponentials.clone().sum_dim(3);
-    let output = (exponentials / sums.clone()).matmul(prepared.value);
-    (join_heads(output), (sums.log() + top).squeeze_dim(3))
-}
-
-/// [batch, heads, time, d] → [batch, time, heads · d].
-fn join_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 3> {
-    let [batch, heads, time, dimension] = x.dims();
-    x.swap_dims(1, 2).reshape([batch, time, heads * dimension])
-}
-
-/// The gradient through the soft-max as in FlashAttention (Dao et al., arXiv 2205.14135, B.4):
-/// dS = P ∘ (dP − rowsum(dO ∘ O)).
-pub(super) fn attention_backward<B: Backend>(
-    heads: usize,
-    qkv: Tensor<B, 3>,
-    gain: Option<Tensor<B, 1>>,
-    output: Tensor<B, 3>,
-    log_sum: Tensor<B, 3>,
-    gradient: Tensor<B, 3>,
-) -> (Tensor<B, 3>, Option<Tensor<B, 1>>) {
-    let Prepared { query, key, value, raw } = prepare(heads, qkv, gain.clone());
-    let [batch, _, time, dimension] = query.dims();
-    let by_head = |x: Tensor<B, 3>| x.reshape([batch, time, heads, dimension]).swap_dims(1, 2);
-    let (output, gradient) = (by_head(output), by_head(gradient));
-    let shares = (scores(query.clone(), key.clone()) - log_sum.unsqueeze_dim(3)).exp();
-    let value_gradient = shares.clone().swap_dims(2, 3).matmul(gradient.clone());
-    let along = (output * gradient.clone()).sum_dim(3);
-    let share_gradient = gradient.matmul(value.swap_dims(2, 3));
-    let score_gradient = shares * (share_gradient - along) / (dimension as f64).sqrt();
-    let query_gradient = score_gradient.clone().matmul(key);
-    let key_gradient = score_gradient.swap_dims(2, 3).matmul(query);
-
-    let turn = rotation::<B>(time, dimension, &query_gradient.device());
-    let query_gradient = rotate(query_gradient, &turn, -1.0);
-    let key_gradient = rotate(key_gradient, &turn, -1.0);
-    let [raw_query, raw_key] = raw;
-    let (query_gradient, key_gradient, gain_gradient) = match gain {
-        None => (query_gradient, key_gradient, None),
-        Some(gain) => {
-            let each = rms_norm(raw_query.clone()) * query_gradient.clone();
-            let gain_gradient = each.swap_dims(0, 1).reshape([heads as i32, -1]).sum_dim(1);
-            let query_gradient = rms_norm_backward(raw_query, query_gradient * per_head(gain));
-            let key_gradient = rms_norm_backward(raw_key, key_gradient);
-            (query_gradient, key_gradient, Some(gain_gradient.squeeze_dim(1)))
-        }
-    };
-    let parts = [query_gradient, key_gradient, value_gradient].map(join_heads);
-    (Tensor::cat(parts.to_vec(), 2), gain_gradient)
-}
-
-fn logits<B: Backend>(head: &Head<B>, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
-    let mut logits = hidden.matmul(head.weights.clone());
-    if let Some(bias) = &head.bias {
-        logits = logits + bias.clone().unsqueeze();
-    }
-    match head.soft_cap {
-        Some(cap) => (logits / cap).tanh() * cap,
-        None => logits,
-    }
-}
-
-pub(super) fn head_loss<B: Backend>(
-    head: Head<B>,
-    hidden: Tensor<B, 2>,
-    targets: Tensor<B, 1, Int>,
-) -> Tensor<B, 1> {
-    let logits = logits(&head, hidden);
-    let top = logits.clone().max_dim(1);
-    let log_sum = (logits.clone() - top.clone()).exp().sum_dim(1).log() + top;
-    let chosen = logits.gather(1, targets.unsqueeze_dim(1));
-    (log_sum - chosen).squeeze_dim(1)
-}
-
-pub(super) fn head_loss_backward<B: Backend>(
-    head: Head<B>,
-    hidden: Tensor<B, 2>,
-    targets: Tensor<B, 1, Int>,
-    gradient: Tensor<B, 1>,
-) -> (Tensor<B, 2>, Tensor<B, 2>, Option<Tensor<B, 1>>) {
-    let logits = logits(&head, hidden.clone());
-    let [rows, vocabulary] = logits.dims();
-    let hit = Tensor::<B, 2>::zeros([rows, vocabulary], &logits.device()).scatter(
-        1,
-        targets.unsqueeze_dim(1),
-        Tensor::ones([rows, 1], &logits.device()),
-        burn::tensor::IndexingUpdateOp::Add,
-    );
-    let mut slope = (softmax(logits.clone(), 1) - hit) * gradient.unsqueeze_dim(1);
-    if let Some(cap) = head.soft_cap {
-        let tanh = logits / cap;
-        slope = slope * (-(tanh.clone() * tanh) + 1.0);
-    }
-    let bias_gradient = head.bias.map(|_| slope.clone().sum_dim(0).squeeze_dim(0));
-    let weight_gradient = hidden.transpose().matmul(slope.clone());
-    (slope.matmul(head.weights.transpose()), weight_gradient, bias_gradient)
-}
-
 pub(super) fn adam_step<B: Backend>(
     settings: AdamSettings,
     gradient: Tensor<B, 1>,
@@ -320,26 +166,36 @@ pub(super) fn muon_step<B: Backend>(
 ) -> [Tensor<B, 2>; 2] {
     let momentum = momentum * settings.momentum + gradient.clone();
     let ahead = momentum.clone() * settings.momentum + gradient;
-    let parts = ahead.chunk(settings.column_blocks, 1);
-    let [inputs, outputs] = parts[0].dims();
-    let update = Tensor::cat(parts.into_iter().map(orthogonal).collect(), 1);
+    let [inputs, columns] = ahead.dims();
+    let outputs = columns / settings.column_blocks;
+    let parts = ahead.reshape([inputs, settings.column_blocks, outputs]).swap_dims(0, 1);
+    let update = orthogonal(parts, settings.precision).swap_dims(0, 1).reshape([inputs, columns]);
     let factor = (outputs as f64 / inputs as f64).max(1.0).sqrt();
     let kept = 1.0 - settings.learning_rate * settings.weight_decay;
     [weights * kept - update * (settings.learning_rate * factor), momentum]
 }
 
-/// The nearest semi-orthogonal matrix, roughly: five Newton–Schulz steps.
-fn orthogonal<B: Backend>(matrix: Tensor<B, 2>) -> Tensor<B, 2> {
+/// The nearest semi-orthogonal matrix of each of several, roughly: five Newton–Schulz steps.
+fn orthogonal<B: Backend>(matrices: Tensor<B, 3>, precision: Precision) -> Tensor<B, 3> {
     let (a, b, c) = NEWTON_SCHULZ;
-    let [rows, columns] = matrix.dims();
+    let [_, rows, columns] = matrices.dims();
     let wide = rows <= columns;
-    let mut x = if wide { matrix } else { matrix.transpose() };
-    let norm = (x.clone() * x.clone()).sum().sqrt() + 1e-7;
-    x = x / norm.unsqueeze();
+    let mut x = if wide { matrices } else { matrices.swap_dims(1, 2) };
+    let norm = (x.clone() * x.clone()).sum_dim(2).sum_dim(1).sqrt() + 1e-7;
+    x = (x / norm).cast(number_type(precision));
     for _ in 0..NEWTON_SCHULZ_STEPS {
-        let square = x.clone().matmul(x.clone().transpose());
+        let square = x.clone().matmul(x.clone().swap_dims(1, 2));
         let polynomial = square.clone() * b + square.clone().matmul(square) * c;
         x = x.clone() * a + polynomial.matmul(x);
     }
-    if wide { x } else { x.transpose() }
+    let x = single(x);
+    if wide { x } else { x.swap_dims(1, 2) }
+}
+
+/// burn's name of a precision.
+pub(crate) fn number_type(precision: Precision) -> DType {
+    match precision {
+        Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+    }
 }

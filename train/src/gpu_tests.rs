@@ -1,0 +1,196 @@
+//! What only a GPU can show. Ignored where tests run without one; with one, all of them by
+//! `LMTRAIN_CURVES=curves.csv cargo test --release --features cuda -- --ignored --nocapture gpu`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use burn::backend::Flex;
+use lmtrain_eval::corpora::Corpus;
+use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::{Budget, Plan, Precision, Store};
+
+use crate::batches::ByteTokens;
+use crate::cuda::{self, Cuda};
+use crate::device::{Device, on_gpus};
+use crate::learner::{self, Job};
+use crate::ops::Kernels;
+use crate::predictor::SavedWeights;
+use crate::reference_tests::{batch, gradients, network, plan};
+
+const STEPS: u64 = 200;
+const CONTEXT: usize = 2048;
+/// Part of the text that trains; the rest is scored.
+const TRAINING_BYTES: usize = 600_000;
+const BITS_PER_BYTE_OF_F32: f64 = 1e-4;
+/// What bf16 may cost, stated here and printed as measured.
+const BITS_PER_BYTE_OF_BF16: f64 = 0.01;
+
+/// Real text that is always there: the project's own sources.
+fn text() -> Vec<u8> {
+    fn gather(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of sources").flatten() {
+            let path = entry.path();
+            match path.extension().and_then(|it| it.to_str()) {
+                _ if path.is_dir() => gather(&path, files),
+                Some("rs" | "md" | "toml") => files.push(path),
+                _ => {}
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = Vec::new();
+    for folder in ["train", "eval", "runs", "tokenizers", "src"] {
+        gather(&root.join(folder).join(if folder == "src" { "" } else { "src" }), &mut files);
+    }
+    files.sort();
+    files.iter().flat_map(|file| std::fs::read(file).expect("a source")).collect()
+}
+
+/// A plan of 800K, from one seed.
+fn real_plan(precision: Precision) -> Plan {
+    Plan {
+        size: "800K".parse().expect("in the ladder"),
+        context: CONTEXT,
+        batch: 4,
+        budget: Budget::Steps(STEPS),
+        steps: STEPS,
+        validate_every: STEPS,
+        precision,
+        ..plan(Recipe::Modern)
+    }
+}
+
+/// Trains by `fit`, and gives the loss of each record and the weights.
+fn train(
+    plan: Plan,
+    fit: impl FnOnce(Job) -> Result<learner::Fitted, learner::TrainError>,
+) -> (Vec<(u64, f64)>, SavedWeights) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = Store::new(folder.path()).run("gpu");
+    let text = text();
+    let count = text.len();
+    assert!(count > TRAINING_BYTES + 32 * CONTEXT, "only {count} bytes of sources");
+    let corpus = Arc::new(Corpus::from_bytes("sources", text));
+    let curve = Arc::new(Mutex::new(Vec::new()));
+    let seen = curve.clone();
+    let fitted = fit(Job {
+        plan,
+        run: run.clone(),
+        training: Arc::new(ByteTokens::new(corpus.clone(), 0..TRAINING_BYTES)),
+        validation: Arc::new(ByteTokens::new(corpus, TRAINING_BYTES..count)),
+        tokenizer: [0; 32],
+        dashboard: false,
+        stop: Arc::default(),
+        observe: Box::new(move |record| {
+            seen.lock().expect("not poisoned").push((record.step, record.train_bits_per_byte));
+        }),
+    });
+    assert!(fitted.expect("trains").finished);
+    let curve = curve.lock().expect("not poisoned").clone();
+    (curve, SavedWeights::read(&run.weights_path()).expect("saved"))
+}
+
+fn bits_per_byte(weights: &SavedWeights, precision: Precision, device: Device) -> f64 {
+    let weights = weights.clone().in_precision(precision);
+    let predictor = weights.predictor(&device).expect("loads");
+    let held_out: Vec<u32> = text()[TRAINING_BYTES..].iter().map(|byte| u32::from(*byte)).collect();
+    let chunks: Vec<&[u32]> = held_out.chunks_exact(CONTEXT).take(32).collect();
+    let bits = predictor.score(&chunks).expect("scores");
+    let bits: f64 = bits.iter().map(|it| it.iter().map(|it| f64::from(*it)).sum::<f64>()).sum();
+    bits / (chunks.len() * CONTEXT) as f64
+}
+
+/// The curves of [`STEPS`] steps on processor (exact) and GPU (f32, bf16) from one seed, written
+/// side by side; and what the processor's weights score on both.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_trains_and_scores_as_the_processor_does() {
+    let gpu = Device::Cuda(0);
+    let (exact, weights) = train(real_plan(Precision::F32), |job| Device::Cpu.fit(job));
+    let (single, _) = train(real_plan(Precision::F32), |job| gpu.fit(job));
+    let (rounded, _) = train(real_plan(Precision::Bf16), |job| gpu.fit(job));
+    let mut table = String::from("step,cpu_f32,cuda_f32,cuda_bf16\n");
+    for ((exact, single), rounded) in exact.iter().zip(&single).zip(&rounded) {
+        writeln!(table, "{},{},{},{}", exact.0, exact.1, single.1, rounded.1).expect("a string");
+    }
+    let path = std::env::var_os("LMTRAIN_CURVES")
+        .map_or_else(|| std::env::temp_dir().join("lmtrain-gpu-curves.csv"), PathBuf::from);
+    std::fs::write(&path, &table).expect("writable");
+    println!("curves in bits a byte, in {}:\n{table}", path.display());
+    let last = |curve: &[(u64, f64)]| curve.last().expect("records").1;
+    let (exact, single, rounded) = (last(&exact), last(&single), last(&rounded));
+    assert!((single / exact - 1.0).abs() < 0.02, "f32: {single} for {exact} bits a byte");
+    assert!((rounded / exact - 1.0).abs() < 0.03, "bf16: {rounded} for {exact} bits a byte");
+
+    let exact = bits_per_byte(&weights, Precision::F32, Device::Cpu);
+    let single = bits_per_byte(&weights, Precision::F32, gpu);
+    let rounded = bits_per_byte(&weights, Precision::Bf16, gpu);
+    println!("scored: cpu {exact:.6}, cuda f32 {single:.6}, cuda bf16 {rounded:.6} bits a byte");
+    assert!((single - exact).abs() < BITS_PER_BYTE_OF_F32);
+    assert!((rounded - exact).abs() < BITS_PER_BYTE_OF_BF16);
+}
+
+/// Loss and gradients of the networks that PyTorch is compared with. A GPU's f32 products may be
+/// rounded to TF32 (11 bits), bf16 has 8.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_gradients_are_the_processors() {
+    for recipe in [Recipe::Modern, Recipe::Paper] {
+        for (precision, tolerance) in [(Precision::F32, 5e-3), (Precision::Bf16, 4e-2)] {
+            let exact = plan(recipe);
+            let plan = Plan { precision, ..exact.clone() };
+            let expected = gradients(&network::<Flex>(&exact), batch(&exact, 0));
+            let got = gradients(&network::<Cuda>(&plan), batch(&plan, 0));
+            for (path, expected) in expected {
+                let difference = got[&path].iter().zip(&expected).map(|(a, b)| (a - b).powi(2));
+                let error = difference.sum::<f32>() / expected.iter().map(|b| b * b).sum::<f32>();
+                let error = error.sqrt();
+                assert!(error < tolerance, "{recipe} {precision} {path}: off by {error:.1e}");
+            }
+        }
+    }
+}
+
+/// One GPU as two workers trains as one; with more, all of them do.
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_workers_train_as_one_does() {
+    let mut plan = real_plan(Precision::F32);
+    (plan.steps, plan.budget) = (20, Budget::Steps(20));
+    let count = cuda::gpus().expect("a GPU").len().max(2);
+    plan.accumulation = count;
+    plan.batch = 2;
+    let (one, _) = train(plan.clone(), |job| Device::Cuda(0).fit(job));
+    let devices = match cuda::gpus().expect("a GPU").len() {
+        1 => vec![cuda::device(0); 2],
+        _ => Device::EveryCuda.cuda_devices(),
+    };
+    let (several, _) =
+        train(plan, |job| on_gpus(devices, |devices| learner::fit::<Cuda>(job, devices)));
+    for (one, several) in one.iter().zip(&several) {
+        let error = (several.1 / one.1 - 1.0).abs();
+        assert!(error < 5e-3, "step {}: {} alone, {} by {count}", one.0, one.1, several.1);
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_memory_that_runs_out_is_an_error() {
+    let plan = Plan { batch: 1 << 18, ..real_plan(Precision::F32) };
+    let tokens = Corpus::from_bytes("zeros", vec![0; 2 * CONTEXT]);
+    let tokens = Arc::new(ByteTokens::new(Arc::new(tokens), 0..2 * CONTEXT));
+    let error = Device::Cuda(0).seconds_per_step(&plan, tokens, &Default::default());
+    let error = error.expect_err("2^29 tokens at a time").to_string();
+    assert!(error.contains("memory ran out") && error.contains("--batch"), "{error}");
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn gpu_is_found_and_named() {
+    let (device, found) = Device::Auto.open().expect("opens");
+    assert_eq!(device, Device::Cuda(0));
+    println!("{}", found.expect("says what it found"));
+    let sum = burn::tensor::Tensor::<Cuda, 1>::ones([5], &cuda::device(0)).sum();
+    assert_eq!(Cuda::squared_norm(sum).into_data().iter::<f32>().next(), Some(25.0));
+}
