@@ -57,6 +57,12 @@ def main():
                 peer = [arguments.python, arguments.peer, "--sizes", size, "--modes", mode]
                 for line in run(peer + shape).splitlines():
                     keep(size, mode, json.loads(line))
+    if arguments.json:
+        figures = [{"size": size, "what": what, "who": who, "tokens_per_s": values}
+                   for (size, what, who), values in found.items()]
+        with open(arguments.json, "w") as file:
+            json.dump({"machine": machine, "figures": figures}, file, indent=1)
+            file.write(os.linesep)
     median = {key: statistics.median(values) for key, values in found.items()}
     print(f"{machine['machine']}; {machine['device']}, {machine['precision']}, {machine['simd']}; batch {arguments.batch} × {arguments.context}; "
           f"medians of {arguments.rounds} rounds, tokens/s; in brackets how many times as fast lmtrain is\n")
@@ -67,12 +73,6 @@ def main():
             ours = median[size, what, "lmtrain"]
             cells = [f"{median[size, what, mode]:,.0f} ({ours / median[size, what, mode]:.2f})" for mode in modes]
             print(f"| {size}, {label} | {ours:,.0f} | " + " | ".join(cells) + " |")
-    if arguments.json:
-        figures = [{"size": size, "what": what, "who": who, "tokens_per_s": values}
-                   for (size, what, who), values in found.items()]
-        with open(arguments.json, "w") as file:
-            json.dump({"machine": machine, "figures": figures}, file, indent=1)
-            file.write(os.linesep)
 
 
 if __name__ == "__main__":
