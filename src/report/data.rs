@@ -24,6 +24,13 @@ pub(crate) struct RunData {
     pub(crate) label: String,
 }
 
+impl RunData {
+    /// Whether it made all its steps.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.step >= self.plan.steps)
+    }
+}
+
 /// The best measurement of one compressor on one subject.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {

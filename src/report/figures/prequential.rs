@@ -27,9 +27,11 @@ struct Lengths<'a> {
 /// One of the two, if it was measured.
 type CodeLength = fn(&Lengths<'_>) -> Option<f64>;
 
-/// The figure; absent before a run has a prequential code length.
+/// The figure; absent before a finished run has a prequential code length.
 pub(crate) fn figure(data: &Data) -> Option<Figure> {
-    let runs: Vec<Lengths<'_>> = data.runs.iter().filter_map(|run| lengths(data, run)).collect();
+    // A run that has just begun has seen only its costliest batches.
+    let finished = data.runs.iter().filter(|run| run.is_finished());
+    let runs: Vec<Lengths<'_>> = finished.filter_map(|run| lengths(data, run)).collect();
     let mut groups: Vec<(String, Vec<&Lengths<'_>>)> = Vec::new();
     for lengths in &runs {
         let plan = &lengths.run.plan;
@@ -138,5 +140,7 @@ mod tests {
             assert_eq!(lengths(&data, &data.runs[0]).expect("steps").two_part, expected);
             assert!(figure(&data).is_some());
         }
+        let begun = Data::new(vec![(plan, steps[..steps.len() / 2].to_vec())], Vec::new());
+        assert!(figure(&begun).is_none());
     }
 }
