@@ -161,7 +161,7 @@ impl Tokenizer for PairTokenizer {
         Tokenization::Bpe(300)
     }
 
-    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = Vec::new();
         let mut rest = bytes;
         while let Some((&first, after)) = rest.split_first() {
@@ -169,7 +169,7 @@ impl Tokenizer for PairTokenizer {
             tokens.push(u32::from(first) + if doubled { 159 } else { 0 });
             rest = if doubled { &after[1..] } else { after };
         }
-        tokens
+        Ok(tokens)
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {

@@ -95,7 +95,7 @@ impl Measurement<'_> {
                 Some(group) => group,
                 None => match self.group(
                     ranges,
-                    &self.tokens_of(ranges, index, in_group, tokens.as_deref()),
+                    &self.tokens_of(ranges, index, in_group, tokens.as_deref())?,
                     &mut || progress(so_far),
                 )? {
                     Some(group) => {
@@ -131,13 +131,14 @@ impl Measurement<'_> {
         };
         // For its check of the span.
         Pieces::cut(self.corpus, &self.span, u64::MAX, None)?;
-        let tokens = self.tokenizer.encode(slice(self.corpus, &self.span));
+        let failed = |error: TokenizerError| MeasureError::Tokens {
+            span: self.span.clone(),
+            what: error.to_string(),
+        };
+        let tokens = self.tokenizer.encode(slice(self.corpus, &self.span)).map_err(failed)?;
         let (mut ranges, mut start) = (Vec::new(), self.span.start);
         for chunk in tokens.chunks(length) {
-            let bytes = self.tokenizer.decode(chunk).map_err(|error| MeasureError::Tokens {
-                span: self.span.clone(),
-                what: error.to_string(),
-            })?;
+            let bytes = self.bytes_of(chunk, start == self.span.start).map_err(failed)?;
             ranges.push(start..start + bytes.len() as u64);
             start += bytes.len() as u64;
         }
@@ -155,14 +156,21 @@ impl Measurement<'_> {
         index: u64,
         in_group: usize,
         tokens: Option<&[u32]>,
-    ) -> Vec<Vec<u32>> {
+    ) -> Result<Vec<Vec<u32>>, MeasureError> {
         let (Some(tokens), Chunking::Tokens(length)) = (tokens, self.chunking) else {
-            let encode = |range| self.tokenizer.encode(slice(self.corpus, range));
+            let encode = |range: &Range<u64>| {
+                let tokens = self.tokenizer.encode(slice(self.corpus, range));
+                let what = |error: TokenizerError| error.to_string();
+                tokens.map_err(|error| MeasureError::Tokens {
+                    span: range.clone(),
+                    what: what(error),
+                })
+            };
             return ranges.iter().map(encode).collect();
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let first = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(in_group);
-        tokens.chunks(length).skip(first).take(ranges.len()).map(<[u32]>::to_vec).collect()
+        Ok(tokens.chunks(length).skip(first).take(ranges.len()).map(<[u32]>::to_vec).collect())
     }
 
     /// Measures the chunks of some ranges; nothing if stopped.
@@ -178,8 +186,12 @@ impl Measurement<'_> {
         let chunks: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
         let Some(scores) = self.scores(&chunks, start, pulse)? else { return Ok(None) };
         let mut group = Group { coded_bytes: scores.coded_bytes, ..Default::default() };
-        for (chunk, bits) in chunks.iter().zip(&scores.bits) {
-            let added = self.add_chunk(chunk, bits, &mut group).map_err(|error| error.to_string());
+        for ((chunk, bits), range) in chunks.iter().zip(&scores.bits).zip(ranges) {
+            // Chunks of tokens are one text, of which only the first is the beginning.
+            let first =
+                !matches!(self.chunking, Chunking::Tokens(_)) || range.start == self.span.start;
+            let added = self.add_chunk(chunk, bits, first, &mut group);
+            let added = added.map_err(|error| error.to_string());
             added.map_err(|what| MeasureError::Tokens { span: span.clone(), what })?;
         }
         let raw_bytes = group.raw_bytes();
@@ -220,11 +232,17 @@ impl Measurement<'_> {
         Ok(Some(Scores { bits, coded_bytes: None }))
     }
 
-    /// Adds one chunk, stretch by stretch of positions.
+    /// The bytes of tokens, `first` if nothing is before them.
+    fn bytes_of(&self, tokens: &[u32], first: bool) -> Result<Vec<u8>, TokenizerError> {
+        if first { self.tokenizer.decode(tokens) } else { self.tokenizer.decode_rest(tokens) }
+    }
+
+    /// Adds one chunk, stretch by stretch of positions; `first` if its text begins there.
     fn add_chunk(
         &self,
         tokens: &[u32],
         bits: &[f32],
+        first: bool,
         group: &mut Group,
     ) -> Result<(), TokenizerError> {
         let (mut total, mut raw_bytes, mut start) = (0.0, 0, 0);
@@ -234,7 +252,7 @@ impl Measurement<'_> {
             let sum = PositionBits {
                 end,
                 tokens: (until - start) as u64,
-                raw_bytes: self.tokenizer.decode(&tokens[start..until])?.len() as u64,
+                raw_bytes: self.bytes_of(&tokens[start..until], first && start == 0)?.len() as u64,
                 bits: bits[start..until].iter().map(|&bits| f64::from(bits)).sum(),
             };
             positions::add(&mut group.positions, sum);
