@@ -98,7 +98,8 @@ pub enum TokenizerError {
     },
     /// A byte that no token of a pretrained vocabulary spells.
     #[error(
-        "the model's vocabulary cannot spell the byte {byte:#04x}: no token stands for it alone"
+        "the model's vocabulary cannot spell the byte {byte:#04x}: no token stands for it alone{}",
+        masking(*byte)
     )]
     Unspellable {
         /// The byte.
@@ -123,6 +124,15 @@ pub enum TokenizerError {
     /// A file could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What to do about a byte without a token: only the highest bit can be masked.
+fn masking(byte: u8) -> &'static str {
+    if byte.is_ascii() {
+        ""
+    } else {
+        "\nhint: `lmtrain eval --protocol paper` masks such bytes, and counts what that loses"
+    }
 }
 
 /// The tokenizer of a [`Tokenizer::code`]; `what` names it in errors.

@@ -1,6 +1,8 @@
 //! Measuring a network: its ideal bits by [`Predictor::score`], or by the coder, which gives both
-//! the ideal bits and the bytes that it really emits.
+//! the ideal bits and the bytes that it really emits. Chunks of more tokens than the network's context
+//! holds are cut into pieces, each predicted from an empty context.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Instant;
@@ -35,6 +37,9 @@ pub struct Measurement<'a> {
     pub chunking: Chunking,
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
+    /// Whether bytes lose their highest bit in chunks that are no ASCII: what the paper does for models that know
+    /// text alone. What is lost is a term of its own, a bit a byte.
+    pub masked: bool,
     /// Whether to run the coder too.
     pub coding: bool,
     /// Chunks that are scored or coded together, and after which progress is kept. Bounds memory:
@@ -51,6 +56,12 @@ struct Group {
     #[serde(skip_serializing_if = "Option::is_none")]
     coded_bytes: Option<u64>,
     positions: Vec<PositionBits>,
+    /// Chunks that were cut.
+    #[serde(default)]
+    cut: u64,
+    /// Bits that masking lost.
+    #[serde(default)]
+    lost: u64,
     seconds: f64,
 }
 
@@ -58,8 +69,9 @@ impl Measurement<'_> {
     /// A name for this measurement: the same only if everything that decides the result is.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        let masked = if self.masked { ", masked" } else { "" };
         fingerprint(&[
-            "network 2".to_owned(),
+            format!("network 2{masked}"),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),
@@ -84,6 +96,7 @@ impl Measurement<'_> {
             ideal_bits: Some(Bits(0.0)),
             coded_bytes: self.coding.then_some(Bytes(0)),
             sample: pieces.sample,
+            lost_bits: self.masked.then_some(Bits(0.0)),
             ..Default::default()
         };
         let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
@@ -124,6 +137,7 @@ impl Measurement<'_> {
             Chunking::Tokens(_) if self.sample.is_some() => {
                 return refuse("a sample is drawn of chunks of bytes");
             }
+            Chunking::Tokens(_) if self.masked => return refuse("bytes are masked by chunks"),
             Chunking::Bytes(length) => {
                 return Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, None));
             }
@@ -159,7 +173,7 @@ impl Measurement<'_> {
     ) -> Result<Vec<Vec<u32>>, MeasureError> {
         let (Some(tokens), Chunking::Tokens(length)) = (tokens, self.chunking) else {
             let encode = |range: &Range<u64>| {
-                let tokens = self.tokenizer.encode(slice(self.corpus, range));
+                let tokens = self.tokenizer.encode(&self.chunk(range));
                 let what = |error: TokenizerError| error.to_string();
                 tokens.map_err(|error| MeasureError::Tokens {
                     span: range.clone(),
@@ -183,14 +197,23 @@ impl Measurement<'_> {
         let started = Instant::now();
         let start = ranges.first().map_or(self.span.start, |range| range.start);
         let span = start..ranges.last().map_or(start, |range| range.end);
-        let chunks: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-        let Some(scores) = self.scores(&chunks, start, pulse)? else { return Ok(None) };
-        let mut group = Group { coded_bytes: scores.coded_bytes, ..Default::default() };
-        for ((chunk, bits), range) in chunks.iter().zip(&scores.bits).zip(ranges) {
+        let context = self.predictor.context().max(1);
+        let pieces: Vec<&[u32]> = tokens.iter().flat_map(|chunk| chunk.chunks(context)).collect();
+        let Some(scores) = self.scores(&pieces, start, pulse)? else { return Ok(None) };
+        let masked = |range: &&Range<u64>| self.is_masked(range);
+        let mut group = Group {
+            coded_bytes: scores.coded_bytes,
+            cut: tokens.iter().filter(|chunk| chunk.len() > context).count() as u64,
+            lost: ranges.iter().filter(masked).map(|range| range.end - range.start).sum(),
+            ..Default::default()
+        };
+        let mut bits = scores.bits.iter();
+        for (chunk, range) in tokens.iter().zip(ranges) {
             // Chunks of tokens are one text, of which only the first is the beginning.
             let first =
                 !matches!(self.chunking, Chunking::Tokens(_)) || range.start == self.span.start;
-            let added = self.add_chunk(chunk, bits, first, &mut group);
+            let pieces = chunk.chunks(context).zip(bits.by_ref().map(Vec::as_slice));
+            let added = self.add_chunk(pieces, first, &mut group);
             let added = added.map_err(|error| error.to_string());
             added.map_err(|what| MeasureError::Tokens { span: span.clone(), what })?;
         }
@@ -237,14 +260,46 @@ impl Measurement<'_> {
         if first { self.tokenizer.decode(tokens) } else { self.tokenizer.decode_rest(tokens) }
     }
 
-    /// Adds one chunk, stretch by stretch of positions; `first` if its text begins there.
-    fn add_chunk(
+    /// A chunk's bytes, masked if they are to be.
+    fn chunk(&self, range: &Range<u64>) -> Cow<'_, [u8]> {
+        let bytes = slice(self.corpus, range);
+        match self.is_masked(range) {
+            true => bytes.iter().map(|byte| byte & 0x7f).collect(),
+            false => Cow::Borrowed(bytes),
+        }
+    }
+
+    /// Whether a chunk's bytes lose a bit each.
+    fn is_masked(&self, range: &Range<u64>) -> bool {
+        self.masked && !slice(self.corpus, range).is_ascii()
+    }
+
+    /// Adds one chunk, that is the tokens and bits of each of its pieces; `first` if its text begins there.
+    fn add_chunk<'a>(
+        &self,
+        pieces: impl Iterator<Item = (&'a [u32], &'a [f32])>,
+        first: bool,
+        group: &mut Group,
+    ) -> Result<(), TokenizerError> {
+        let (mut total, mut raw_bytes) = (0.0, 0);
+        for (index, (tokens, bits)) in pieces.enumerate() {
+            let (more_bits, more_bytes) =
+                self.add_piece(tokens, bits, first && index == 0, group)?;
+            total += more_bits;
+            raw_bytes += more_bytes;
+        }
+        group.chunks.push((total, raw_bytes));
+        Ok(())
+    }
+
+    /// Adds what is predicted from one empty context, stretch by stretch of positions; gives its bits and bytes.
+    fn add_piece(
         &self,
         tokens: &[u32],
         bits: &[f32],
         first: bool,
         group: &mut Group,
-    ) -> Result<(), TokenizerError> {
+    ) -> Result<(f64, u64), TokenizerError> {
         let (mut total, mut raw_bytes, mut start) = (0.0, 0, 0);
         while start < tokens.len() {
             let end = positions::end_of(start);
@@ -261,8 +316,7 @@ impl Measurement<'_> {
             start = until;
         }
         group.tokens += tokens.len() as u64;
-        group.chunks.push((total, raw_bytes));
-        Ok(())
+        Ok((total, raw_bytes))
     }
 }
 
@@ -294,6 +348,11 @@ impl Group {
         }
         let chunks = self.chunks.into_iter();
         measured.chunks.extend(chunks.map(|(bits, raw_bytes)| ChunkBits { bits, raw_bytes }));
+        measured.cut_chunks += self.cut;
+        #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
+        if let Some(lost) = &mut measured.lost_bits {
+            *lost += Bits(self.lost as f64);
+        }
         self.positions.into_iter().for_each(|sum| positions::add(&mut measured.positions, sum));
         measured.seconds += self.seconds;
     }

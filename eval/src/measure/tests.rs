@@ -29,6 +29,7 @@ fn measurement<'a>(
         span: 0..corpus.len() as u64,
         chunking: Chunking::Bytes(100),
         sample: None,
+        masked: false,
         coding: false,
         group_chunks: 4,
     }
@@ -194,4 +195,48 @@ fn compressors_count_their_header_once_and_resume() {
         assert_eq!(measured.coded_bytes, Some(Bytes(output.len() as u64)));
         assert_eq!(whole.run(None, stop).expect("stops"), Outcome::Stopped);
     }
+}
+
+#[test]
+fn chunks_longer_than_the_context_are_cut_and_counted() {
+    let (whole, corpus) = (CountModel::exact(256), corpus(1950));
+    let short = whole.clone().of_context(60);
+    for coding in [false, true] {
+        let of = |predictor, chunk| {
+            let chunking = Chunking::Bytes(chunk);
+            let one = measurement(predictor, &ByteTokenizer, &corpus);
+            finished(Measurement { chunking, coding, ..one }.run(None, &mut go))
+        };
+        let (cut, pieces) = (of(&short, 120), of(&whole, 60));
+        assert_eq!((cut.cut_chunks, cut.chunks.len()), (16, 17), "the last has 30 bytes");
+        assert_eq!((pieces.cut_chunks, of(&short, 60).cut_chunks), (0, 0));
+        assert_eq!((cut.raw_bytes, cut.tokens), (pieces.raw_bytes, pieces.tokens));
+        let [one, other] = [&cut, &pieces].map(|it| it.ideal_bits.expect("scored").0);
+        assert!((one - other).abs() < 1e-6, "{one} {other}");
+        assert_eq!(cut.positions.len(), pieces.positions.len(), "positions are within pieces");
+    }
+}
+
+#[test]
+fn masked_bytes_lose_a_bit_each_where_a_chunk_is_no_ascii() {
+    let model = CountModel::exact(256);
+    let ascii = corpus(1000).iter().map(|byte| byte & 0x7f).collect::<Vec<u8>>();
+    let mut mixed = ascii.clone();
+    mixed[150] |= 0x80;
+    mixed[990] |= 0x80;
+    let of = |corpus, masked| {
+        let one = measurement(&model, &ByteTokenizer, corpus);
+        finished(Measurement { masked, ..one }.run(None, &mut go))
+    };
+    let (plain, masked) = (of(&ascii, true), of(&mixed, true));
+    assert_eq!(plain.lost_bits, Some(Bits(0.0)));
+    assert_eq!(masked.lost_bits, Some(Bits(200.0)), "two chunks of 100 bytes");
+    assert_eq!(masked.ideal_bits, plain.ideal_bits);
+    assert_eq!(
+        (of(&mixed, false).lost_bits, of(&ascii, false).ideal_bits),
+        (None, plain.ideal_bits)
+    );
+    let one = measurement(&model, &ByteTokenizer, &mixed);
+    let tokens = Measurement { masked: true, chunking: Chunking::Tokens(100), ..one };
+    assert!(matches!(tokens.run(None, &mut go), Err(MeasureError::Chunking { .. })));
 }
