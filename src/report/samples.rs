@@ -209,10 +209,18 @@ pub(crate) fn study(store: &Store) {
             run.append_step(&step).expect("appended");
         }
     }
+    for (name, parameters, raw) in [
+        ("Small", 124_000_000, 0.17),
+        ("OWNER/Middle-1B", 1_240_000_000, 0.105),
+        ("Large", 8_000_000_000, 0.08),
+    ] {
+        rates.push(pretrained(name, "enwik9", parameters, raw));
+    }
     for rate in rates {
         let run = match rate.kind {
             Kind::Run => store.run("200K-bytes-modern-s0"),
-            _ => store.compressors(),
+            Kind::Compressor => store.compressors(),
+            Kind::Pretrained => store.pretrained(&rate.name),
         };
         run.append_rate(&rate).expect("appended");
     }

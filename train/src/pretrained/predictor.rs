@@ -4,6 +4,12 @@ use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};
 
 use super::PretrainedModel;
+use crate::engine::Layer;
+
+/// Tokens of a chunk in archives.
+const CODED_TOKENS: usize = 2048;
+/// Keys and values that a core holds when it codes: more would take more memory than the weights.
+const MOST_HELD: usize = 256 << 20;
 
 impl PretrainedModel {
     fn check(&self, chunks: &[&[u32]]) -> Result<(), PredictorError> {
@@ -46,7 +52,11 @@ impl Predictor for PretrainedModel {
     }
 
     fn side_by_side(&self) -> u16 {
-        self.engine.side_by_side()
+        let held = |layer: &Layer| 2 * layer.heads.key_heads * layer.heads.dims * size_of::<f32>();
+        let layers = &self.engine.network().layers;
+        let sequence = layers.iter().map(held).sum::<usize>() * self.context().min(CODED_TOKENS);
+        let fitting = u16::try_from(MOST_HELD / sequence.max(1)).unwrap_or(u16::MAX);
+        self.engine.side_by_side().min(fitting.max(1))
     }
 
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
