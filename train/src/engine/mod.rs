@@ -59,16 +59,17 @@ impl Engine {
         self.network.context
     }
 
-    /// Sequences that a session best has: as many as hold 4 MiB of keys and values, which then stay in a core's share
-    /// of the caches (measured: 2 at 200K parameters, 1 at 3.2M); more where the weights outgrow the caches, so that
-    /// every step has to fetch them (a rule of thumb).
+    /// Sequences that a session best has: two, if they hold no more than 8 MiB of keys and values, which then stay in
+    /// a core's share of the caches (measured at 200K and 3.2M parameters, where more gain nothing); more where the
+    /// weights outgrow the caches, so that every step has to fetch them (a rule of thumb).
     #[must_use]
     pub fn side_by_side(&self) -> u16 {
-        let halves = |layer: &Layer| 2 * layer.heads.key_heads * layer.heads.dims;
-        let held: usize = self.network.layers.iter().map(halves).sum::<usize>() * 2;
-        let fitting = (4 << 20) / (held * self.context().min(2048)).max(1);
+        let held =
+            |layer: &Layer| 2 * layer.heads.key_heads * layer.heads.dims * layer.heads.held.bytes();
+        let held: usize = self.network.layers.iter().map(held).sum();
+        let fitting = (8 << 20) / (held * self.context().min(2048)).max(1);
         let outgrown = self.network.weight_bytes() / (16 << 20);
-        u16::try_from(fitting.clamp(1, 4).max(outgrown.min(32))).unwrap_or(1)
+        u16::try_from(fitting.clamp(1, 2).max(outgrown.min(32))).unwrap_or(1)
     }
 
     /// The network that it runs.

@@ -5,7 +5,9 @@ use lmtrain_runs::Plan;
 use lmtrain_runs::recipe::{Activation, Norm};
 
 use super::{Engine, Layer, Order, Transformer, rotary_frequencies, source_dimension};
-use crate::kernels::{AttentionHeads, Gate, PackedWeights, Precision, RotaryTable, RowNorm};
+use crate::kernels::{
+    AttentionHeads, Gate, HeldAs, PackedWeights, Precision, RotaryTable, RowNorm,
+};
 use crate::ops::ROPE_BASE;
 use crate::tensor_file::{FormatError, TensorFile};
 
@@ -132,6 +134,7 @@ impl Run<'_> {
             query_scale: scales.collect(),
             key_scale: vec![1.0; heads * dims],
             window: None,
+            held: if normed && dims <= 256 { HeldAs::Bytes } else { HeldAs::Halves },
         })
     }
 

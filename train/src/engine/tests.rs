@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::batches::Batch;
 use crate::kernels::{
-    AttentionHeads, Gate, Level, PackedWeights, Precision, RotaryTable, RowNorm, with_level,
+    AttentionHeads, Gate, HeldAs, Level, PackedWeights, Precision, RotaryTable, RowNorm, with_level,
 };
 use crate::reference_tests::{plan, weights};
 use crate::weights::network_from;
@@ -63,6 +63,7 @@ fn network(kind: usize, context: usize) -> Transformer {
             query_scale: vec![scale; heads * dims],
             key_scale: draw.numbers(key_heads * dims, 1.0),
             window: (kind == 2).then_some(40),
+            held: if kind == 3 { HeldAs::Bytes } else { HeldAs::Halves },
         };
         let inner = 90;
         Layer {

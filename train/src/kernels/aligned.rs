@@ -39,6 +39,12 @@ impl Aligned {
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 2 * self.length) }
     }
 
+    /// The same memory as whole numbers of 8 bits, four for each `f32`.
+    pub(super) fn as_mut_bytes(&mut self) -> &mut [i8] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 4 * self.length) }
+    }
+
     /// The numbers, to write.
     pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as above; the borrow is exclusive.

@@ -34,8 +34,8 @@ pub(crate) mod testing;
 
 pub use activation::{Activation, Kept, activate, activate_backward, add};
 pub use attention::{
-    AttentionHeads, AttentionShape, KeyValueCache, RotaryTable, attention, attention_backward,
-    attention_cached, attention_whole, prepare_rows, rotary_frequency,
+    AttentionHeads, AttentionShape, HeldAs, KeyValueCache, RotaryTable, attention,
+    attention_backward, attention_cached, attention_whole, prepare_rows, rotary_frequency,
 };
 pub use embedding::{embedding, embedding_backward};
 pub use gate::Gate;

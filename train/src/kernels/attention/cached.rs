@@ -9,24 +9,27 @@ use super::super::level::Level;
 use super::super::math::{Exp2Below, exp2};
 use super::KEY_BLOCK;
 use super::forward_tile::{HIGHEST, LOWEST, numbered};
-use super::heads::AttentionHeads;
+use super::heads::{AttentionHeads, HeldAs, LEAST_EXPONENTS, to_bytes};
 
 /// Vectors of the output that run side by side: their chains hide each other's latency.
 const SIDE_BY_SIDE: usize = 8;
 /// Score vectors of a block of keys.
 const PARTS: usize = KEY_BLOCK / LANES;
 
-/// Keys and values of sequences side by side, in one layer, in half precision.
+/// Keys and values of sequences side by side, in one layer.
 #[derive(Clone)]
 pub struct KeyValueCache {
     /// Tokens a sequence can hold: a multiple of 64.
     capacity: usize,
-    /// Halves of a sequence's keys; its values are as many.
+    /// Numbers of a sequence's keys; its values are as many.
     size: usize,
+    held: HeldAs,
     /// [sequence, block of 64 keys, key head, dims, 64]: a step goes through them in this order.
     keys: Aligned,
     /// [sequence, key, key head, dims].
     values: Aligned,
+    /// Exponents of bytes, keys' and values': [sequence, block of 64 keys, key head, 2, 64].
+    exponents: Vec<u8>,
 }
 
 impl KeyValueCache {
@@ -34,8 +37,21 @@ impl KeyValueCache {
     pub fn new(heads: &AttentionHeads, sequences: usize, tokens: usize) -> Self {
         let capacity = tokens.next_multiple_of(KEY_BLOCK);
         let size = capacity * heads.key_heads * heads.dims;
-        let zeros = || Aligned::zeros(sequences * size / 2);
-        KeyValueCache { capacity, size, keys: zeros(), values: zeros() }
+        let (shrink, exponents) = match heads.held {
+            HeldAs::Halves => (2, 0),
+            HeldAs::Bytes => (4, sequences * capacity * heads.key_heads * 2),
+        };
+        let zeros = || Aligned::zeros(sequences * size / shrink);
+        // 2⁰ for keys that are not there yet.
+        let exponents = vec![127; exponents];
+        KeyValueCache {
+            capacity,
+            size,
+            held: heads.held,
+            keys: zeros(),
+            values: zeros(),
+            exponents,
+        }
     }
 }
 
@@ -54,12 +70,79 @@ pub fn attention_cached(
     assert_eq!(rows.len(), sequences * new * heads.row(), "rows [.., {new}, {}]", heads.row());
     assert_eq!(mixed.len(), sequences * new * heads.width(), "mixed");
     assert_eq!(cache.size, cache.capacity * heads.key_heads * heads.dims, "the cache's shape");
+    assert_eq!(cache.held, heads.held, "what the cache holds");
     assert!(position + new <= cache.capacity, "{position} + {new} of {}", cache.capacity);
-    assert!(2 * cache.keys.as_slice().len() >= sequences * cache.size, "sequences");
     with_scratch([heads.heads * KEY_BLOCK, heads.heads * 4], |[powers, state]| {
         let state = &mut state[..heads.heads * 4];
-        dispatch(level, Step { heads, cache, position, new, rows, mixed, powers, state });
+        let step = Step { heads, cache, position, new, rows, mixed, powers, state };
+        match heads.held {
+            HeldAs::Halves => dispatch(level, Stepping(step, Halves)),
+            HeldAs::Bytes => dispatch(level, Stepping(step, Bytes)),
+        }
     });
+}
+
+/// What a cache's numbers are.
+trait Store: Copy {
+    type Number: Copy;
+    /// Whether numbers are multiples of powers of two, whose exponents are held besides.
+    const EXPONENTS: bool;
+    fn of(memory: &mut Aligned) -> &mut [Self::Number];
+    /// # Safety
+    /// Sixteen numbers must be there.
+    unsafe fn load<L: Lanes>(lanes: L, from: *const Self::Number) -> L::Vector;
+    /// A head of keys or values, rounded before; and its exponent.
+    fn store<L: Lanes>(lanes: L, head: &[f32], least: u32, to: &mut [Self::Number]) -> u8;
+}
+
+#[derive(Clone, Copy)]
+struct Halves;
+
+impl Store for Halves {
+    type Number = u16;
+    const EXPONENTS: bool = false;
+
+    fn of(memory: &mut Aligned) -> &mut [u16] {
+        memory.as_mut_halves()
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(lanes: L, from: *const u16) -> L::Vector {
+        // SAFETY: granted by the caller.
+        unsafe { lanes.load_half(from) }
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, head: &[f32], _: u32, to: &mut [u16]) -> u8 {
+        for (to, part) in to.chunks_exact_mut(LANES).zip(head.chunks_exact(LANES)) {
+            // SAFETY: there are places for sixteen.
+            unsafe { lanes.store_half(to.as_mut_ptr(), lanes.load_slice(part, 0.0)) };
+        }
+        0
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Bytes;
+
+impl Store for Bytes {
+    type Number = i8;
+    const EXPONENTS: bool = true;
+
+    fn of(memory: &mut Aligned) -> &mut [i8] {
+        memory.as_mut_bytes()
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(lanes: L, from: *const i8) -> L::Vector {
+        // SAFETY: granted by the caller.
+        unsafe { lanes.load_bytes(from) }
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, head: &[f32], least: u32, to: &mut [i8]) -> u8 {
+        to_bytes(lanes, head, least, to)
+    }
 }
 
 struct Step<'a> {
@@ -75,65 +158,69 @@ struct Step<'a> {
     state: &'a mut [f32],
 }
 
-impl Kernel for Step<'_> {
+/// A step, and what the cache's numbers are.
+struct Stepping<'a, S>(Step<'a>, S);
+
+impl<S: Store> Kernel for Stepping<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Step { heads, cache, position, new, rows, mixed, powers, state } = self;
+        let Step { heads, cache, position, new, rows, mixed, powers, state } = self.0;
         let size = cache.size;
+        let exponents = if S::EXPONENTS { cache.capacity * heads.key_heads * 2 } else { 0 };
         let rows = rows.chunks_exact(heads.row()).zip(mixed.chunks_exact_mut(heads.width()));
         for (index, (row, mixed)) in rows.enumerate() {
             let (sequence, position) = (index / new, position + index % new);
-            let keys = &mut cache.keys.as_mut_halves()[sequence * size..][..size];
-            let values = &mut cache.values.as_mut_halves()[sequence * size..][..size];
-            append(lanes, heads, position, row, keys, values);
-            let held = Held { heads, position, keys, values };
+            let mut held = Held::<S> {
+                heads,
+                position,
+                keys: &mut S::of(&mut cache.keys)[sequence * size..][..size],
+                values: &mut S::of(&mut cache.values)[sequence * size..][..size],
+                exponents: &mut cache.exponents[sequence * exponents..][..exponents],
+            };
+            held.append(lanes, &row[heads.width()..]);
             held.attend(lanes, &row[..heads.width()], powers, state, mixed);
         }
     }
 }
 
-/// Puts a token's keys and values, which are halves already, into the cache.
-#[inline(always)]
-fn append<L: Lanes>(
-    lanes: L,
-    heads: &AttentionHeads,
-    position: usize,
-    row: &[f32],
-    keys: &mut [u16],
-    values: &mut [u16],
-) {
-    let (dims, width) = (heads.dims, heads.key_heads * heads.dims);
-    let (key_row, value_row) = row[heads.width()..].split_at(width);
-    let values = &mut values[position * width..][..width];
-    for (i, (key, value)) in
-        key_row.chunks_exact(LANES).zip(value_row.chunks_exact(LANES)).enumerate()
-    {
-        let mut halves = [0; LANES];
-        let (head, first) = (i * LANES / dims, i * LANES % dims);
-        let block = position / KEY_BLOCK * heads.key_heads + head;
-        // SAFETY: the array and the sixteen values have places for sixteen halves.
-        unsafe {
-            lanes.store_half(halves.as_mut_ptr(), lanes.load_slice(key, 0.0));
-            let to = &mut values[i * LANES..][..LANES];
-            lanes.store_half(to.as_mut_ptr(), lanes.load_slice(value, 0.0));
-        }
-        for (d, half) in halves.into_iter().enumerate() {
-            keys[(block * dims + first + d) * KEY_BLOCK + position % KEY_BLOCK] = half;
-        }
-    }
-}
-
 /// What one sequence holds, its newest token included.
-struct Held<'a> {
+struct Held<'a, S: Store> {
     heads: &'a AttentionHeads,
     position: usize,
-    keys: &'a [u16],
-    values: &'a [u16],
+    keys: &'a mut [S::Number],
+    values: &'a mut [S::Number],
+    exponents: &'a mut [u8],
 }
 
-impl Held<'_> {
+impl<S: Store> Held<'_, S> {
+    /// Takes in the newest token's keys and values [2, key heads, dims], which are rounded already.
+    #[inline(always)]
+    fn append<L: Lanes>(&mut self, lanes: L, row: &[f32]) {
+        let (dims, key_heads) = (self.heads.dims, self.heads.key_heads);
+        let (keys, values) = row.split_at(key_heads * dims);
+        let new = &mut self.values[self.position * values.len()..][..values.len()];
+        let place = self.position % KEY_BLOCK;
+        for head in 0..key_heads {
+            let within = head * dims..(head + 1) * dims;
+            let block = self.position / KEY_BLOCK * key_heads + head;
+            let values = &values[within.clone()];
+            let to = &mut new[within.clone()];
+            // Keys go through the place of the values, which follow them there.
+            let exponent = S::store(lanes, &keys[within], LEAST_EXPONENTS[0], to);
+            let lines = self.keys[block * dims * KEY_BLOCK..].iter_mut().skip(place);
+            for (key, number) in lines.step_by(KEY_BLOCK).zip(&*to) {
+                *key = *number;
+            }
+            let value_exponent = S::store(lanes, values, LEAST_EXPONENTS[1], to);
+            if S::EXPONENTS {
+                let exponents = &mut self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
+                (exponents[place], exponents[KEY_BLOCK + place]) = (exponent, value_exponent);
+            }
+        }
+    }
+
     /// One token: all heads go through a block of keys before the next.
     #[inline(always)]
     fn attend<L: Lanes>(
@@ -170,7 +257,7 @@ impl Held<'_> {
             self.add_values(lanes, key, seen.end, powers, factors, out);
         }
         for (head, out) in out.chunks_exact_mut(dims).enumerate() {
-            let inverse = lanes.splat(1.0 / totals[head]);
+            let inverse = lanes.splat(1.0 / totals[head] * self.heads.sum_factor());
             for part in out.chunks_exact_mut(LANES) {
                 let sum = lanes.load_slice(part, 0.0);
                 lanes.store_slice(part, lanes.fma(sum, inverse, lanes.zero()));
@@ -191,14 +278,32 @@ impl Held<'_> {
         state: &mut State<'_>,
     ) {
         let (dims, group) = (self.heads.dims, self.heads.heads / self.heads.key_heads);
-        let mut lines = [(queries, self.keys); HEADS];
-        for (i, line) in lines.iter_mut().enumerate() {
+        let mut lines = [(queries, &*self.keys); HEADS];
+        let mut exponents = [&self.exponents[..0]; HEADS];
+        for i in 0..HEADS {
             let block = key / KEY_BLOCK * self.heads.key_heads + (head + i) / group;
             let query = &queries[(head + i) * dims..][..dims];
-            *line = (query, &self.keys[block * KEY_BLOCK * dims..][..KEY_BLOCK * dims]);
+            lines[i] = (query, &self.keys[block * KEY_BLOCK * dims..][..KEY_BLOCK * dims]);
+            if S::EXPONENTS {
+                exponents[i] = &self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
+            }
         }
-        let scores = scores::<L, HEADS>(lanes, dims, lines);
-        block_powers::<L, HEADS>(lanes, scores, seen, head, state);
+        let mut scores = scores::<L, S, HEADS>(lanes, dims, lines);
+        if S::EXPONENTS {
+            for (scores, exponents) in scores.iter_mut().zip(exponents) {
+                scale::<L>(lanes, scores, &exponents[..KEY_BLOCK]);
+            }
+        }
+        let mut powers = block_powers::<L, HEADS>(lanes, scores, seen, head, state);
+        for i in 0..HEADS {
+            if S::EXPONENTS {
+                scale::<L>(lanes, &mut powers[i], &exponents[i][KEY_BLOCK..]);
+            }
+            let to = &mut state.powers[(head + i) * KEY_BLOCK..][..KEY_BLOCK];
+            for (to, powers) in to.chunks_exact_mut(LANES).zip(powers[i]) {
+                lanes.store_slice(to, powers);
+            }
+        }
     }
 
     /// out = out·factor + Σ power·value over `count` keys from `key` on, for all heads.
@@ -266,7 +371,7 @@ impl Held<'_> {
             for v in 0..VECTORS {
                 // SAFETY: each head has 64 powers and `count` is no more; the columns lie inside a key's values.
                 unsafe {
-                    let value = lanes.load_half(line.add(columns[v]));
+                    let value = S::load(lanes, line.add(columns[v]));
                     sums[v] = lanes.fma(lanes.splat(*weights[v].add(key)), value, sums[v]);
                 }
             }
@@ -290,10 +395,10 @@ struct State<'a> {
 
 /// The scores of queries [dims], each with 64 keys [dims, 64].
 #[inline(always)]
-fn scores<L: Lanes, const HEADS: usize>(
+fn scores<L: Lanes, S: Store, const HEADS: usize>(
     lanes: L,
     dims: usize,
-    lines: [(&[f32], &[u16]); HEADS],
+    lines: [(&[f32], &[S::Number]); HEADS],
 ) -> [[L::Vector; PARTS]; HEADS] {
     let mut scores = [[lanes.zero(); PARTS]; HEADS];
     for (query, keys) in lines {
@@ -305,12 +410,21 @@ fn scores<L: Lanes, const HEADS: usize>(
             for (part, score) in scores.iter_mut().enumerate() {
                 // SAFETY: line d holds four times sixteen keys, as asserted.
                 let keys =
-                    unsafe { lanes.load_half(keys.as_ptr().add(d * KEY_BLOCK + part * LANES)) };
+                    unsafe { S::load(lanes, keys.as_ptr().add(d * KEY_BLOCK + part * LANES)) };
                 *score = lanes.fma(query, keys, *score);
             }
         }
     }
     scores
+}
+
+/// Multiplies 64 numbers by powers of two.
+#[inline(always)]
+fn scale<L: Lanes>(lanes: L, numbers: &mut [L::Vector; PARTS], exponents: &[u8]) {
+    for (numbers, exponents) in numbers.iter_mut().zip(exponents.chunks_exact(LANES)) {
+        // SAFETY: sixteen exponents are there.
+        *numbers = lanes.mul(*numbers, unsafe { lanes.load_powers(exponents.as_ptr()) });
+    }
 }
 
 /// The powers of some heads' scores, and what they leave behind.
@@ -321,7 +435,7 @@ fn block_powers<L: Lanes, const HEADS: usize>(
     seen: &std::ops::Range<usize>,
     head: usize,
     state: &mut State<'_>,
-) {
+) -> [[L::Vector; PARTS]; HEADS] {
     let mut highest = [lanes.zero(); HEADS];
     for (i, highest) in highest.iter_mut().enumerate() {
         *highest = lanes.splat(state.largest[head + i]);
@@ -357,12 +471,12 @@ fn block_powers<L: Lanes, const HEADS: usize>(
         state.factors[head + i] = factor;
     }
     for part in 0..PARTS {
-        for (i, scores) in scores.iter().enumerate() {
+        for (i, scores) in scores.iter_mut().enumerate() {
             let power = Exp2Below::new(lanes, lanes.splat(raised[i])).apply(lanes, scores[part]);
-            let powers = &mut state.powers[(head + i) * KEY_BLOCK..][..KEY_BLOCK];
-            lanes.store_slice(&mut powers[part * LANES..], power);
+            scores[part] = power;
             totals[i] += lanes.sum(power);
         }
     }
     state.totals[head..][..HEADS].copy_from_slice(&totals);
+    scores
 }

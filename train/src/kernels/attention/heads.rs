@@ -1,8 +1,8 @@
 //! The attention of inference: its shape, and what happens to queries, keys and values before they meet.
 //!
 //! A token's row holds its queries [heads, dims], keys [key heads, dims] and values [key heads, dims]. Queries and
-//! keys are normed if the network norms them, scaled and rotated; keys and values are then rounded to half
-//! precision, so that a cache can hold them in half the memory and a whole pass sees the same numbers.
+//! keys are normed if the network norms them, scaled and rotated; keys and values are then rounded to what a cache
+//! holds ([`HeldAs`]), so that a whole pass sees the same numbers.
 //!
 //! `dims` is a multiple of 16: a head of fewer dimensions is filled up with zeros, which changes nothing. Rotation
 //! pairs dimensions i and i + 8 of each sixteen; whoever packs weights puts them there (scores do not depend on the
@@ -13,6 +13,40 @@ use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
 use super::super::math::LOG2_E;
 use super::rotary::sine_cosine;
+
+/// How a cache holds keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldAs {
+    /// In half precision.
+    Halves,
+    /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of.
+    ///
+    /// Because of the power of two, a cached step may multiply by it where it likes, and gets the bits of the whole
+    /// pass: nothing is rounded otherwise, for nothing is subnormal or too large. To that end queries and keys end at
+    /// ±2⁷, which with up to 256 dimensions keeps scores within 2²²; queries below 2⁻⁶⁴ are 0, the powers of keys
+    /// are at least 2⁻²⁴, and values are [`VALUE_FACTOR`] times as large up to the end, so that theirs are at least 1.
+    /// It is for networks that norm queries and keys, whose numbers are far from these bounds.
+    Bytes,
+}
+
+impl HeldAs {
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            HeldAs::Halves => 2,
+            HeldAs::Bytes => 1,
+        }
+    }
+}
+
+/// What values held as bytes are multiplied by; sums of them are divided by it.
+const VALUE_FACTOR: f32 = 16_777_216.0;
+/// Queries and keys lie within ± this where keys are held as bytes.
+const LARGEST_KEY: f32 = 128.0;
+/// Values lie within ± this, as those of half precision do.
+const LARGEST_VALUE: f32 = 65_504.0;
+/// Exponents of the least powers of two, as `f32` counts them: 2⁻²⁴ for keys, 1 for values.
+pub(super) const LEAST_EXPONENTS: [u32; 2] = [103, 127];
 
 /// The shape of a network's attention layers, and one layer's scales.
 #[derive(Clone, Debug)]
@@ -31,9 +65,19 @@ pub struct AttentionHeads {
     pub key_scale: Vec<f32>,
     /// A token sees so many tokens, itself included, if not all before it.
     pub window: Option<usize>,
+    /// What keys and values are rounded to.
+    pub held: HeldAs,
 }
 
 impl AttentionHeads {
+    /// What sums of values are multiplied by at the end, besides the inverse of the powers' total.
+    pub(super) fn sum_factor(&self) -> f32 {
+        match self.held {
+            HeldAs::Halves => 1.0,
+            HeldAs::Bytes => 1.0 / VALUE_FACTOR,
+        }
+    }
+
     /// Numbers of a token's row.
     pub fn row(&self) -> usize {
         (self.heads + 2 * self.key_heads) * self.dims
@@ -55,7 +99,9 @@ impl AttentionHeads {
         let divides = dims > 0 && dims.is_multiple_of(LANES);
         let shared = key_heads > 0 && heads > 0 && heads.is_multiple_of(key_heads);
         let scales = [self.query_scale.len(), self.key_scale.len()];
-        divides && shared && scales == [heads * dims, key_heads * dims] && self.window != Some(0)
+        let bounded = self.held == HeldAs::Halves || dims <= 256;
+        let sized = scales == [heads * dims, key_heads * dims];
+        divides && shared && sized && bounded && self.window != Some(0)
     }
 
     /// Asserts that the parts fit together.
@@ -152,14 +198,84 @@ impl Kernel for Prepare<'_> {
             for (head, scale) in prepared.chunks_exact_mut(dims).zip(scales) {
                 prepare(lanes, heads.norm, scale, angles, head);
             }
-            for part in prepared[queries..].chunks_exact_mut(LANES) {
-                lanes.store_slice(part, lanes.round_half(lanes.load_slice(part, 0.0)));
-            }
-            for part in values.chunks_exact_mut(LANES) {
-                lanes.store_slice(part, lanes.round_half(lanes.load_slice(part, 0.0)));
+            let (queries, keys) = prepared.split_at_mut(queries);
+            match heads.held {
+                HeldAs::Halves => {
+                    for part in [keys, values].into_iter().flat_map(|x| x.chunks_exact_mut(LANES)) {
+                        lanes.store_slice(part, lanes.round_half(lanes.load_slice(part, 0.0)));
+                    }
+                }
+                HeldAs::Bytes => {
+                    bound(lanes, LARGEST_KEY, 1.0, queries);
+                    drop_tiny(lanes, queries);
+                    for head in keys.chunks_exact_mut(dims) {
+                        bound(lanes, LARGEST_KEY, 1.0, head);
+                        round_bytes(lanes, LEAST_EXPONENTS[0], head);
+                    }
+                    for head in values.chunks_exact_mut(dims) {
+                        bound(lanes, LARGEST_VALUE, VALUE_FACTOR, head);
+                        round_bytes(lanes, LEAST_EXPONENTS[1], head);
+                    }
+                }
             }
         }
     }
+}
+
+/// Numbers between ±`largest`, then multiplied by a factor.
+#[inline(always)]
+fn bound<L: Lanes>(lanes: L, largest: f32, factor: f32, numbers: &mut [f32]) {
+    for part in numbers.chunks_exact_mut(LANES) {
+        let x = lanes.max(lanes.load_slice(part, 0.0), lanes.splat(-largest));
+        let x = lanes.min(x, lanes.splat(largest));
+        lanes.store_slice(part, lanes.mul(x, lanes.splat(factor)));
+    }
+}
+
+/// Numbers that are nearer to 0 than 2⁻⁶⁴ become 0.
+#[inline(always)]
+fn drop_tiny<L: Lanes>(lanes: L, numbers: &mut [f32]) {
+    let least = lanes.splat(2_f32.powi(-64));
+    for part in numbers.chunks_exact_mut(LANES) {
+        let x = lanes.load_slice(part, 0.0);
+        let size = lanes.max(x, lanes.sub(lanes.zero(), x));
+        lanes.store_slice(part, lanes.select_greater(least, size, lanes.zero(), x));
+    }
+}
+
+/// Rounds a head's numbers to whole numbers up to 127 times a power of two.
+#[inline(always)]
+fn round_bytes<L: Lanes>(lanes: L, least: u32, head: &mut [f32]) {
+    let exponent = byte_exponent(lanes, head).max(least);
+    let [power, inverse] = [exponent, 254 - exponent].map(|e| lanes.splat(f32::from_bits(e << 23)));
+    for part in head.chunks_exact_mut(LANES) {
+        let x = lanes.mul(lanes.load_slice(part, 0.0), inverse);
+        lanes.store_slice(part, lanes.mul(lanes.sub(x, lanes.fraction(x)), power));
+    }
+}
+
+/// The exponent, as `f32` counts them, of the least power of two of which a head's largest number is at most 127.
+#[inline(always)]
+fn byte_exponent<L: Lanes>(lanes: L, head: &[f32]) -> u32 {
+    let mut largest = lanes.zero();
+    for part in head.chunks_exact(LANES) {
+        let x = lanes.load_slice(part, 0.0);
+        largest = lanes.max(lanes.max(x, lanes.sub(lanes.zero(), x)), largest);
+    }
+    let ratio = lanes.largest(largest) * (1.0 / 127.0);
+    (ratio.to_bits() + 0x7f_ffff) >> 23
+}
+
+/// A head's numbers, rounded before, as bytes; and the exponent of the power of two that they are multiples of.
+#[inline(always)]
+pub(super) fn to_bytes<L: Lanes>(lanes: L, head: &[f32], least: u32, bytes: &mut [i8]) -> u8 {
+    // Where rounding made the largest number smaller, a lower exponent than it had may come out, and is as exact.
+    let exponent = byte_exponent(lanes, head).clamp(least, 200);
+    let inverse = f32::from_bits((254 - exponent) << 23);
+    for (byte, number) in bytes.iter_mut().zip(head) {
+        *byte = (number * inverse) as i8;
+    }
+    exponent as u8
 }
 
 /// Norms, scales and rotates one head of one token.

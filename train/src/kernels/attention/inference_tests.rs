@@ -12,7 +12,8 @@ fn heads(numbers: &mut Numbers, [heads, key_heads, dims]: [usize; 3]) -> Attenti
     let factor = AttentionHeads::score_scale(dims);
     let query_scale = around_one(heads * dims, numbers).into_iter().map(|x| x * factor).collect();
     let key_scale = around_one(key_heads * dims, numbers);
-    AttentionHeads { heads, key_heads, dims, norm: None, query_scale, key_scale, window: None }
+    let (norm, window, held) = (None, None, HeldAs::Halves);
+    AttentionHeads { heads, key_heads, dims, norm, query_scale, key_scale, window, held }
 }
 
 fn table(dims: usize, positions: usize) -> RotaryTable {
@@ -76,7 +77,8 @@ fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<f64> {
             let total: f64 = powers.iter().sum();
             out.extend((0..d).map(|i| {
                 let terms = powers.iter().zip(&rows[first..]);
-                terms.map(|(p, s)| p * s[value + i]).sum::<f64>() / total
+                let sum = terms.map(|(p, s)| p * s[value + i]).sum::<f64>();
+                sum / total * f64::from(heads.sum_factor())
             }));
         }
     }
@@ -98,8 +100,8 @@ fn outputs_are_exact_to_rounding() {
         heads.window = window;
         let rows = numbers.scaled(time * heads.row(), 1.5);
         let table = table(heads.dims, time);
-        for norm in [None, Some((heads.dims, 1e-5))] {
-            heads.norm = norm;
+        for (norm, held) in [(None, HeldAs::Halves), (Some((heads.dims, 1e-5)), HeldAs::Bytes)] {
+            (heads.norm, heads.held) = (norm, held);
             let [prepared, mixed] = whole(&heads, Some(&table), &rows);
             assert_close("mixed", &mixed, &exact(&heads, &wide(&prepared)), 4e-6);
         }
@@ -145,6 +147,30 @@ fn rows_are_normed_scaled_turned_and_rounded() {
     }
 }
 
+#[test]
+fn bytes_are_within_half_a_step() {
+    let mut numbers = Numbers::new(6);
+    let mut heads = heads(&mut numbers, [1, 1, 32]);
+    heads.held = HeldAs::Bytes;
+    heads.key_scale.fill(1.0);
+    for scale in [0.0, 1e-30, 1e-6, 0.3, 40.0, 120.0] {
+        let rows = numbers.scaled(20 * heads.row(), scale);
+        let mut prepared = rows.clone();
+        prepare_rows(current(), &heads, None, [0, 20], &mut prepared);
+        for (row, found) in rows.chunks(96).zip(prepared.chunks(96)) {
+            for (part, factor) in [(32, 1.0), (64, heads.sum_factor())] {
+                let (row, found) = (&row[part..][..32], &found[part..][..32]);
+                let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+                // Half a step, a step being at most a 63.5th of the largest, or 2⁻²⁴ where that is tiny.
+                let most = (largest / 127.0).max(2_f32.powi(-25));
+                for (x, found) in row.iter().zip(found) {
+                    assert!((x - found * factor).abs() <= 1.000_001 * most, "{x} {found} {scale}");
+                }
+            }
+        }
+    }
+}
+
 /// Heads, sequences, tokens, window and steps.
 type Case = ([usize; 3], usize, usize, Option<usize>, &'static [usize]);
 
@@ -167,7 +193,13 @@ fn whole_and_cached_are_the_same_bits() {
         let sequences: Vec<Vec<f32>> =
             (0..count).map(|_| numbers.scaled(time * heads.row(), 4.0)).collect();
         let table = table(heads.dims, time);
-        for table in [None, Some(&table)] {
+        for (table, held) in [
+            (None, HeldAs::Halves),
+            (Some(&table), HeldAs::Halves),
+            (None, HeldAs::Bytes),
+            (Some(&table), HeldAs::Bytes),
+        ] {
+            heads.held = held;
             let steps = cached(&heads, table, &sequences, sizes);
             for (rows, step) in sequences.iter().zip(&steps) {
                 let [_, mixed] = whole(&heads, table, rows);
@@ -191,27 +223,39 @@ fn levels_and_threads_agree() {
         (heads.window, heads.norm) = (window, Some((heads.dims, 1e-6)));
         let rows = numbers.scaled(time * heads.row(), 3.0);
         let table = table(heads.dims, time);
-        assert_same_bits("inference", || {
-            let steps = cached(&heads, Some(&table), std::slice::from_ref(&rows), &[1, 3]);
-            let both = whole(&heads, Some(&table), &rows);
-            [both.concat(), steps.concat()].concat()
-        });
+        for held in [HeldAs::Halves, HeldAs::Bytes] {
+            heads.held = held;
+            assert_same_bits("inference", || {
+                let steps = cached(&heads, Some(&table), std::slice::from_ref(&rows), &[1, 3]);
+                let both = whole(&heads, Some(&table), &rows);
+                [both.concat(), steps.concat()].concat()
+            });
+        }
     }
 }
 
 #[test]
 fn extreme_numbers_stay_finite_and_the_same() {
     let mut numbers = Numbers::new(5);
-    let heads = heads(&mut numbers, [1, 1, 16]);
-    for scale in [0.0, 1e-30, 300.0, 1e6, 1e30] {
+    let mut heads = heads(&mut numbers, [1, 1, 16]);
+    for (held, scale) in [HeldAs::Halves, HeldAs::Bytes]
+        .into_iter()
+        .flat_map(|held| [0.0, 1e-30, 1e-12, 300.0, 1e6, 1e30].map(|scale| (held, scale)))
+    {
+        heads.held = held;
         let mut rows = numbers.scaled(100 * heads.row(), scale);
+        // Tokens far smaller and larger than the others.
+        for (i, row) in rows.chunks_mut(heads.row()).enumerate() {
+            let factor = [1.0, 1e-9, 1e-25, 1e9][i % 4];
+            row.iter_mut().for_each(|x| *x *= factor);
+        }
         rows[5] = if scale > 1e6 { f32::NAN } else { 0.0 };
         assert_same_bits("extreme", || {
             let [_, mixed] = whole(&heads, None, &rows);
             let steps = cached(&heads, None, std::slice::from_ref(&rows), &[1]);
-            assert!(bits(&mixed) == bits(&steps[0]), "{scale}");
+            assert!(bits(&mixed) == bits(&steps[0]), "{held:?} {scale}");
             // Scores of millions mean nothing any more, but they are the same nothing everywhere.
-            assert!(scale > 300.0 || mixed.iter().all(|value| value.is_finite()), "{scale}");
+            assert!(scale > 1.0 || mixed.iter().all(|value| value.is_finite()), "{scale}");
             mixed
         });
     }

@@ -24,7 +24,7 @@ mod whole;
 pub use backward::attention_backward;
 pub use cached::{KeyValueCache, attention_cached};
 pub use forward::attention;
-pub use heads::{AttentionHeads, RotaryTable, prepare_rows};
+pub use heads::{AttentionHeads, HeldAs, RotaryTable, prepare_rows};
 pub use rotary::rotary_frequency;
 pub use whole::attention_whole;
 

@@ -131,6 +131,7 @@ impl Call<'_> {
             let first = first + half * LANES;
             let count = self.time.saturating_sub(first).min(LANES);
             let inverse = lanes.div(lanes.splat(1.0), total);
+            let inverse = lanes.mul(inverse, lanes.splat(self.heads.sum_factor()));
             for i in (0..dims).step_by(LANES) {
                 let mut square = [lanes.zero(); LANES];
                 for (d, vector) in square.iter_mut().enumerate() {

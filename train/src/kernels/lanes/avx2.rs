@@ -76,6 +76,18 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(widen_bytes(from), widen_bytes(from.add(8))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_powers(self, from: *const u8) -> Pair {
+        // SAFETY: see the impl.
+        unsafe { Pair(powers(from), powers(from.add(8))) }
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: Pair) -> Pair {
         Pair(a.1, a.0)
     }
@@ -205,6 +217,29 @@ unsafe fn widen_bfloat(from: *const u16) -> __m256 {
     // SAFETY: granted by the caller.
     let wide = _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128(from.cast()) });
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+}
+
+/// `load_bytes` of eight lanes.
+///
+/// # Safety
+/// `from` must be valid for reading 8 `i8`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn widen_bytes(from: *const i8) -> __m256 {
+    // SAFETY: granted by the caller.
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(from.cast()) }))
+}
+
+/// `load_powers` of eight lanes.
+///
+/// # Safety
+/// `from` must be valid for reading 8 `u8`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn powers(from: *const u8) -> __m256 {
+    // SAFETY: granted by the caller.
+    let wide = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(from.cast()) });
+    _mm256_castsi256_ps(_mm256_slli_epi32::<23>(wide))
 }
 
 /// `shift_exponent` of eight lanes.

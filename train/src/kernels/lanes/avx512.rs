@@ -62,6 +62,21 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_powers(self, from: *const u8) -> __m512 {
+        // SAFETY: see the impl.
+        unsafe {
+            let wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(wide))
+        }
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a) }

@@ -43,6 +43,14 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reading 16 `u16`; it need not be aligned.
     unsafe fn load_bfloat(self, from: *const u16) -> Self::Vector;
+    /// Sixteen whole numbers of 8 bits, as `f32`: exact.
+    /// # Safety
+    /// `from` must be valid for reading 16 `i8`.
+    unsafe fn load_bytes(self, from: *const i8) -> Self::Vector;
+    /// Sixteen powers of two by the exponents of `f32`: 2^(b − 127) for a byte b from 1 to 254.
+    /// # Safety
+    /// `from` must be valid for reading 16 `u8`.
+    unsafe fn load_powers(self, from: *const u8) -> Self::Vector;
     /// Lanes 8 to 15, then lanes 0 to 7.
     fn swap_halves(self, a: Self::Vector) -> Self::Vector;
 
@@ -250,6 +258,41 @@ mod tests {
                 results.extend(values.map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() }));
             }
             results
+        }
+    }
+
+    /// All numbers of 8 bits, as whole numbers and as exponents.
+    struct Bytes;
+
+    impl Kernel for Bytes {
+        type Output = [Vec<f32>; 2];
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> [Vec<f32>; 2] {
+            let (mut numbers, mut powers) = (Vec::new(), Vec::new());
+            for first in (0..256_usize).step_by(LANES) {
+                let bytes: [u8; LANES] = std::array::from_fn(|i| (first + i) as u8);
+                // SAFETY: sixteen bytes are there.
+                unsafe {
+                    numbers.extend(lanes.array(lanes.load_bytes(bytes.as_ptr().cast())));
+                    powers.extend(lanes.array(lanes.load_powers(bytes.as_ptr())));
+                }
+            }
+            [numbers, powers]
+        }
+    }
+
+    #[test]
+    fn bytes_are_whole_numbers_and_exponents() {
+        for level in Level::all_available() {
+            let [numbers, powers] = dispatch(level, Bytes);
+            for byte in 0..=u8::MAX {
+                assert_eq!(numbers[usize::from(byte)], f32::from(byte as i8), "{level}");
+                if (1..255).contains(&byte) {
+                    let expected = f32::powi(2.0, i32::from(byte) - 127);
+                    assert_eq!(powers[usize::from(byte)], expected, "{level} {byte}");
+                }
+            }
         }
     }
 

@@ -99,6 +99,32 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> Vector {
+        // SAFETY: see the impl.
+        unsafe {
+            let bytes = vld1q_s8(from);
+            let low = vmovl_s8(vget_low_s8(bytes));
+            let high = vmovl_s8(vget_high_s8(bytes));
+            let quarters =
+                [vget_low_s16(low), vget_high_s16(low), vget_low_s16(high), vget_high_s16(high)];
+            quarters.map(|four| vcvtq_f32_s32(vmovl_s16(four)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_powers(self, from: *const u8) -> Vector {
+        // SAFETY: see the impl.
+        unsafe {
+            let bytes = vld1q_u8(from);
+            let low = vmovl_u8(vget_low_u8(bytes));
+            let high = vmovl_u8(vget_high_u8(bytes));
+            let quarters =
+                [vget_low_u16(low), vget_high_u16(low), vget_low_u16(high), vget_high_u16(high)];
+            quarters.map(|four| vreinterpretq_f32_u32(vshlq_n_u32::<23>(vmovl_u16(four))))
+        }
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: Vector) -> Vector {
         [a[2], a[3], a[0], a[1]]
     }

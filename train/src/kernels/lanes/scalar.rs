@@ -58,6 +58,18 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> Vector {
+        // SAFETY: the caller grants 16 readable `i8`.
+        unsafe { from.cast::<[i8; LANES]>().read() }.map(f32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_powers(self, from: *const u8) -> Vector {
+        // SAFETY: the caller grants 16 readable `u8`.
+        unsafe { from.cast::<[u8; LANES]>().read() }.map(|b| f32::from_bits(u32::from(b) << 23))
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: Vector) -> Vector {
         std::array::from_fn(|i| a[(i + 8) % LANES])
     }
