@@ -17,7 +17,7 @@ pub struct Architecture {
     /// The class of `transformers` whose weights these are, in `architectures`.
     pub class: &'static str,
     /// Ends of the names of tensors that files may hold and the network does not need: tables that follow from the
-    /// configuration, and heads that are tied.
+    /// configuration.
     pub(super) beside: &'static [&'static str],
     /// `bos_token_id` and `eos_token_id` of configurations that do not name them.
     pub(super) ends: [Option<u32>; 2],

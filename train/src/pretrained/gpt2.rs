@@ -68,19 +68,9 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
 impl Gpt2<'_> {
     fn network(&self) -> Result<Transformer, PretrainedError> {
         let Self { config, weights, base, width, filled, .. } = *self;
-        let name = format!("{base}wte.weight");
-        let tokens = weights.rows(&name, width)?;
-        let shape = [width, tokens];
-        let embedding = weights.plain(&name, Lies::Outputs, shape, [filled, tokens])?;
         let tied = config.flag_or("tie_word_embeddings", true)?;
-        let (embedding, head) = match tied {
-            true => (None, embedding),
-            false => {
-                let head =
-                    weights.plain("lm_head.weight", Lies::Outputs, shape, [filled, tokens])?;
-                (Some(embedding), head)
-            }
-        };
+        let names = [&*format!("{base}wte.weight"), "lm_head.weight"];
+        let (embedding, head) = weights.ends(names, [width, filled], tied)?;
         let table = config.count_or("n_positions", 1024)?;
         let context = table.min(MOST_CONTEXT);
         let mut positions = weights.table(&format!("{base}wpe.weight"), [table, width], filled)?;

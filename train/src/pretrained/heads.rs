@@ -4,7 +4,7 @@
 use super::config::Config;
 use super::error::PretrainedError;
 use crate::engine::source_dimension;
-use crate::kernels::AttentionHeads;
+use crate::kernels::{AttentionHeads, HeldAs};
 
 /// Largest head: tables of positions grow with it.
 const MOST_DIMENSIONS: usize = 512;
@@ -108,6 +108,7 @@ impl HeadShape {
             query_scale: scales(self.heads, norms.map(|norms| &norms.query), scale),
             key_scale: scales(self.key_heads, norms.map(|norms| &norms.key), 1.0),
             window,
+            held: HeldAs::Singles,
         }
     }
 }

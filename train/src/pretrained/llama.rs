@@ -120,17 +120,9 @@ impl Llama<'_> {
         if rope.partial.is_some_and(|part| part != 1.0) {
             return Err(config.refuse("`partial_rotary_factor` is not known of this architecture"));
         }
-        let name = format!("{base}embed_tokens.weight");
-        let tokens = weights.rows(&name, width)?;
-        let (shape, to) = ([width, tokens], [filled, tokens]);
-        let embedding = weights.plain(&name, Lies::Outputs, shape, to)?;
-        let (embedding, head) = match config.flag_or("tie_word_embeddings", false)? {
-            true => (None, embedding),
-            false => {
-                let head = weights.plain("lm_head.weight", Lies::Outputs, shape, to)?;
-                (Some(embedding), head)
-            }
-        };
+        let tied = config.flag_or("tie_word_embeddings", false)?;
+        let names = [&*format!("{base}embed_tokens.weight"), "lm_head.weight"];
+        let (embedding, head) = weights.ends(names, [width, filled], tied)?;
         let context = config.count_or("max_position_embeddings", self.choices.context)?;
         let context = context.min(MOST_CONTEXT);
         let layers = (0..config.count("num_hidden_layers")?).map(|index| self.layer(index));

@@ -79,17 +79,9 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
 impl NeoX<'_> {
     fn network(&self) -> Result<Transformer, PretrainedError> {
         let Self { config, weights, base, width, filled, .. } = *self;
-        let name = format!("{base}embed_in.weight");
-        let tokens = weights.rows(&name, width)?;
-        let (shape, to) = ([width, tokens], [filled, tokens]);
-        let embedding = weights.plain(&name, Lies::Outputs, shape, to)?;
-        let (embedding, head) = match config.flag_or("tie_word_embeddings", false)? {
-            true => (None, embedding),
-            false => {
-                let head = weights.plain("embed_out.weight", Lies::Outputs, shape, to)?;
-                (Some(embedding), head)
-            }
-        };
+        let tied = config.flag_or("tie_word_embeddings", false)?;
+        let names = [&*format!("{base}embed_in.weight"), "embed_out.weight"];
+        let (embedding, head) = weights.ends(names, [width, filled], tied)?;
         let context = config.count_or("max_position_embeddings", 2048)?.min(MOST_CONTEXT);
         let layers = (0..config.count("num_hidden_layers")?).map(|index| self.layer(index));
         let layers = layers.collect::<Result<_, _>>()?;

@@ -1,7 +1,7 @@
 //! A model's tensors: taken by name and shape, each noted as used and hashed as it is packed, so that missing,
 //! misshapen and surplus ones are named, and its file's memory is given back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,13 +21,15 @@ pub(super) struct Weights {
     places: Places,
     /// SHA-256 of those that were used.
     digests: Mutex<BTreeMap<String, [u8; 32]>>,
+    /// Copies of others.
+    tied: Mutex<BTreeSet<String>>,
 }
 
 impl Weights {
     /// Opens a folder's weights.
     pub(super) fn open(folder: &Path) -> Result<Self, PretrainedError> {
         let (files, places) = open(folder)?;
-        Ok(Self { files, places, digests: Mutex::default() })
+        Ok(Self { files, places, digests: Mutex::default(), tied: Mutex::default() })
     }
 
     /// What names begin with: `base`, or nothing in models that were saved without their head.
@@ -112,6 +114,31 @@ impl Weights {
         Ok(Matrix { tensor: self.take(name, &shape)?, lies, inputs, outputs })
     }
 
+    /// The table of embeddings [tokens, width] and the head: one matrix if they are tied, where the file may hold it
+    /// twice. The first is absent if it is the second.
+    pub(super) fn ends(
+        &self,
+        [embedding, head]: [&str; 2],
+        [width, filled]: [usize; 2],
+        tied: bool,
+    ) -> Result<(Option<PackedWeights>, PackedWeights), PretrainedError> {
+        let tokens = self.rows(embedding, width)?;
+        let pack = |name| self.plain(name, Lies::Outputs, [width, tokens], [filled, tokens]);
+        if !tied {
+            return Ok((Some(pack(embedding)?), pack(head)?));
+        }
+        if let Some(place) = self.places.get(head) {
+            let [one, other] = [embedding, head].map(|name| self.take(name, &[tokens, width]));
+            if one?.bytes != other?.bytes {
+                let why =
+                    format!("tensor `{head}` differs from `{embedding}`, which it is tied to");
+                return Err(self.refuse(Some(place), why));
+            }
+            self.tied().insert(head.to_owned());
+        }
+        Ok((None, pack(embedding)?))
+    }
+
     /// Packs matrices as [`pack()`] does, hashes them meanwhile, and gives back their memory.
     pub(super) fn pack(
         &self,
@@ -155,14 +182,20 @@ impl Weights {
         self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tied(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.tied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Refuses tensors that the network has no place for.
     pub(super) fn check_all_used(
         &self,
         architecture: &Architecture,
     ) -> Result<(), PretrainedError> {
-        let noted = self.noted();
+        let (noted, tied) = (self.noted(), self.tied());
         let surplus = self.places.iter().find(|(name, _)| {
-            !noted.contains_key(*name) && !architecture.beside.iter().any(|end| name.ends_with(end))
+            !noted.contains_key(*name)
+                && !tied.contains(*name)
+                && !architecture.beside.iter().any(|end| name.ends_with(end))
         });
         match surplus {
             None => Ok(()),
