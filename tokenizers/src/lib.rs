@@ -43,6 +43,11 @@ pub trait Tokenizer: Send + Sync {
         self.decode(tokens)
     }
 
+    /// Whether a byte has a token for itself, so that it can be encoded wherever it stands.
+    fn can_spell(&self, _byte: u8) -> bool {
+        true
+    }
+
     /// The first place from `at` on where the bytes may be cut: the tokens of both parts are then
     /// the tokens of the whole. Their end, if there is none before.
     fn boundary(&self, bytes: &[u8], at: usize) -> usize;
@@ -98,8 +103,8 @@ pub enum TokenizerError {
     },
     /// A byte that no token of a pretrained vocabulary spells.
     #[error(
-        "the model's vocabulary cannot spell the byte {byte:#04x}: no token stands for it alone{}",
-        masking(*byte)
+        "the model's vocabulary cannot spell the byte {byte:#04x}: no token stands for it alone\n\
+         hint: `lmtrain eval --protocol paper` masks bytes, and counts what that loses"
     )]
     Unspellable {
         /// The byte.
@@ -124,15 +129,6 @@ pub enum TokenizerError {
     /// A file could not be written.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// What to do about a byte without a token: only the highest bit can be masked.
-fn masking(byte: u8) -> &'static str {
-    if byte.is_ascii() {
-        ""
-    } else {
-        "\nhint: `lmtrain eval --protocol paper` masks such bytes, and counts what that loses"
-    }
 }
 
 /// The tokenizer of a [`Tokenizer::code`]; `what` names it in errors.

@@ -38,7 +38,8 @@ pub struct Measurement<'a> {
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
     /// Whether bytes lose their highest bit in chunks that are no ASCII: what the paper does for models that know
-    /// text alone. What is lost is a term of its own, a bit a byte.
+    /// text alone. What is lost is a term of its own, a bit a byte. A byte that the tokenizer cannot spell even then
+    /// is replaced, and lost whole.
     pub masked: bool,
     /// Whether to run the coder too.
     pub coding: bool,
@@ -200,11 +201,10 @@ impl Measurement<'_> {
         let context = self.predictor.context().max(1);
         let pieces: Vec<&[u32]> = tokens.iter().flat_map(|chunk| chunk.chunks(context)).collect();
         let Some(scores) = self.scores(&pieces, start, pulse)? else { return Ok(None) };
-        let masked = |range: &&Range<u64>| self.is_masked(range);
         let mut group = Group {
             coded_bytes: scores.coded_bytes,
             cut: tokens.iter().filter(|chunk| chunk.len() > context).count() as u64,
-            lost: ranges.iter().filter(masked).map(|range| range.end - range.start).sum(),
+            lost: ranges.iter().map(|range| self.lost_bits(range)).sum(),
             ..Default::default()
         };
         let mut bits = scores.bits.iter();
@@ -263,15 +263,30 @@ impl Measurement<'_> {
     /// A chunk's bytes, masked if they are to be.
     fn chunk(&self, range: &Range<u64>) -> Cow<'_, [u8]> {
         let bytes = slice(self.corpus, range);
-        match self.is_masked(range) {
-            true => bytes.iter().map(|byte| byte & 0x7f).collect(),
-            false => Cow::Borrowed(bytes),
+        if self.lost_bits(range) == 0 {
+            return Cow::Borrowed(bytes);
         }
+        let mask = mask_of(bytes);
+        let replacement = (b' '..0x7f).find(|&byte| self.tokenizer.can_spell(byte));
+        let masked = |&byte: &u8| match byte & mask {
+            byte if self.tokenizer.can_spell(byte) => byte,
+            byte => replacement.unwrap_or(byte),
+        };
+        bytes.iter().map(masked).collect()
     }
 
-    /// Whether a chunk's bytes lose a bit each.
-    fn is_masked(&self, range: &Range<u64>) -> bool {
-        self.masked && !slice(self.corpus, range).is_ascii()
+    /// The bits that masking takes from a chunk.
+    fn lost_bits(&self, range: &Range<u64>) -> u64 {
+        if !self.masked {
+            return 0;
+        }
+        let bytes = slice(self.corpus, range);
+        let mask = mask_of(bytes);
+        let lost = |&byte: &u8| match self.tokenizer.can_spell(byte & mask) {
+            true => u64::from(mask.count_zeros()),
+            false => u64::from(u8::BITS),
+        };
+        bytes.iter().map(lost).sum()
     }
 
     /// Adds one chunk, that is the tokens and bits of each of its pieces; `first` if its text begins there.
@@ -324,6 +339,11 @@ impl Measurement<'_> {
 struct Scores {
     bits: Vec<Vec<f32>>,
     coded_bytes: Option<u64>,
+}
+
+/// What a chunk's bytes are masked with: without the highest bit, unless none has it.
+fn mask_of(bytes: &[u8]) -> u8 {
+    if bytes.is_ascii() { 0xff } else { 0x7f }
 }
 
 fn length_of(ranges: &[Range<u64>]) -> u64 {

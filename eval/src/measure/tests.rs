@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
+use lmtrain_runs::Tokenization;
+use lmtrain_tokenizers::{ByteTokenizer, Tokenizer, TokenizerError};
 
 use super::*;
 use crate::compressors;
@@ -217,6 +218,42 @@ fn chunks_longer_than_the_context_are_cut_and_counted() {
     }
 }
 
+/// Bytes, of which a space has no token.
+struct NoSpaces;
+
+impl Tokenizer for NoSpaces {
+    fn tokenization(&self) -> Tokenization {
+        Tokenization::Pretrained(256)
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+        match bytes.contains(&b' ') {
+            true => Err(TokenizerError::Unspellable { byte: b' ' }),
+            false => ByteTokenizer.encode(bytes),
+        }
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
+        ByteTokenizer.decode(tokens)
+    }
+
+    fn can_spell(&self, byte: u8) -> bool {
+        byte != b' '
+    }
+
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
+        at.min(bytes.len())
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        [9; 32]
+    }
+
+    fn code(&self) -> &[u8] {
+        &[]
+    }
+}
+
 #[test]
 fn masked_bytes_lose_a_bit_each_where_a_chunk_is_no_ascii() {
     let model = CountModel::exact(256);
@@ -236,6 +273,9 @@ fn masked_bytes_lose_a_bit_each_where_a_chunk_is_no_ascii() {
         (of(&mixed, false).lost_bits, of(&ascii, false).ideal_bits),
         (None, plain.ideal_bits)
     );
+    let spaces = measurement(&model, &NoSpaces, b"a b c d\xa0");
+    let spaces = finished(Measurement { masked: true, ..spaces }.run(None, &mut go));
+    assert_eq!(spaces.lost_bits, Some(Bits(4.0 * 8.0 + 4.0)), "spaces are lost whole");
     let one = measurement(&model, &ByteTokenizer, &mixed);
     let tokens = Measurement { masked: true, chunking: Chunking::Tokens(100), ..one };
     assert!(matches!(tokens.run(None, &mut go), Err(MeasureError::Chunking { .. })));

@@ -144,6 +144,10 @@ impl Tokenizer for PretrainedTokenizer {
         self.bytes_of(tokens)
     }
 
+    fn can_spell(&self, byte: u8) -> bool {
+        self.spelling.single(byte).is_some()
+    }
+
     /// There is none to be sure of: the file's patterns may look anywhere.
     fn boundary(&self, bytes: &[u8], _at: usize) -> usize {
         bytes.len()

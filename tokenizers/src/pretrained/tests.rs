@@ -203,6 +203,7 @@ fn a_byte_that_nothing_spells_is_named() {
     for (bytes, byte) in [(&b"the \xff"[..], 0xff), ("the 日".as_bytes(), 0xe6), (b"a\0b", 0)] {
         let error = tokenizer.encode(bytes).expect_err("no token");
         assert!(matches!(error, TokenizerError::Unspellable { byte: it } if it == byte), "{error}");
+        assert!(!tokenizer.can_spell(byte) && tokenizer.can_spell(b'e'));
     }
 }
 
