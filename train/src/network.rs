@@ -62,6 +62,8 @@ pub struct Architecture {
     pub choices: Choices,
     /// Numbers of the matrix products.
     pub precision: Precision,
+    /// See [`AttentionHalf::rounded`].
+    pub rounded: bool,
 }
 
 impl<B: Backend> Network<B> {
@@ -80,8 +82,18 @@ impl<B: Backend> Network<B> {
         let head = draw.output([width, vocabulary], &choices);
         let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
         let (heads, precision) = (plan.size.heads, plan.precision);
-        let architecture = Architecture { width, heads, choices, precision };
+        let architecture = Architecture { width, heads, choices, precision, rounded: false };
         Self { embedding, blocks, head, head_bias, architecture }
+    }
+
+    /// The same network with keys and values rounded as inference on the processor holds them.
+    #[cfg(any(test, feature = "cuda"))]
+    #[must_use]
+    pub fn rounded(mut self) -> Self {
+        let Architecture { width, heads, choices, .. } = self.architecture;
+        let held = crate::kernels::HeldAs::of_run(&choices, width / heads);
+        self.architecture.rounded = held == crate::kernels::HeldAs::Bytes;
+        self
     }
 
     /// The same weights as leaves of a graph, each of which gets a gradient.
@@ -187,6 +199,7 @@ impl<B: Ops> Block<B> {
             time,
             qkv: architecture.compute(&self.qkv),
             gain: self.gain.as_ref().map(Param::val),
+            rounded: architecture.rounded,
             proj: architecture.compute(&self.proj),
         };
         let mlp = MlpHalf {

@@ -38,6 +38,7 @@ impl<B: Kernels> Scorer<B> {
         let load = || {
             TensorFile::from_bytes(&saved.bytes)
                 .and_then(|mut file| network_from(&plan, &mut file, &device))
+                .map(Network::rounded)
                 .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })
         };
         let network = guarded(load).map_err(WeightsError::Device)??;

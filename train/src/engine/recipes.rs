@@ -2,7 +2,7 @@
 
 use half::f16;
 use lmtrain_runs::Plan;
-use lmtrain_runs::recipe::{Activation, Norm};
+use lmtrain_runs::recipe::{Activation, Choices, Norm};
 
 use super::{Engine, Layer, Order, Transformer, rotary_frequencies, source_dimension};
 use crate::kernels::{
@@ -28,6 +28,13 @@ impl Engine {
         let precision = if halves { Precision::Half } else { Precision::Single };
         let network = Run { plan, file, precision }.network()?;
         Self::new(network).map_err(FormatError)
+    }
+}
+
+impl HeldAs {
+    /// How runs hold keys and values: as bytes where they are normed, which bounds them.
+    pub(crate) fn of_run(choices: &Choices, head_dimension: usize) -> Self {
+        if choices.qk_norm && head_dimension <= 256 { Self::Bytes } else { Self::Halves }
     }
 }
 
@@ -134,7 +141,7 @@ impl Run<'_> {
             query_scale: scales.collect(),
             key_scale: vec![1.0; heads * dims],
             window: None,
-            held: if normed && dims <= 256 { HeldAs::Bytes } else { HeldAs::Halves },
+            held: HeldAs::of_run(&self.plan.choices, dimension),
         })
     }
 

@@ -47,8 +47,6 @@ pub use linear::{
     linear_grad_bias, linear_grad_input, linear_grad_input_activate, linear_grad_weight, product,
 };
 pub use memory::keep_freed_memory;
-pub use norm::{
-    RowNorm, add_rms_norm, layer_norm, layer_norm_backward, norm_rows, rms_norm, rms_norm_backward,
-};
+pub use norm::{RowNorm, layer_norm, layer_norm_backward, norm_rows, rms_norm, rms_norm_backward};
 pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
 pub use parallel::on_this_thread;

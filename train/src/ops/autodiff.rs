@@ -386,7 +386,7 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     }
 
     fn attention_half(half: AttentionHalf<Self>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let AttentionHalf { heads, time, qkv, gain, proj } = half;
+        let AttentionHalf { heads, time, qkv, gain, rounded, proj } = half;
         let [x, qkv, proj] = [x, qkv, proj].map(primitive);
         let gain = gain.map(primitive);
         let half = AttentionHalf::<B> {
@@ -394,6 +394,7 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
             time,
             qkv: inner::<B, C, _>(&qkv),
             gain: gain.as_ref().map(inner::<B, C, _>),
+            rounded,
             proj: inner::<B, C, _>(&proj),
         };
         let rows: Tensor<B, 2> = inner::<B, C, _>(&x);

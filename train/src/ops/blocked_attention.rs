@@ -121,16 +121,32 @@ pub(super) fn block_length(heads: usize, [batch, time, _]: [usize; 3]) -> usize 
     (SCORES / (batch * heads * time)).clamp(least, most)
 }
 
-/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit.
+/// Each head's numbers as whole numbers up to 127 times a power of two, as `kernels::HeldAs::Bytes` has them.
+fn rounded<B: Backend>(largest: f64, x: Tensor<B, 4>) -> Tensor<B, 4> {
+    let number_type = x.dtype();
+    let x = single(x).clamp(-largest, largest);
+    let steps = x.clone().abs().max_dim(3).div_scalar(127.0).clamp_min(2_f64.powi(-24));
+    // The power of two may be off in its last bit, which changes nothing that is looked for.
+    let exponent = steps.log().div_scalar(std::f64::consts::LN_2).ceil();
+    let step = exponent.mul_scalar(std::f64::consts::LN_2).exp(); // [batch, heads, time, 1]
+    ((x / step.clone()).round() * step).cast(number_type)
+}
+
+/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit. Keys and values
+/// may be `rounded`.
 pub(super) fn attention<B: Backend>(
     block: Option<usize>,
     heads: usize,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
+    round: bool,
 ) -> (Tensor<B, 3>, Tensor<B, 3>) {
     let (number_type, [_, time, _]) = (qkv.dtype(), qkv.dims());
     let block = block.unwrap_or_else(|| block_length(heads, qkv.dims()));
-    let Prepared { query, key, value, .. } = prepare(heads, qkv, gain);
+    let Prepared { query, mut key, mut value, .. } = prepare(heads, qkv, gain);
+    if round {
+        (key, value) = (rounded(128.0, key), rounded(65_504.0, value));
+    }
     let (mut outputs, mut log_sums) = (Vec::new(), Vec::new());
     for (first, count) in blocks(time, block) {
         let seen = |x: &Tensor<B, 4>| x.clone().narrow(2, 0, first + count);

@@ -80,7 +80,7 @@ proptest! {
             heads, qkv.clone(), gain.clone(), expected.clone(), log_sum, upstream.clone(),
         );
         let block = Some(block);
-        let (mixed, log_sum) = blocked_attention::attention(block, heads, qkv.clone(), gain.clone());
+        let (mixed, log_sum) = blocked_attention::attention(block, heads, qkv.clone(), gain.clone(), false);
         prop_assert!(largest(mixed.clone(), expected) < SAME);
         let kept = AttentionKept { qkv, mixed, log_sum };
         let (qkv, gain) = blocked_attention::attention_backward(block, heads, kept, gain, upstream);
@@ -162,6 +162,7 @@ fn bf16_stays_near_f32_in_the_halves_of_a_block() {
         time: TIME,
         qkv: matrix(1, [WIDTH, 3 * WIDTH]).cast(number_type),
         gain: Some(random(2, 0.2, [4]) + 1.5),
+        rounded: false,
         proj: matrix(3, [WIDTH, WIDTH]).cast(number_type),
     };
     let (x, upstream) = (random(4, 1.0, [2 * TIME, WIDTH]), random(5, 1.0, [2 * TIME, WIDTH]));

@@ -81,7 +81,7 @@ impl HeadSlices {
 }
 
 fn attention_shape(heads: usize, [batch, time, triple]: [usize; 3]) -> AttentionShape {
-    AttentionShape { batch, time, heads, head_dim: triple / 3 / heads, first_position: 0 }
+    AttentionShape { batch, time, heads, head_dim: triple / 3 / heads }
 }
 
 /// residual + x · weights, in one pass.

@@ -45,6 +45,9 @@ pub struct AttentionHalf<B: Backend> {
     pub qkv: Tensor<B, 2>,
     /// [heads].
     pub gain: Option<Tensor<B, 1>>,
+    /// Keys and values are rounded as inference on the processor holds them (`kernels::HeldAs::Bytes`): for
+    /// measuring elsewhere what is coded there. Training never does, and the processor has its engine for it.
+    pub rounded: bool,
     /// [width, width].
     pub proj: Tensor<B, 2>,
 }
@@ -257,7 +260,7 @@ pub trait Kernels: Backend {
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
-        blocked_attention::attention(None, heads, qkv, gain)
+        blocked_attention::attention(None, heads, qkv, gain, false)
     }
 
     /// Gradients of qkv and gain.

@@ -30,7 +30,7 @@ pub fn attention_backward(
     shape.check(dqkv.len(), dout.len(), dgain.as_deref());
     assert_eq!(log_sum.len(), shape.batch * shape.heads * shape.time, "log_sum of {shape:?}");
     let level = level::current();
-    let rotary = rotary::table(shape.head_dim, shape.first_position + shape.time + LANES);
+    let rotary = rotary::table(shape.head_dim, shape.time + LANES);
     let mut gains = vec![0.0; shape.batch * shape.heads];
     let (dqkv, shared_gains) = (Shared::new(dqkv), Shared::new(&mut gains));
     parallel::for_each(shape.batch * shape.heads, 5 * shape.work(), |task| {
@@ -152,7 +152,7 @@ impl Call<'_> {
         let call = self;
         let (norm, size) = (call.gain.is_some(), first * D..(first + LANES) * D);
         let mut buffer = [0.0; 128 * LANES];
-        let table = call.rotary.consecutive(call.shape.first_position + first, &mut buffer);
+        let table = call.rotary.consecutive(first, &mut buffer);
         let angles = |row: usize| lanes.load_slice(&table[row * LANES..], 0.0);
         let q = self.load::<L, D>(lanes, first, 0);
         let q = prepare::forward(lanes, &q, norm, lanes.splat(self.query_factor(D)), angles);
@@ -195,7 +195,7 @@ impl Call<'_> {
         let mut buffer = [0.0; 128 * LANES];
         for half in 0..2 {
             let token = first + half * LANES;
-            let table = call.rotary.consecutive(call.shape.first_position + token, &mut buffer);
+            let table = call.rotary.consecutive(token, &mut buffer);
             let angles = |row: usize| lanes.load_slice(&table[row * LANES..], 0.0);
             let columns = |sums: &[f32], factor: f32| -> prepare::Columns<L, D> {
                 std::array::from_fn(|d| {
@@ -219,7 +219,7 @@ impl Call<'_> {
         let mut buffer = [0.0; 128 * LANES];
         let mut gain = lanes.zero();
         for first in (0..call.shape.time).step_by(LANES) {
-            let table = call.rotary.consecutive(call.shape.first_position + first, &mut buffer);
+            let table = call.rotary.consecutive(first, &mut buffer);
             let angles = |row: usize| lanes.load_slice(&table[row * LANES..], 0.0);
             let rows = query_gradients[first * D..].as_ptr();
             // SAFETY: the scratch holds whole blocks of sixteen rows of D.

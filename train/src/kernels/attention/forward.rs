@@ -24,7 +24,7 @@ pub fn attention(
     shape.check(qkv.len(), out.len(), gain);
     assert!(log_sum.as_ref().is_none_or(|s| s.len() == shape.batch * shape.heads * shape.time));
     let level = level::current();
-    let rotary = rotary::table(shape.head_dim, shape.first_position + shape.time + LANES);
+    let rotary = rotary::table(shape.head_dim, shape.time + LANES);
     let (out, log_sum) = (Shared::new(out), log_sum.map(Shared::new));
     parallel::for_each(shape.batch * shape.heads, 2 * shape.work(), |task| {
         let (batch, head) = (task / shape.heads, task % shape.heads);
@@ -102,7 +102,7 @@ impl Call<'_> {
         for (block, (queries, keys)) in blocks.enumerate() {
             let first = block * LANES;
             let rows = time.saturating_sub(first).min(LANES);
-            let table = call.rotary.consecutive(call.shape.first_position + first, &mut buffer);
+            let table = call.rotary.consecutive(first, &mut buffer);
             let angles = |row: usize| lanes.load_slice(&table[row * LANES..], 0.0);
             let from = &call.qkv[(start + first * 3 * width).min(call.qkv.len())..];
             let values = &mut values[first * D..][..LANES * D];

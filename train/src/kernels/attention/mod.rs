@@ -44,8 +44,6 @@ pub struct AttentionShape {
     pub heads: usize,
     /// Numbers of a head: 16, 32, 48, 64 or 128.
     pub head_dim: usize,
-    /// Position of the first token, for the rotation.
-    pub first_position: usize,
 }
 
 impl AttentionShape {

@@ -3,9 +3,8 @@
 use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, differences, wide};
 use super::*;
 
-/// A shape that starts at position 0.
 fn shape(batch: usize, time: usize, heads: usize, head_dim: usize) -> AttentionShape {
-    AttentionShape { batch, time, heads, head_dim, first_position: 0 }
+    AttentionShape { batch, time, heads, head_dim }
 }
 
 /// One head's output in `f64`, the plain way.
@@ -21,8 +20,7 @@ fn exact_head(shape: &AttentionShape, qkv: &[f64], gain: Option<f64>, head: usiz
         let factor = factor * if part == 0 { gain.unwrap_or(1.0) } else { 1.0 };
         let mut y = vec![0.0; d];
         for i in 0..d / 2 {
-            let angle =
-                (shape.first_position + token) as f64 * 10_000_f64.powf(-2.0 * i as f64 / d as f64);
+            let angle = token as f64 * 10_000_f64.powf(-2.0 * i as f64 / d as f64);
             let (low, high) = (x[i] * factor, x[i + d / 2] * factor);
             y[i] = low * angle.cos() - high * angle.sin();
             y[i + d / 2] = low * angle.sin() + high * angle.cos();
@@ -86,8 +84,7 @@ fn output_is_exact_to_rounding() {
     let mut numbers = Numbers::new(1);
     for (time, heads, head_dim) in [(1, 1, 16), (5, 2, 16), (70, 2, 32), (130, 1, 48), (33, 1, 128)]
     {
-        let shape =
-            AttentionShape { first_position: time % 3 * 7, ..shape(2, time, heads, head_dim) };
+        let shape = shape(2, time, heads, head_dim);
         let qkv = numbers.scaled(2 * time * 3 * shape.width(), 2.0);
         let gain = numbers.scaled(heads, 3.0);
         for gain in [None, Some(&gain[..])] {
@@ -102,7 +99,7 @@ fn output_is_exact_to_rounding() {
 fn gradients_are_exact_to_rounding() {
     let mut numbers = Numbers::new(2);
     for (time, heads, head_dim) in [(1, 1, 16), (3, 2, 16), (35, 1, 16), (4, 1, 32), (3, 1, 48)] {
-        let shape = AttentionShape { first_position: 5, ..shape(1, time, heads, head_dim) };
+        let shape = shape(1, time, heads, head_dim);
         let qkv = numbers.scaled(time * 3 * shape.width(), 2.0);
         let dout = numbers.uniform(time * shape.width());
         let gain: Vec<f32> = numbers.uniform(heads).iter().map(|g| 1.5 + g).collect();

@@ -8,7 +8,7 @@ mod rows;
 
 pub use layer::{layer_norm, layer_norm_backward};
 pub(super) use rms::RMS_EPSILON;
-pub use rms::{add_rms_norm, rms_norm, rms_norm_backward};
+pub use rms::{rms_norm, rms_norm_backward};
 pub use rows::{RowNorm, norm_rows};
 
 use super::lanes::{LANES, Lanes};

@@ -16,28 +16,7 @@ pub fn rms_norm(rows: usize, width: usize, x: &[f32], y: &mut [f32]) {
         let range = row * width..(row + count) * width;
         // SAFETY: pieces are disjoint ranges of rows.
         let y = unsafe { shared.part(range.start, range.len()) };
-        dispatch(level, RmsNorm { width, x: &x[range], delta: None, y });
-    });
-}
-
-/// sum = x + delta and y = `rms_norm`(sum), in one pass; all [rows, width].
-pub fn add_rms_norm(
-    rows: usize,
-    width: usize,
-    x: &[f32],
-    delta: &[f32],
-    sum: &mut [f32],
-    y: &mut [f32],
-) {
-    check(rows, width, &[x.len(), delta.len(), sum.len(), y.len()]);
-    let (level, y, sum) = (level::current(), Shared::new(y), Shared::new(sum));
-    for_rows(rows, width, |row, count| {
-        let range = row * width..(row + count) * width;
-        // SAFETY: pieces are disjoint ranges of rows.
-        let (y, sum) =
-            unsafe { (y.part(range.start, range.len()), sum.part(range.start, range.len())) };
-        let delta = Some((&delta[range.clone()], sum));
-        dispatch(level, RmsNorm { width, x: &x[range], delta, y });
+        dispatch(level, RmsNorm { width, x: &x[range], y });
     });
 }
 
@@ -67,11 +46,10 @@ fn rms_inverse<L: Lanes>(lanes: L, x: &[f32]) -> f32 {
     1.0 / (dot(lanes, x, x) / x.len() as f32 + RMS_EPSILON).sqrt()
 }
 
-/// RMSNorm of a thread's rows; with `delta`, of x + delta, which it also keeps.
+/// RMSNorm of a thread's rows.
 struct RmsNorm<'a> {
     width: usize,
     x: &'a [f32],
-    delta: Option<(&'a [f32], &'a mut [f32])>,
     y: &'a mut [f32],
 }
 
@@ -80,15 +58,7 @@ impl Kernel for RmsNorm<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let mut x = self.x;
-        if let Some((delta, sum)) = self.delta {
-            for ((s, x), d) in sum.chunks_mut(LANES).zip(x.chunks(LANES)).zip(delta.chunks(LANES)) {
-                let total = lanes.add(lanes.load_slice(x, 0.0), lanes.load_slice(d, 0.0));
-                lanes.store_slice(s, total);
-            }
-            x = sum;
-        }
-        for (x, y) in x.chunks_exact(self.width).zip(self.y.chunks_exact_mut(self.width)) {
+        for (x, y) in self.x.chunks_exact(self.width).zip(self.y.chunks_exact_mut(self.width)) {
             let inverse = lanes.splat(rms_inverse(lanes, x));
             for (x, y) in x.chunks(LANES).zip(y.chunks_mut(LANES)) {
                 lanes.store_slice(y, lanes.mul(lanes.load_slice(x, 0.0), inverse));
