@@ -16,6 +16,7 @@ Examples:
   lmtrain quickstart                                  everything once, in a few minutes
   lmtrain fit --size 200K --corpus enwik8 --minutes 10
   lmtrain eval --size 200K --corpus enwik8 --compressor gzip,lzma2
+  lmtrain eval --model ./Llama-3.2-1B --corpus enwik8 --sample-chunks 500
   lmtrain compress book.txt -o book.lmz --run 200K-bytes-modern-s0
   lmtrain decompress book.lmz -o book.txt
   lmtrain report --open";
@@ -72,9 +73,9 @@ pub(crate) enum Command {
     Fit(Fit),
     /// Many runs and their measurements; skips what is done, resumes what was begun
     Sweep(Sweep),
-    /// Measure compression rates of runs and compressors on corpora
+    /// Measure compression rates of runs, pretrained models and compressors on corpora
     Eval(Eval),
-    /// Compress a file with a run
+    /// Compress a file with a run or a pretrained model
     Compress(Compress),
     /// Restore a file that `compress` made
     Decompress(Decompress),
@@ -138,7 +139,7 @@ pub(crate) struct Fit {
     #[arg(long, required = true, value_delimiter = ',')]
     pub(crate) size: Vec<Size>,
     /// How bytes become tokens: bytes, bpe-5000
-    #[arg(long, value_delimiter = ',', default_value = "bytes")]
+    #[arg(long, value_delimiter = ',', default_value = "bytes", value_parser = parse_trained)]
     pub(crate) tokenizer: Vec<Tokenization>,
     /// Make the network so much narrower that it has no more parameters in all than with bytes
     #[arg(long)]
@@ -288,6 +289,9 @@ pub(crate) struct Eval {
     /// Runs by name
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     pub(crate) run: Vec<String>,
+    /// Pretrained models: folders with config.json, model.safetensors and tokenizer.json
+    #[arg(long, value_delimiter = ',', value_name = MODEL)]
+    pub(crate) model: Vec<String>,
     /// Classical compressors: gzip, lzma2; chunked and whole
     #[arg(long, value_delimiter = ',')]
     pub(crate) compressor: Vec<String>,
@@ -306,6 +310,9 @@ pub(crate) struct Eval {
     /// Seed of that draw
     #[arg(long, default_value_t = 0)]
     pub(crate) sample_seed: u64,
+    /// What pretrained models are given of bytes that are no text
+    #[arg(long, value_enum, default_value_t = Protocol::Lossless)]
+    pub(crate) protocol: Protocol,
     /// Sum ideal bits only, and do not run the coder
     #[arg(long)]
     pub(crate) ideal: bool,
@@ -336,6 +343,18 @@ pub(crate) enum Part {
     Test,
 }
 
+/// What a model that knows text alone is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// Every byte; a byte that the vocabulary cannot spell is an error
+    Lossless,
+    /// As the paper: chunks that are no ASCII without the highest bit of each byte, which is counted as lost
+    Paper,
+}
+
+/// What `--model` takes.
+const MODEL: &str = if cfg!(feature = "hub") { "DIR|OWNER/NAME" } else { "DIR" };
+
 #[derive(Debug, Args)]
 pub(crate) struct Compress {
     /// File to compress; `-` is standard input
@@ -343,12 +362,23 @@ pub(crate) struct Compress {
     /// Archive to write; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) by: CompressBy,
+    /// Put the run's weights into the archive, so that it decodes by itself
+    #[arg(long, conflicts_with = "model")]
+    pub(crate) embed_model: bool,
+}
+
+/// What predicts.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CompressBy {
     /// Run that predicts
     #[arg(long, value_name = "NAME")]
-    pub(crate) run: String,
-    /// Put the run's weights into the archive, so that it decodes by itself
-    #[arg(long)]
-    pub(crate) embed_model: bool,
+    pub(crate) run: Option<String>,
+    /// Pretrained model that predicts; decompressing needs it too
+    #[arg(long, value_name = MODEL)]
+    pub(crate) model: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -358,6 +388,9 @@ pub(crate) struct Decompress {
     /// File to write; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Pretrained model that the archive was made with, if it was
+    #[arg(long, value_name = MODEL)]
+    pub(crate) model: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -376,7 +409,7 @@ pub(crate) struct Bench {
     #[arg(long, alias = "sizes", value_delimiter = ',', default_value = "200K,3.2M")]
     pub(crate) size: Vec<Size>,
     /// How bytes become tokens
-    #[arg(long, default_value = "bytes")]
+    #[arg(long, default_value = "bytes", value_parser = parse_trained)]
     pub(crate) tokenizer: Tokenization,
     /// Row of choices
     #[arg(long, default_value = "modern")]
@@ -462,6 +495,16 @@ fn parse_vocabulary(text: &str) -> Result<Tokenization, String> {
     format!("bpe-{}", parse_count(text)?).parse()
 }
 
+/// A tokenization that a run may have.
+fn parse_trained(text: &str) -> Result<Tokenization, String> {
+    match text.parse()? {
+        Tokenization::Pretrained(_) => {
+            Err("a run has `bytes`, or a vocabulary such as `bpe-5000`".to_owned())
+        }
+        tokenization => Ok(tokenization),
+    }
+}
+
 fn parse_context(text: &str) -> Result<usize, String> {
     match parse_positive(text)? {
         tokens if tokens <= MOST_CONTEXT => Ok(tokens),
@@ -507,6 +550,18 @@ mod tests {
         }
         assert_eq!(parse_vocabulary("20K"), Ok(Tokenization::Bpe(20_000)));
         assert!(parse_vocabulary("256").is_err());
+        assert_eq!(parse_trained("bpe-500"), Ok(Tokenization::Bpe(500)));
+        assert!(parse_trained("pretrained-500").is_err());
+    }
+
+    #[test]
+    fn a_run_or_a_model_compresses() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parse("lmtrain compress a -o b --model c").is_ok());
+        assert!(parse("lmtrain compress a -o b --run c --embed-model").is_ok());
+        for line in ["", " --run c --model d", " --model c --embed-model"] {
+            assert!(parse(&format!("lmtrain compress a -o b{line}")).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -14,22 +14,27 @@ pub(crate) struct CountModel {
     vocabulary: usize,
     exact: bool,
     says_exact: bool,
+    context: usize,
     /// Tells apart models that are otherwise the same.
     pub(crate) identity: [u8; 32],
 }
 
 impl CountModel {
     pub(crate) fn exact(vocabulary: usize) -> Self {
-        Self { vocabulary, exact: true, says_exact: true, identity: [7; 32] }
+        Self { vocabulary, exact: true, says_exact: true, context: 4096, identity: [7; 32] }
     }
 
     /// Its rows depend on how many tokens are fed at once, as those of a GPU do.
     pub(crate) fn inexact(vocabulary: usize) -> Self {
-        Self { vocabulary, exact: false, says_exact: false, identity: [8; 32] }
+        Self { vocabulary, exact: false, says_exact: false, context: 4096, identity: [8; 32] }
     }
 
     pub(crate) fn said_to_be_inexact(self) -> Self {
         Self { says_exact: false, ..self }
+    }
+
+    pub(crate) fn of_context(self, context: usize) -> Self {
+        Self { context, ..self }
     }
 
     pub(crate) fn said_to_be_exact(self) -> Self {
@@ -58,7 +63,7 @@ impl Predictor for CountModel {
     }
 
     fn context(&self) -> usize {
-        4096
+        self.context
     }
 
     fn begin_token(&self) -> u32 {
@@ -161,7 +166,7 @@ impl Tokenizer for PairTokenizer {
         Tokenization::Bpe(300)
     }
 
-    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = Vec::new();
         let mut rest = bytes;
         while let Some((&first, after)) = rest.split_first() {
@@ -169,7 +174,7 @@ impl Tokenizer for PairTokenizer {
             tokens.push(u32::from(first) + if doubled { 159 } else { 0 });
             rest = if doubled { &after[1..] } else { after };
         }
-        tokens
+        Ok(tokens)
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {

@@ -191,12 +191,18 @@ pub struct RateRecord {
     pub coded_bytes: Option<Bytes>,
     /// Header bytes within `coded_bytes`.
     pub header_bytes: Bytes,
-    /// Bits that the protocol loses (masked tokens), not within `coded_bytes`.
+    /// Chunks that were longer than the model's context, and cut into pieces that each start from an empty one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_chunks: Option<u64>,
+    /// Bits that the protocol loses (the highest one of masked bytes), not within `coded_bytes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_bits: Option<Bits>,
     /// Of `raw_bytes`, those that the model was trained on.
     pub in_sample_bytes: Bytes,
 
+    /// Architecture of a pretrained model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
     /// Shape of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
@@ -218,6 +224,9 @@ pub struct RateRecord {
     /// Bytes of the weights in that code; where absent, `parameters` · `bytes_per_parameter`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_bytes: Option<Bytes>,
+    /// Bytes of a pretrained model's weights in its own files; `bytes_per_parameter` is 2 there, as the paper has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_bytes: Option<Bytes>,
     /// Compressed bytes of the tokenizer's vocabulary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_bytes: Option<Bytes>,
@@ -282,6 +291,30 @@ impl RateRecord {
         Some(self.raw_rate()? + self.model_bytes() / span)
     }
 
+    /// The same with a pretrained model's weights as its files store them.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
+    pub fn adjusted_rate_as_stored(&self) -> Option<f64> {
+        let span = (self.span.end - self.span.start) as f64;
+        let model = self.stored_bytes?.as_f64() + self.tokenizer_bytes.map_or(0.0, Bytes::as_f64);
+        Some(self.raw_rate()? + model / span)
+    }
+
+    /// 2 to the mean ideal bits of a token: what evaluations of language models call perplexity.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "tokens stay far below 2^53")]
+    pub fn token_perplexity(&self) -> Option<f64> {
+        let tokens = self.tokens.filter(|&tokens| tokens > 0)? as f64;
+        Some((self.ideal_bits?.0 / tokens).exp2())
+    }
+
+    /// Tokens measured a second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "tokens stay far below 2^53")]
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        (self.seconds > 0.0).then_some(self.tokens? as f64 / self.seconds)
+    }
+
     /// Compressed bits a raw byte.
     #[must_use]
     pub fn bits_per_byte(&self) -> Option<f64> {
@@ -317,8 +350,11 @@ impl RateRecord {
         let Span { start, end } = self.span;
         let sample = self.sample.map(|sample| (sample.chunks, sample.seed));
         let text = &self.corpus_sha256;
-        let key =
-            format!("{} {weights} {text} {start}..{end} {} {sample:?}", self.name, self.chunking);
+        let masked = if self.lost_bits.is_some() { " masked" } else { "" };
+        let key = format!(
+            "{} {weights} {text} {start}..{end} {} {sample:?}{masked}",
+            self.name, self.chunking
+        );
         match self.weight_code {
             None | Some(WeightCode::F16) => key,
             Some(code) => format!("{key} {code}"),
@@ -350,8 +386,10 @@ pub(crate) mod tests {
             bits_interval: Some([Bits(19_000.0), Bits(22_000.0)]),
             coded_bytes: Some(Bytes(2_502)),
             header_bytes: Bytes(0),
+            cut_chunks: None,
             lost_bits: None,
             in_sample_bytes: Bytes(2_500),
+            architecture: None,
             size: None,
             recipe: None,
             tokenization: Some(Tokenization::Bytes),
@@ -359,6 +397,7 @@ pub(crate) mod tests {
             bytes_per_parameter: Some(2.0),
             weight_code: None,
             weight_bytes: None,
+            stored_bytes: None,
             tokenizer_bytes: None,
             trained_on: None,
             tokens_trained: None,
@@ -407,6 +446,17 @@ pub(crate) mod tests {
             assert_eq!(json, format!("\"{code}\""));
         }
         assert!("int4".parse::<WeightCode>().is_err());
+    }
+
+    #[test]
+    fn a_pretrained_model_costs_two_bytes_a_parameter_or_what_it_is_stored_in() {
+        let own = example();
+        assert_eq!((own.adjusted_rate_as_stored(), own.token_perplexity()), (None, Some(4.0)));
+        let model = RateRecord { stored_bytes: Some(Bytes(400)), ..example() };
+        let stored = model.adjusted_rate_as_stored().expect("stored");
+        assert!((stored - 0.2902).abs() < 1e-12, "{stored}");
+        assert_eq!(model.tokens_per_second(), Some(10_000.0));
+        assert_eq!(RateRecord { tokens: Some(0), ..model }.token_perplexity(), None);
     }
 
     #[test]

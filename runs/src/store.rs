@@ -14,6 +14,8 @@ use crate::record::{RateRecord, StepRecord};
 
 /// The folder of the classical compressors' records, beside the runs'.
 const COMPRESSORS: &str = "compressors";
+/// The folder of the pretrained models' records, a folder each.
+const PRETRAINED: &str = "pretrained";
 
 /// What went wrong with a file of the store.
 #[derive(Debug, thiserror::Error)]
@@ -81,29 +83,24 @@ impl Store {
         self.run(COMPRESSORS)
     }
 
+    /// Where a pretrained model's rates are kept.
+    #[must_use]
+    pub fn pretrained(&self, name: &str) -> Run {
+        let folder = name.replace(['/', '\\'], "--");
+        Run { name: name.to_owned(), folder: self.root.join(PRETRAINED).join(folder) }
+    }
+
     /// Every run that has a plan, by name.
     ///
     /// # Errors
     /// If the folder is there and cannot be read.
     pub fn runs(&self) -> Result<Vec<Run>, StoreError> {
-        let folder = self.root.join("work");
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(at(&folder))?,
-        };
-        let mut runs = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(at(&folder))?;
-            let run = self.run(&entry.file_name().to_string_lossy());
-            if run.plan_path().is_file() {
-                runs.push(run);
-            }
-        }
-        runs.sort_by(|left, right| left.name.cmp(&right.name));
-        Ok(runs)
+        let runs = names_in(&self.root.join("work"))?;
+        let runs = runs.iter().map(|name| self.run(name));
+        Ok(runs.filter(|run| run.plan_path().is_file()).collect())
     }
 
-    /// Every rate recorded: the compressors', then each run's.
+    /// Every rate recorded: the compressors', each run's, then each pretrained model's.
     ///
     /// # Errors
     /// If a file is damaged or cannot be read.
@@ -112,8 +109,25 @@ impl Store {
         for run in self.runs()? {
             records.extend(run.rates()?);
         }
+        for name in names_in(&self.root.join(PRETRAINED))? {
+            records.extend(self.pretrained(&name).rates()?);
+        }
         Ok(records)
     }
+}
+
+/// The names in a folder, in order; none where there is no folder.
+fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(at(folder))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(at(folder))?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
 }
 
 impl Run {

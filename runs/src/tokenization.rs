@@ -1,5 +1,5 @@
-//! How bytes become tokens, as a name: `bytes`, or `bpe-5000` for byte-pair encoding with a
-//! vocabulary of that many tokens.
+//! How bytes become tokens, as a name: `bytes`, `bpe-5000` for byte-pair encoding with a vocabulary
+//! of that many tokens, or `pretrained-32000` for the tokenizer that came with a pretrained model.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,12 @@ pub enum Tokenization {
     Bytes,
     /// Byte-pair encoding with this many tokens.
     Bpe(u32),
+    /// The tokenizer of a pretrained model, with this many tokens. Nothing is trained with one.
+    Pretrained(u32),
 }
+
+/// Most tokens of a vocabulary.
+const MOST_TOKENS: u32 = 1 << 18;
 
 impl Tokenization {
     /// Number of different tokens.
@@ -21,7 +26,7 @@ impl Tokenization {
     pub fn vocabulary(&self) -> usize {
         match self {
             Self::Bytes => 256,
-            Self::Bpe(tokens) => *tokens as usize,
+            Self::Bpe(tokens) | Self::Pretrained(tokens) => *tokens as usize,
         }
     }
 }
@@ -31,6 +36,7 @@ impl fmt::Display for Tokenization {
         match self {
             Self::Bytes => formatter.pad("bytes"),
             Self::Bpe(tokens) => formatter.pad(&format!("bpe-{tokens}")),
+            Self::Pretrained(tokens) => formatter.pad(&format!("pretrained-{tokens}")),
         }
     }
 }
@@ -42,10 +48,16 @@ impl FromStr for Tokenization {
         if text == "bytes" {
             return Ok(Self::Bytes);
         }
-        let tokens = text.strip_prefix("bpe-").and_then(|digits| digits.parse().ok());
-        match tokens {
-            Some(tokens) if (257..=1 << 18).contains(&tokens) => Ok(Self::Bpe(tokens)),
-            Some(_) => Err(format!("`{text}`: a BPE vocabulary has 257 to 262144 tokens")),
+        let count = |prefix| text.strip_prefix(prefix).and_then(|digits| digits.parse().ok());
+        if let Some(tokens) = count("pretrained-") {
+            return match tokens {
+                1..=MOST_TOKENS => Ok(Self::Pretrained(tokens)),
+                _ => Err(format!("`{text}`: a vocabulary has 1 to {MOST_TOKENS} tokens")),
+            };
+        }
+        match count("bpe-") {
+            Some(tokens @ 257..=MOST_TOKENS) => Ok(Self::Bpe(tokens)),
+            Some(_) => Err(format!("`{text}`: a BPE vocabulary has 257 to {MOST_TOKENS} tokens")),
             None => Err(format!("`{text}` is no tokenization: write `bytes`, or `bpe-5000`")),
         }
     }
@@ -69,10 +81,11 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for text in ["bytes", "bpe-1000", "bpe-20000"] {
+        for text in ["bytes", "bpe-1000", "bpe-20000", "pretrained-50257"] {
             assert_eq!(text.parse::<Tokenization>().map(|it| it.to_string()), Ok(text.to_owned()));
         }
-        for text in ["byte", "bpe", "bpe-", "bpe-200", "bpe-x", "bpe-999999999999"] {
+        for text in ["byte", "bpe", "bpe-", "bpe-200", "bpe-x", "bpe-999999999999", "pretrained-0"]
+        {
             assert!(text.parse::<Tokenization>().is_err(), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! `lmtrain compress` and `lmtrain decompress`: files through a run, and back bit for bit.
+//! `lmtrain compress` and `lmtrain decompress`: files through a run or a pretrained model, and back bit for bit.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -6,15 +6,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
-use lmtrain_runs::Bytes;
-use lmtrain_tokenizers::from_code;
+use lmtrain_runs::{Bytes, Tokenization};
+use lmtrain_tokenizers::{Tokenizer, from_code};
 use lmtrain_train::{Device, SavedWeights};
 use serde::Serialize;
 
 use super::output::print_json;
+use super::pretrained;
 use super::select::weights;
 use super::tokenizer::{keep, of_weights};
 use crate::cli;
@@ -36,7 +38,15 @@ pub(super) struct Summary {
 
 pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<()> {
     lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
-    let weights = weights(&arguments.run, context)?;
+    if let Some(model) = &arguments.by.model {
+        let model = pretrained::open(model, context)?;
+        let options = ArchiveOptions::new(model.archive_name(), &model.model);
+        let (file, output) = (&arguments.file, &arguments.output);
+        let by: (&dyn Predictor, &dyn Tokenizer) = (&model.model, model.model.tokenizer());
+        let summary = compress_with(file, output, by, &options, context)?;
+        return tell(&summary, output, context);
+    }
+    let weights = weights(arguments.by.run.as_deref().unwrap_or_default(), context)?;
     if !arguments.embed_model {
         keep_weights(&weights, context)?;
         keep(of_weights(&weights, context)?.as_ref(), context)?;
@@ -74,7 +84,6 @@ pub(super) fn compress_file(
     embed_model: bool,
     context: &Context,
 ) -> Result<Summary> {
-    let start = std::time::Instant::now();
     let plan = &weights.origin.plan;
     let predictor = weights.predictor(&Device::Cpu)?;
     let tokenizer = of_weights(weights, context)?;
@@ -84,6 +93,18 @@ pub(super) fn compress_file(
         weights: weights.bytes.to_vec(),
         ..Embedded::default()
     });
+    compress_with(file, output, (predictor.as_ref(), tokenizer.as_ref()), &options, context)
+}
+
+/// Compresses one file with any predictor and its tokenizer.
+fn compress_with(
+    file: &Path,
+    output: &Path,
+    (predictor, tokenizer): (&dyn Predictor, &dyn Tokenizer),
+    options: &ArchiveOptions,
+    context: &Context,
+) -> Result<Summary> {
+    let start = std::time::Instant::now();
     let (mut input, length) = open(file)?;
     if std::fs::canonicalize(file)
         .is_ok_and(|file| std::fs::canonicalize(output).is_ok_and(|it| it == file))
@@ -95,9 +116,9 @@ pub(super) fn compress_file(
     let summary = archive::compress(
         &mut input,
         sink.writer(),
-        predictor.as_ref(),
-        tokenizer.as_ref(),
-        &options,
+        predictor,
+        tokenizer,
+        options,
         &mut |progress| step(&mut shown, progress, progress.raw_bytes, length, context),
     )?;
     sink.keep()?;
@@ -106,16 +127,27 @@ pub(super) fn compress_file(
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
     lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
-    let summary = decompress_file(&arguments.file, &arguments.output, context)?;
+    let (file, output) = (&arguments.file, &arguments.output);
+    let model = arguments.model.as_ref().map(|name| pretrained::open(name, context));
+    let summary = decompress_file(file, output, model.transpose()?.as_ref(), context)?;
     tell(&summary, &arguments.output, context)
 }
 
-/// Restores one file by the run that its archive names, or by the weights within it.
-pub(super) fn decompress_file(file: &Path, output: &Path, context: &Context) -> Result<Summary> {
+/// Restores one file by the model given, else by the run that its archive names, or by the weights within it.
+pub(super) fn decompress_file(
+    file: &Path,
+    output: &Path,
+    model: Option<&pretrained::Named>,
+    context: &Context,
+) -> Result<Summary> {
     let start = std::time::Instant::now();
     let (input, length) = open(file)?;
     let mut reader = ArchiveReader::open(input)
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
+    if let Some(model) = model {
+        let by: (&dyn Predictor, &dyn Tokenizer) = (&model.model, model.model.tokenizer());
+        return restore(reader, (file, output), by, (start, length), context);
+    }
     let (weights, tokenizer) = match reader.take_embedded() {
         Some(embedded) => {
             let name = &reader.header().tokenization;
@@ -129,10 +161,22 @@ pub(super) fn decompress_file(file: &Path, output: &Path, context: &Context) -> 
         }
     };
     let predictor = weights.predictor(&Device::Cpu)?;
+    let by = (predictor.as_ref(), tokenizer.as_ref());
+    restore(reader, (file, output), by, (start, length), context)
+}
+
+/// Restores what a reader has begun with.
+fn restore(
+    reader: ArchiveReader<Box<dyn Read>>,
+    (file, output): (&Path, &Path),
+    (predictor, tokenizer): (&dyn Predictor, &dyn Tokenizer),
+    (start, length): (std::time::Instant, Option<u64>),
+    context: &Context,
+) -> Result<Summary> {
     let mut sink = Sink::create(output)?;
     let mut shown = Shown::new(format!("decompressing {}", file.display()), context.quiet);
     let summary = reader
-        .decompress(predictor.as_ref(), tokenizer.as_ref(), sink.writer(), &mut |progress| {
+        .decompress(predictor, tokenizer, sink.writer(), &mut |progress| {
             step(&mut shown, progress, progress.archive_bytes, length, context)
         })
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
@@ -143,6 +187,12 @@ pub(super) fn decompress_file(file: &Path, output: &Path, context: &Context) -> 
 /// The weights that an archive was made with: those kept for it, its run's, or those of any run
 /// that has the same.
 fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
+    if let Tokenization::Pretrained(_) = header.tokenization {
+        let name = &header.model;
+        bail!(
+            "the archive was made with the pretrained model `{name}`\nhint: `--model` names its folder"
+        );
+    }
     let named = context.store.run(&header.model);
     let others = context.store.runs()?;
     let kept = kept_weights(&header.predictor_identity, context);

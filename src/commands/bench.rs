@@ -199,6 +199,9 @@ fn code(
     let source = open_corpus("source", context)?;
     let tokenizer: Box<dyn Tokenizer> = match plan.tokenization {
         Tokenization::Bytes => Box::new(ByteTokenizer),
+        Tokenization::Pretrained(_) => {
+            bail!("a run's tokens are bytes, or of a vocabulary of its own")
+        }
         Tokenization::Bpe(tokens) => Box::new(BpeTokenizer::train(source.bytes(), tokens)?),
     };
     let mut options = ArchiveOptions::new(plan.name.as_str(), predictor);

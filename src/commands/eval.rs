@@ -1,5 +1,5 @@
-//! `lmtrain eval`: measures runs and compressors on corpora, one record each, skipping what is
-//! recorded already and going on with what was begun.
+//! `lmtrain eval`: measures runs, pretrained models and compressors on corpora, one record each,
+//! skipping what is recorded already and going on with what was begun.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use lmtrain_runs::{Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
 use lmtrain_train::{Device, SavedWeights};
 
 use super::output::print_rates;
+use super::pretrained;
 use super::select::{Selection, open_corpus};
 use super::tokenizer::of_weights;
 use crate::cli::{self, Eval};
@@ -23,7 +24,7 @@ use crate::context::Context;
 use crate::progress::Progress as Shown;
 
 /// Chunks that are measured between two signs of progress.
-const GROUP_CHUNKS: u64 = 64;
+pub(super) const GROUP_CHUNKS: u64 = 64;
 /// Bytes of enwik9 that enwik8 is, and training on it has seen.
 const ENWIK8_BYTES: u64 = 100_000_000;
 
@@ -67,7 +68,8 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         tokenizations: &arguments.tokenizer,
         recipe: arguments.recipe,
     };
-    let everything = selection.is_empty() && arguments.compressor.is_empty();
+    let everything =
+        selection.is_empty() && arguments.compressor.is_empty() && arguments.model.is_empty();
     let runs =
         if !selection.is_empty() || everything { selection.runs(context)? } else { Vec::new() };
     let compressors = match (&arguments.compressor[..], everything) {
@@ -95,6 +97,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
     if let (Chunking::Tokens(length), Some(_)) = (settings.chunk, settings.sample) {
         bail!("a sample is drawn of chunks of bytes\nhint: `--chunk {length}`, or all chunks");
     }
+    let models = arguments.model.iter().map(|name| pretrained::open(name, context));
+    let models = models.collect::<Result<Vec<_>>>()?;
+    let masked = arguments.protocol == cli::Protocol::Paper;
     let mut records = Vec::new();
     if let Some((_, plan)) = runs.iter().find(|(_, plan)| {
         !arguments.run.is_empty() && length_of(settings.chunk) > plan.context as u64
@@ -120,6 +125,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
                 let settings = Settings { code, ..settings };
                 records.extend(run_rates(run, plan, &corpus, &settings, context)?);
             }
+        }
+        for model in &models {
+            records.extend(pretrained::rate(model, masked, &corpus, &settings, context)?);
         }
     }
     Ok(records)
@@ -149,7 +157,7 @@ fn corpora(
 }
 
 /// The bytes that a part of a corpus is.
-fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
+pub(super) fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
     let split = Split::of(corpus.length(), TrainOn::Split);
     match part {
         cli::Part::Whole => Span { start: 0, end: corpus.length() },
@@ -160,7 +168,7 @@ fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
 }
 
 /// Bytes or tokens of a chunk.
-fn length_of(chunking: Chunking) -> u64 {
+pub(super) fn length_of(chunking: Chunking) -> u64 {
     match chunking {
         Chunking::Bytes(length) | Chunking::Tokens(length) => length,
         Chunking::Whole => u64::MAX,
@@ -168,7 +176,13 @@ fn length_of(chunking: Chunking) -> u64 {
 }
 
 /// A record of what is to be measured, with nothing measured yet.
-fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span) -> RateRecord {
+pub(super) fn blank(
+    name: &str,
+    kind: Kind,
+    chunking: Chunking,
+    corpus: &Corpus,
+    span: Span,
+) -> RateRecord {
     RateRecord {
         name: name.to_owned(),
         kind,
@@ -184,8 +198,10 @@ fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span
         bits_interval: None,
         coded_bytes: None,
         header_bytes: Bytes(0),
+        cut_chunks: None,
         lost_bits: None,
         in_sample_bytes: Bytes(0),
+        architecture: None,
         size: None,
         recipe: None,
         tokenization: None,
@@ -193,6 +209,7 @@ fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span
         bytes_per_parameter: None,
         weight_code: None,
         weight_bytes: None,
+        stored_bytes: None,
         tokenizer_bytes: None,
         trained_on: None,
         tokens_trained: None,
@@ -206,7 +223,7 @@ fn blank(name: &str, kind: Kind, chunking: Chunking, corpus: &Corpus, span: Span
 }
 
 /// Takes over what was measured.
-fn fill(record: &mut RateRecord, measured: Measured, context: &Context, device: &str) {
+pub(super) fn fill(record: &mut RateRecord, measured: Measured, context: &Context, device: &str) {
     record.sample = measured.sample;
     record.raw_bytes = measured.raw_bytes;
     record.chunks = measured.chunks.len() as u64;
@@ -214,13 +231,19 @@ fn fill(record: &mut RateRecord, measured: Measured, context: &Context, device: 
     record.ideal_bits = measured.ideal_bits;
     record.bits_interval = measured.bits_interval(0);
     record.coded_bytes = measured.coded_bytes;
+    record.cut_chunks = (measured.cut_chunks > 0).then_some(measured.cut_chunks);
+    record.lost_bits = measured.lost_bits;
     record.header_bytes = measured.header_bytes;
     record.seconds = measured.seconds;
     record.provenance = context.provenance(device);
 }
 
 /// The record of the same measurement, if there is one and it may be used.
-fn recorded(run: &Run, record: &RateRecord, settings: &Settings) -> Result<Option<RateRecord>> {
+pub(super) fn recorded(
+    run: &Run,
+    record: &RateRecord,
+    settings: &Settings,
+) -> Result<Option<RateRecord>> {
     if settings.again {
         return Ok(None);
     }
@@ -317,6 +340,7 @@ pub(super) fn run_rates(
         span: span.start..span.end,
         chunking,
         sample: settings.sample,
+        masked: false,
         coding: settings.coding,
         group_chunks: GROUP_CHUNKS,
     };
@@ -352,7 +376,7 @@ pub(super) fn run_rates(
 }
 
 /// Measuring again starts from nothing.
-fn forget_if(again: bool, journal: &std::path::Path) -> Result<()> {
+pub(super) fn forget_if(again: bool, journal: &std::path::Path) -> Result<()> {
     if again && journal.exists() {
         std::fs::remove_file(journal)?;
     }
@@ -413,7 +437,7 @@ fn without_head(record: &RateRecord, measured: &Measured) -> Option<(Span, Measu
 }
 
 /// Shows how far a measurement is, and whether to go on.
-fn tell(shown: &mut Shown, progress: Progress, context: &Context) -> ControlFlow<()> {
+pub(super) fn tell(shown: &mut Shown, progress: Progress, context: &Context) -> ControlFlow<()> {
     let rate = if progress.raw_bytes_done > 0 {
         format!("{:.4} bits/byte", progress.bits / progress.raw_bytes_done as f64)
     } else {

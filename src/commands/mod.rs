@@ -5,7 +5,10 @@ mod bench;
 mod data;
 mod eval;
 mod fit;
+#[cfg(feature = "hub")]
+mod hub;
 mod output;
+mod pretrained;
 mod quickstart;
 mod report;
 mod select;

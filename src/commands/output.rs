@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use lmtrain_runs::RateRecord;
-use lmtrain_runs::record::WeightCode;
+use lmtrain_runs::record::{Kind, WeightCode};
+use lmtrain_runs::units::short_count;
 use serde::Serialize;
 
 /// Prints one JSON document.
@@ -42,8 +43,13 @@ pub(super) struct RateWithRatios<'a> {
     raw_rate: Option<f64>,
     raw_rate_interval: Option<[f64; 2]>,
     adjusted_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adjusted_rate_as_stored: Option<f64>,
     bits_per_byte: Option<f64>,
-    in_sample_share: f64,
+    token_perplexity: Option<f64>,
+    tokens_per_s: Option<f64>,
+    /// Absent of pretrained models: what they were trained on is not known.
+    in_sample_share: Option<f64>,
     coding_overhead: Option<f64>,
 }
 
@@ -54,11 +60,19 @@ impl<'a> RateWithRatios<'a> {
             raw_rate: record.raw_rate(),
             raw_rate_interval: record.raw_rate_interval(),
             adjusted_rate: record.adjusted_rate(),
+            adjusted_rate_as_stored: record.adjusted_rate_as_stored(),
             bits_per_byte: record.bits_per_byte(),
-            in_sample_share: record.in_sample_share(),
+            token_perplexity: record.token_perplexity(),
+            tokens_per_s: record.tokens_per_second(),
+            in_sample_share: in_sample_share(record),
             coding_overhead: record.coding_overhead(),
         }
     }
+}
+
+/// Share of the raw bytes that the model was trained on, if that is known.
+fn in_sample_share(record: &RateRecord) -> Option<f64> {
+    (record.kind != Kind::Pretrained).then(|| record.in_sample_share())
 }
 
 /// Prints rates as a table or as JSON.
@@ -82,12 +96,51 @@ pub(super) fn print_rates(records: &[RateRecord], json: bool) -> Result<()> {
                 interval,
                 percent(record.adjusted_rate()),
                 record.bits_per_byte().map_or("–".to_owned(), |bits| format!("{bits:.4}")),
-                percent(Some(record.in_sample_share())),
+                percent(in_sample_share(record)),
             ]
         })
         .collect();
     let header =
         ["", "corpus", "chunks", "raw %", "95 %", "adjusted %", "bits/byte", "in-sample %"];
+    print_table(&header, &rows)?;
+    print_models(records)
+}
+
+/// Of pretrained models, what evaluations of language models say besides, and what they cost.
+fn print_models(records: &[RateRecord]) -> Result<()> {
+    let of = |number: Option<f64>, digits: usize| {
+        number.map_or("–".to_owned(), |number| format!("{number:.digits$}"))
+    };
+    let row = |record: &RateRecord| {
+        vec![
+            record.name.clone(),
+            corpus_label(record),
+            record.architecture.clone().unwrap_or_default(),
+            record.parameters.map_or("–".to_owned(), short_count),
+            of(record.token_perplexity(), 3),
+            of(record.tokens_per_second(), 0),
+            of(record.adjusted_rate().map(|rate| 100.0 * rate), 2),
+            of(record.adjusted_rate_as_stored().map(|rate| 100.0 * rate), 2),
+            record.tokenizer_bytes.map_or("–".to_owned(), |bytes| bytes.to_string()),
+        ]
+    };
+    let models = records.iter().filter(|record| record.kind == Kind::Pretrained);
+    let rows: Vec<Vec<String>> = models.map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let header = [
+        "",
+        "corpus",
+        "architecture",
+        "parameters",
+        "perplexity/token",
+        "tokens/s",
+        "adjusted % at 2 bytes",
+        "as stored",
+        "tokenizer",
+    ];
+    println!();
     print_table(&header, &rows)
 }
 

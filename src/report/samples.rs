@@ -89,8 +89,10 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         bits_interval: None,
         coded_bytes: Some(Bytes((ideal.as_bytes() * 1.0002).round() as u64)),
         header_bytes: Bytes(0),
+        cut_chunks: None,
         lost_bits: None,
         in_sample_bytes: Bytes(raw.min(90_000_000)),
+        architecture: None,
         size: Some(plan.size),
         recipe: Some(plan.recipe),
         tokenization: Some(plan.tokenization.clone()),
@@ -98,6 +100,7 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         bytes_per_parameter: Some(2.0),
         weight_code: None,
         weight_bytes: None,
+        stored_bytes: None,
         tokenizer_bytes: None,
         trained_on: Some(plan.corpus.clone()),
         tokens_trained: Some(plan.tokens()),
@@ -108,6 +111,28 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         seconds: 812.3,
         provenance: provenance(&format!("lmtrain eval --size {size} --corpus {corpus}")),
         name: plan.name,
+    }
+}
+
+/// A pretrained model's rate.
+pub(crate) fn pretrained(name: &str, corpus: &str, parameters: u64, raw: f64) -> RateRecord {
+    let tokens = length(corpus) / 4;
+    RateRecord {
+        name: name.into(),
+        kind: Kind::Pretrained,
+        architecture: Some("Llama".into()),
+        size: None,
+        recipe: None,
+        tokenization: Some(Tokenization::Pretrained(32_000)),
+        tokens: Some(tokens),
+        parameters: Some(parameters),
+        stored_bytes: Some(Bytes(2 * parameters)),
+        tokenizer_bytes: Some(Bytes(500_000)),
+        in_sample_bytes: Bytes(0),
+        trained_on: None,
+        tokens_trained: None,
+        seed: None,
+        ..rate("200K", corpus, raw)
     }
 }
 
@@ -184,10 +209,18 @@ pub(crate) fn study(store: &Store) {
             run.append_step(&step).expect("appended");
         }
     }
+    for (name, parameters, raw) in [
+        ("Small", 124_000_000, 0.17),
+        ("OWNER/Middle-1B", 1_240_000_000, 0.105),
+        ("Large", 8_000_000_000, 0.08),
+    ] {
+        rates.push(pretrained(name, "enwik9", parameters, raw));
+    }
     for rate in rates {
         let run = match rate.kind {
             Kind::Run => store.run("200K-bytes-modern-s0"),
-            _ => store.compressors(),
+            Kind::Compressor => store.compressors(),
+            Kind::Pretrained => store.pretrained(&rate.name),
         };
         run.append_rate(&rate).expect("appended");
     }

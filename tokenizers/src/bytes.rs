@@ -13,8 +13,8 @@ impl Tokenizer for ByteTokenizer {
         Tokenization::Bytes
     }
 
-    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
-        bytes.iter().copied().map(u32::from).collect()
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+        Ok(bytes.iter().copied().map(u32::from).collect())
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn every_byte_comes_back() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let tokens = ByteTokenizer.encode(&bytes);
+        let tokens = ByteTokenizer.encode(&bytes).expect("bytes");
         assert_eq!(tokens.len(), 256);
         assert_eq!(ByteTokenizer.decode(&tokens).expect("bytes"), bytes);
         assert!(ByteTokenizer.decode(&[256]).is_err());

@@ -3,12 +3,14 @@
 
 mod bpe;
 mod bytes;
+mod pretrained;
 
 use std::path::PathBuf;
 
 pub use bpe::{BpeTokenizer, TrainingText};
 pub use bytes::ByteTokenizer;
 use lmtrain_runs::{StoreError, Tokenization};
+pub use pretrained::PretrainedTokenizer;
 
 /// Turns bytes into tokens and back, without loss.
 pub trait Tokenizer: Send + Sync {
@@ -21,13 +23,30 @@ pub trait Tokenizer: Send + Sync {
     }
 
     /// The tokens of any byte string.
-    fn encode(&self, bytes: &[u8]) -> Vec<u32>;
+    ///
+    /// # Errors
+    /// If a pretrained vocabulary has no token that spells one of the bytes.
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError>;
 
     /// The bytes of any tokens; of those that [`Self::encode`] made, the ones it made them of.
     ///
     /// # Errors
     /// If a token is not in the vocabulary.
     fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError>;
+
+    /// The bytes of tokens that follow others of the same string. Some pretrained tokenizers put a
+    /// space before a text, which [`Self::decode`] takes off again and this does not.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    fn decode_rest(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
+        self.decode(tokens)
+    }
+
+    /// Whether a byte has a token for itself, so that it can be encoded wherever it stands.
+    fn can_spell(&self, _byte: u8) -> bool {
+        true
+    }
 
     /// The first place from `at` on where the bytes may be cut: the tokens of both parts are then
     /// the tokens of the whole. Their end, if there is none before.
@@ -82,6 +101,23 @@ pub enum TokenizerError {
         /// What is wrong.
         reason: String,
     },
+    /// A byte that no token of a pretrained vocabulary spells.
+    #[error(
+        "the model's vocabulary cannot spell the byte {byte:#04x}: no token stands for it alone\n\
+         hint: `lmtrain eval --protocol paper` masks bytes, and counts what that loses"
+    )]
+    Unspellable {
+        /// The byte.
+        byte: u8,
+    },
+    /// A pretrained model's tokenizer that this program cannot use.
+    #[error("{what} cannot be used: {reason}")]
+    Unusable {
+        /// The file.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -107,6 +143,7 @@ pub fn from_code(
     let tokenizer: Box<dyn Tokenizer> = match name {
         Tokenization::Bytes => return Ok(Box::new(ByteTokenizer)),
         Tokenization::Bpe(_) => Box::new(BpeTokenizer::from_code(code, what)?),
+        Tokenization::Pretrained(_) => Box::new(PretrainedTokenizer::from_code(code, what)?),
     };
     if tokenizer.tokenization() != *name {
         let reason = format!("it is of {}, not of {name}", tokenizer.tokenization());

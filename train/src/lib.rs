@@ -21,6 +21,7 @@ mod ops;
 mod optimizer;
 mod paths;
 mod predictor;
+pub mod pretrained;
 #[cfg(test)]
 mod reference_tests;
 #[cfg(any(feature = "cuda", test))]

@@ -63,7 +63,9 @@ impl Writer<'_> {
         raw: &[u8],
         progress: &mut ProgressCallback,
     ) -> Result<Vec<u8>, ArchiveError> {
+        let block = self.blocks;
         let tokens = self.tokenizer.encode(raw);
+        let tokens = tokens.map_err(|source| ArchiveError::Tokens { block, source })?;
         let most = u64::from(MAXIMUM_CHUNKS) * u64::from(self.header.chunk_tokens);
         if tokens.len() as u64 > most {
             let (what, value) = ("the tokens of a block", tokens.len() as u64);

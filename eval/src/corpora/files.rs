@@ -69,6 +69,30 @@ pub(super) fn map(path: &Path) -> Result<Contents, CorpusError> {
     }
 }
 
+/// A file of any kind, mapped, whose memory can be given back piece by piece: weights are read so.
+pub struct MappedFile(Contents);
+
+impl MappedFile {
+    /// Maps a file, or reads it where the file system cannot.
+    ///
+    /// # Errors
+    /// If it cannot be opened or read.
+    pub fn open(path: &Path) -> Result<Self, CorpusError> {
+        map(path).map(Self)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Lets the system take back the memory of these bytes; looked at again, they come from the disk again.
+    pub fn release(&self, range: Range<usize>) {
+        self.0.release(range);
+    }
+}
+
 /// Refuses if `folder`'s file system has less than `needed` bytes free.
 pub(super) fn ensure_space(folder: &Path, needed: u64) -> Result<(), CorpusError> {
     // A file system that does not say is given the benefit of the doubt.

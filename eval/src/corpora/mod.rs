@@ -41,6 +41,7 @@ pub use directory::{DataDirectory, Listing, Presence};
 pub use encoded::Encoded;
 pub use error::CorpusError;
 pub use fetch::{FetchOptions, Fetched, fetch};
+pub use files::MappedFile;
 pub use markov::MarkovSource;
 pub use name::{MarkovOptions, RandomOptions};
 pub use open::{open, open_with};

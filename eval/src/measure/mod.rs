@@ -68,6 +68,10 @@ pub struct Measured {
     pub chunks: Vec<ChunkBits>,
     /// Which chunks, if not all.
     pub sample: Option<Sample>,
+    /// Chunks that were longer than the network's context, and cut.
+    pub cut_chunks: u64,
+    /// Bits that masking loses, if bytes are masked.
+    pub lost_bits: Option<Bits>,
     /// A network's bits by position within the chunk.
     pub positions: Vec<PositionBits>,
     /// Seconds that it took, over all sessions.

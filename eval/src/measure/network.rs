@@ -1,6 +1,8 @@
 //! Measuring a network: its ideal bits by [`Predictor::score`], or by the coder, which gives both
-//! the ideal bits and the bytes that it really emits.
+//! the ideal bits and the bytes that it really emits. Chunks of more tokens than the network's context
+//! holds are cut into pieces, each predicted from an empty context.
 
+use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Instant;
@@ -35,6 +37,10 @@ pub struct Measurement<'a> {
     pub chunking: Chunking,
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
+    /// Whether bytes lose their highest bit in chunks that are no ASCII: what the paper does for models that know
+    /// text alone. What is lost is a term of its own, a bit a byte. A byte that the tokenizer cannot spell even then
+    /// is replaced, and lost whole.
+    pub masked: bool,
     /// Whether to run the coder too.
     pub coding: bool,
     /// Chunks that are scored or coded together, and after which progress is kept. Bounds memory:
@@ -51,6 +57,12 @@ struct Group {
     #[serde(skip_serializing_if = "Option::is_none")]
     coded_bytes: Option<u64>,
     positions: Vec<PositionBits>,
+    /// Chunks that were cut.
+    #[serde(default)]
+    cut: u64,
+    /// Bits that masking lost.
+    #[serde(default)]
+    lost: u64,
     seconds: f64,
 }
 
@@ -58,8 +70,9 @@ impl Measurement<'_> {
     /// A name for this measurement: the same only if everything that decides the result is.
     #[must_use]
     pub fn fingerprint(&self) -> String {
+        let masked = if self.masked { ", masked" } else { "" };
         fingerprint(&[
-            "network 2".to_owned(),
+            format!("network 2{masked}"),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),
@@ -84,6 +97,7 @@ impl Measurement<'_> {
             ideal_bits: Some(Bits(0.0)),
             coded_bytes: self.coding.then_some(Bytes(0)),
             sample: pieces.sample,
+            lost_bits: self.masked.then_some(Bits(0.0)),
             ..Default::default()
         };
         let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
@@ -95,7 +109,7 @@ impl Measurement<'_> {
                 Some(group) => group,
                 None => match self.group(
                     ranges,
-                    &self.tokens_of(ranges, index, in_group, tokens.as_deref()),
+                    &self.tokens_of(ranges, index, in_group, tokens.as_deref())?,
                     &mut || progress(so_far),
                 )? {
                     Some(group) => {
@@ -124,6 +138,7 @@ impl Measurement<'_> {
             Chunking::Tokens(_) if self.sample.is_some() => {
                 return refuse("a sample is drawn of chunks of bytes");
             }
+            Chunking::Tokens(_) if self.masked => return refuse("bytes are masked by chunks"),
             Chunking::Bytes(length) => {
                 return Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, None));
             }
@@ -131,13 +146,14 @@ impl Measurement<'_> {
         };
         // For its check of the span.
         Pieces::cut(self.corpus, &self.span, u64::MAX, None)?;
-        let tokens = self.tokenizer.encode(slice(self.corpus, &self.span));
+        let failed = |error: TokenizerError| MeasureError::Tokens {
+            span: self.span.clone(),
+            what: error.to_string(),
+        };
+        let tokens = self.tokenizer.encode(slice(self.corpus, &self.span)).map_err(failed)?;
         let (mut ranges, mut start) = (Vec::new(), self.span.start);
         for chunk in tokens.chunks(length) {
-            let bytes = self.tokenizer.decode(chunk).map_err(|error| MeasureError::Tokens {
-                span: self.span.clone(),
-                what: error.to_string(),
-            })?;
+            let bytes = self.bytes_of(chunk, start == self.span.start).map_err(failed)?;
             ranges.push(start..start + bytes.len() as u64);
             start += bytes.len() as u64;
         }
@@ -155,14 +171,21 @@ impl Measurement<'_> {
         index: u64,
         in_group: usize,
         tokens: Option<&[u32]>,
-    ) -> Vec<Vec<u32>> {
+    ) -> Result<Vec<Vec<u32>>, MeasureError> {
         let (Some(tokens), Chunking::Tokens(length)) = (tokens, self.chunking) else {
-            let encode = |range| self.tokenizer.encode(slice(self.corpus, range));
+            let encode = |range: &Range<u64>| {
+                let tokens = self.tokenizer.encode(&self.chunk(range));
+                let what = |error: TokenizerError| error.to_string();
+                tokens.map_err(|error| MeasureError::Tokens {
+                    span: range.clone(),
+                    what: what(error),
+                })
+            };
             return ranges.iter().map(encode).collect();
         };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let first = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(in_group);
-        tokens.chunks(length).skip(first).take(ranges.len()).map(<[u32]>::to_vec).collect()
+        Ok(tokens.chunks(length).skip(first).take(ranges.len()).map(<[u32]>::to_vec).collect())
     }
 
     /// Measures the chunks of some ranges; nothing if stopped.
@@ -175,11 +198,23 @@ impl Measurement<'_> {
         let started = Instant::now();
         let start = ranges.first().map_or(self.span.start, |range| range.start);
         let span = start..ranges.last().map_or(start, |range| range.end);
-        let chunks: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-        let Some(scores) = self.scores(&chunks, start, pulse)? else { return Ok(None) };
-        let mut group = Group { coded_bytes: scores.coded_bytes, ..Default::default() };
-        for (chunk, bits) in chunks.iter().zip(&scores.bits) {
-            let added = self.add_chunk(chunk, bits, &mut group).map_err(|error| error.to_string());
+        let context = self.predictor.context().max(1);
+        let pieces: Vec<&[u32]> = tokens.iter().flat_map(|chunk| chunk.chunks(context)).collect();
+        let Some(scores) = self.scores(&pieces, start, pulse)? else { return Ok(None) };
+        let mut group = Group {
+            coded_bytes: scores.coded_bytes,
+            cut: tokens.iter().filter(|chunk| chunk.len() > context).count() as u64,
+            lost: ranges.iter().map(|range| self.lost_bits(range)).sum(),
+            ..Default::default()
+        };
+        let mut bits = scores.bits.iter();
+        for (chunk, range) in tokens.iter().zip(ranges) {
+            // Chunks of tokens are one text, of which only the first is the beginning.
+            let first =
+                !matches!(self.chunking, Chunking::Tokens(_)) || range.start == self.span.start;
+            let pieces = chunk.chunks(context).zip(bits.by_ref().map(Vec::as_slice));
+            let added = self.add_chunk(pieces, first, &mut group);
+            let added = added.map_err(|error| error.to_string());
             added.map_err(|what| MeasureError::Tokens { span: span.clone(), what })?;
         }
         let raw_bytes = group.raw_bytes();
@@ -220,13 +255,66 @@ impl Measurement<'_> {
         Ok(Some(Scores { bits, coded_bytes: None }))
     }
 
-    /// Adds one chunk, stretch by stretch of positions.
-    fn add_chunk(
+    /// The bytes of tokens, `first` if nothing is before them.
+    fn bytes_of(&self, tokens: &[u32], first: bool) -> Result<Vec<u8>, TokenizerError> {
+        if first { self.tokenizer.decode(tokens) } else { self.tokenizer.decode_rest(tokens) }
+    }
+
+    /// A chunk's bytes, masked if they are to be.
+    fn chunk(&self, range: &Range<u64>) -> Cow<'_, [u8]> {
+        let bytes = slice(self.corpus, range);
+        if self.lost_bits(range) == 0 {
+            return Cow::Borrowed(bytes);
+        }
+        let mask = mask_of(bytes);
+        let replacement = (b' '..0x7f).find(|&byte| self.tokenizer.can_spell(byte));
+        let masked = |&byte: &u8| match byte & mask {
+            byte if self.tokenizer.can_spell(byte) => byte,
+            byte => replacement.unwrap_or(byte),
+        };
+        bytes.iter().map(masked).collect()
+    }
+
+    /// The bits that masking takes from a chunk.
+    fn lost_bits(&self, range: &Range<u64>) -> u64 {
+        if !self.masked {
+            return 0;
+        }
+        let bytes = slice(self.corpus, range);
+        let mask = mask_of(bytes);
+        let lost = |&byte: &u8| match self.tokenizer.can_spell(byte & mask) {
+            true => u64::from(mask.count_zeros()),
+            false => u64::from(u8::BITS),
+        };
+        bytes.iter().map(lost).sum()
+    }
+
+    /// Adds one chunk, that is the tokens and bits of each of its pieces; `first` if its text begins there.
+    fn add_chunk<'a>(
+        &self,
+        pieces: impl Iterator<Item = (&'a [u32], &'a [f32])>,
+        first: bool,
+        group: &mut Group,
+    ) -> Result<(), TokenizerError> {
+        let (mut total, mut raw_bytes) = (0.0, 0);
+        for (index, (tokens, bits)) in pieces.enumerate() {
+            let (more_bits, more_bytes) =
+                self.add_piece(tokens, bits, first && index == 0, group)?;
+            total += more_bits;
+            raw_bytes += more_bytes;
+        }
+        group.chunks.push((total, raw_bytes));
+        Ok(())
+    }
+
+    /// Adds what is predicted from one empty context, stretch by stretch of positions; gives its bits and bytes.
+    fn add_piece(
         &self,
         tokens: &[u32],
         bits: &[f32],
+        first: bool,
         group: &mut Group,
-    ) -> Result<(), TokenizerError> {
+    ) -> Result<(f64, u64), TokenizerError> {
         let (mut total, mut raw_bytes, mut start) = (0.0, 0, 0);
         while start < tokens.len() {
             let end = positions::end_of(start);
@@ -234,7 +322,7 @@ impl Measurement<'_> {
             let sum = PositionBits {
                 end,
                 tokens: (until - start) as u64,
-                raw_bytes: self.tokenizer.decode(&tokens[start..until])?.len() as u64,
+                raw_bytes: self.bytes_of(&tokens[start..until], first && start == 0)?.len() as u64,
                 bits: bits[start..until].iter().map(|&bits| f64::from(bits)).sum(),
             };
             positions::add(&mut group.positions, sum);
@@ -243,8 +331,7 @@ impl Measurement<'_> {
             start = until;
         }
         group.tokens += tokens.len() as u64;
-        group.chunks.push((total, raw_bytes));
-        Ok(())
+        Ok((total, raw_bytes))
     }
 }
 
@@ -252,6 +339,11 @@ impl Measurement<'_> {
 struct Scores {
     bits: Vec<Vec<f32>>,
     coded_bytes: Option<u64>,
+}
+
+/// What a chunk's bytes are masked with: without the highest bit, unless none has it.
+fn mask_of(bytes: &[u8]) -> u8 {
+    if bytes.is_ascii() { 0xff } else { 0x7f }
 }
 
 fn length_of(ranges: &[Range<u64>]) -> u64 {
@@ -276,6 +368,11 @@ impl Group {
         }
         let chunks = self.chunks.into_iter();
         measured.chunks.extend(chunks.map(|(bits, raw_bytes)| ChunkBits { bits, raw_bytes }));
+        measured.cut_chunks += self.cut;
+        #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
+        if let Some(lost) = &mut measured.lost_bits {
+            *lost += Bits(self.lost as f64);
+        }
         self.positions.into_iter().for_each(|sum| positions::add(&mut measured.positions, sum));
         measured.seconds += self.seconds;
     }

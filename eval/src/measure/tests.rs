@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
+use lmtrain_runs::Tokenization;
+use lmtrain_tokenizers::{ByteTokenizer, Tokenizer, TokenizerError};
 
 use super::*;
 use crate::compressors;
@@ -29,6 +30,7 @@ fn measurement<'a>(
         span: 0..corpus.len() as u64,
         chunking: Chunking::Bytes(100),
         sample: None,
+        masked: false,
         coding: false,
         group_chunks: 4,
     }
@@ -72,7 +74,7 @@ fn chunks_of_tokens_are_full_but_for_the_last() {
     let tokens = Measurement { chunking, ..measurement(&model, &PairTokenizer, &corpus) };
     let measured = finished(tokens.run(None, &mut go));
     assert_eq!(measured.raw_bytes, Bytes(1950));
-    let count = PairTokenizer.encode(&corpus).len();
+    let count = PairTokenizer.encode(&corpus).expect("bytes").len();
     assert!(count < 1900, "some pairs are doubled: {count}");
     assert_eq!((measured.tokens, measured.chunks.len()), (Some(count as u64), count.div_ceil(100)));
     let [first, .., last] = &measured.chunks[..] else { panic!("more than one") };
@@ -194,4 +196,87 @@ fn compressors_count_their_header_once_and_resume() {
         assert_eq!(measured.coded_bytes, Some(Bytes(output.len() as u64)));
         assert_eq!(whole.run(None, stop).expect("stops"), Outcome::Stopped);
     }
+}
+
+#[test]
+fn chunks_longer_than_the_context_are_cut_and_counted() {
+    let (whole, corpus) = (CountModel::exact(256), corpus(1950));
+    let short = whole.clone().of_context(60);
+    for coding in [false, true] {
+        let of = |predictor, chunk| {
+            let chunking = Chunking::Bytes(chunk);
+            let one = measurement(predictor, &ByteTokenizer, &corpus);
+            finished(Measurement { chunking, coding, ..one }.run(None, &mut go))
+        };
+        let (cut, pieces) = (of(&short, 120), of(&whole, 60));
+        assert_eq!((cut.cut_chunks, cut.chunks.len()), (16, 17), "the last has 30 bytes");
+        assert_eq!((pieces.cut_chunks, of(&short, 60).cut_chunks), (0, 0));
+        assert_eq!((cut.raw_bytes, cut.tokens), (pieces.raw_bytes, pieces.tokens));
+        let [one, other] = [&cut, &pieces].map(|it| it.ideal_bits.expect("scored").0);
+        assert!((one - other).abs() < 1e-6, "{one} {other}");
+        assert_eq!(cut.positions.len(), pieces.positions.len(), "positions are within pieces");
+    }
+}
+
+/// Bytes, of which a space has no token.
+struct NoSpaces;
+
+impl Tokenizer for NoSpaces {
+    fn tokenization(&self) -> Tokenization {
+        Tokenization::Pretrained(256)
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+        match bytes.contains(&b' ') {
+            true => Err(TokenizerError::Unspellable { byte: b' ' }),
+            false => ByteTokenizer.encode(bytes),
+        }
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
+        ByteTokenizer.decode(tokens)
+    }
+
+    fn can_spell(&self, byte: u8) -> bool {
+        byte != b' '
+    }
+
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
+        at.min(bytes.len())
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        [9; 32]
+    }
+
+    fn code(&self) -> &[u8] {
+        &[]
+    }
+}
+
+#[test]
+fn masked_bytes_lose_a_bit_each_where_a_chunk_is_no_ascii() {
+    let model = CountModel::exact(256);
+    let ascii = corpus(1000).iter().map(|byte| byte & 0x7f).collect::<Vec<u8>>();
+    let mut mixed = ascii.clone();
+    mixed[150] |= 0x80;
+    mixed[990] |= 0x80;
+    let of = |corpus, masked| {
+        let one = measurement(&model, &ByteTokenizer, corpus);
+        finished(Measurement { masked, ..one }.run(None, &mut go))
+    };
+    let (plain, masked) = (of(&ascii, true), of(&mixed, true));
+    assert_eq!(plain.lost_bits, Some(Bits(0.0)));
+    assert_eq!(masked.lost_bits, Some(Bits(200.0)), "two chunks of 100 bytes");
+    assert_eq!(masked.ideal_bits, plain.ideal_bits);
+    assert_eq!(
+        (of(&mixed, false).lost_bits, of(&ascii, false).ideal_bits),
+        (None, plain.ideal_bits)
+    );
+    let spaces = measurement(&model, &NoSpaces, b"a b c d\xa0");
+    let spaces = finished(Measurement { masked: true, ..spaces }.run(None, &mut go));
+    assert_eq!(spaces.lost_bits, Some(Bits(4.0 * 8.0 + 4.0)), "spaces are lost whole");
+    let one = measurement(&model, &ByteTokenizer, &mixed);
+    let tokens = Measurement { masked: true, chunking: Chunking::Tokens(100), ..one };
+    assert!(matches!(tokens.run(None, &mut go), Err(MeasureError::Chunking { .. })));
 }

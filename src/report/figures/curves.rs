@@ -87,7 +87,8 @@ impl Measure {
 }
 
 impl Point {
-    fn new(record: &RateRecord, measure: Measure) -> Option<Self> {
+    /// That of a record, if it was measured.
+    pub(crate) fn new(record: &RateRecord, measure: Measure) -> Option<Self> {
         let rate = measure.of(record)?;
         let model = rate - 100.0 * record.raw_rate()?;
         let interval = record.raw_rate_interval();
@@ -198,17 +199,25 @@ pub(crate) fn table(data: &Data, measure: Measure, curves: &[Points], levels: &[
         let subject = &data.subjects[level.subject].label;
         rows.push(line("measured", subject, &level.record, "", (level.rate, None)));
     }
-    for row in reported::transformers() {
-        let texts = [reported::SOURCE, reported::CORPUS, "", row.name, "bytes", "2048 bytes", ""];
-        let mut cells: Vec<Cell> = texts.map(Cell::text).into();
-        let numbers = [Some(row.parameters), Some(measure.reported(row)), None, None, None];
-        cells.extend(numbers.map(Cell::plain));
-        rows.push(cells);
-    }
+    rows.extend(reported::transformers().map(|row| reported_line(row, measure)));
     Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
 }
 
-fn line(
+/// A row of what the paper reports.
+pub(crate) fn reported_line(row: &Reported, measure: Measure) -> Vec<Cell> {
+    let (name, size, tokens) = match row.kind {
+        Kind::Run => ("", row.name, "bytes"),
+        _ => (row.name, "", ""),
+    };
+    let texts = [reported::SOURCE, reported::CORPUS, name, size, tokens, "2048 bytes", ""];
+    let mut cells: Vec<Cell> = texts.map(Cell::text).into();
+    let numbers = [Some(row.parameters), Some(measure.reported(row)), None, None, None];
+    cells.extend(numbers.map(Cell::plain));
+    cells
+}
+
+/// A row of what was measured.
+pub(crate) fn line(
     source: &str,
     subject: &str,
     record: &RateRecord,

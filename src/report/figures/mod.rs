@@ -6,6 +6,7 @@ mod fitted;
 mod frontier;
 mod learning;
 mod levels;
+mod models;
 mod overview;
 pub(crate) mod prequential;
 mod scaling;
@@ -42,6 +43,16 @@ pub(crate) const FIGURES: &[Entry] = &[
     },
     Entry { name: "rates", title: "Rates side by side", make: overview::figure },
     Entry { name: "raw-rate", title: "Raw rate against model size", make: scaling::raw },
+    Entry {
+        name: "all-models",
+        title: "Raw rate of every model, pretrained ones too",
+        make: models::raw,
+    },
+    Entry {
+        name: "all-models-adjusted",
+        title: "The same with the models' own size",
+        make: models::adjusted,
+    },
     Entry { name: "vocabulary", title: "Raw rate against vocabulary", make: vocabulary::figure },
     Entry {
         name: "weight-codes",

@@ -19,6 +19,7 @@ const COLUMNS: &[Filled<Entry>] = &[
     ("raw % from", true, |_, entry| rate(entry.record.raw_rate_interval().map(|ends| ends[0]))),
     ("to", true, |_, entry| rate(entry.record.raw_rate_interval().map(|ends| ends[1]))),
     ("adjusted %", true, |_, entry| rate(entry.record.adjusted_rate())),
+    ("adjusted % as stored", true, |_, entry| rate(entry.record.adjusted_rate_as_stored())),
     ("bits/byte", true, |_, entry| {
         Cell::number(entry.record.bits_per_byte(), |bits| format!("{bits:.4}"))
     }),
@@ -27,10 +28,11 @@ const COLUMNS: &[Filled<Entry>] = &[
         Cell::number(overhead, |overhead| format!("{overhead:.4}"))
     }),
     ("in-sample %", true, |_, entry| {
-        let trained = entry.record.kind != Kind::Compressor;
+        let trained = entry.record.kind == Kind::Run;
         rate(trained.then(|| entry.record.in_sample_share()))
     }),
     ("chunks", true, |_, entry| chunks(&entry.record)),
+    ("cut", true, |_, entry| count(entry.record.cut_chunks)),
     ("raw bytes", true, |_, entry| count(Some(entry.record.raw_bytes.0))),
     ("tokens", true, |_, entry| count(entry.record.tokens)),
     ("ideal bits", true, |_, entry| {
@@ -41,6 +43,7 @@ const COLUMNS: &[Filled<Entry>] = &[
     ("lost bits", true, |_, entry| {
         Cell::number(entry.record.lost_bits.map(|bits| bits.0), format::grouped)
     }),
+    ("architecture", false, |_, entry| text(entry.record.architecture.as_ref())),
     ("parameters", true, |_, entry| count(entry.record.parameters)),
     ("bytes/parameter", true, |_, entry| {
         Cell::number(entry.record.bytes_per_parameter, |bytes| format!("{bytes}"))

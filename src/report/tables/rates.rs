@@ -87,8 +87,9 @@ fn cells(data: &Data, row: &[&Entry]) -> Vec<Cell> {
         Kind::Compressor => names::with_preset(record),
         _ => record.name.clone(),
     };
-    let note = record.parameters.map(lmtrain_runs::units::short_count);
-    let first = vec![Cell::text(name).with_note(note.unwrap_or_default())];
+    let count = record.parameters.map(lmtrain_runs::units::short_count);
+    let note: Vec<String> = record.architecture.iter().cloned().chain(count).collect();
+    let first = vec![Cell::text(name).with_note(note.join(", "))];
     let ours = |subject: usize| {
         let entry = row.iter().find(|entry| entry.subject == subject);
         rate_cells(entry.map(|entry| &entry.record)).to_vec()
@@ -174,11 +175,18 @@ fn caption(data: &Data) -> String {
         text += " Where chunks were sampled, the adjusted rate is that of all the bytes at the \
                  sample's raw rate.";
     }
+    if any(|record| record.kind == Kind::Pretrained) {
+        text += " Pretrained models count 2 bytes a parameter, as the paper does; what they were trained on is not \
+                 known here, and may hold what they compress.";
+    }
+    if any(|record| record.lost_bits.is_some_and(|bits| bits.0 > 0.0)) {
+        text += " Where bytes were masked, the bit that each lost is counted.";
+    }
     if any(|record| record.in_sample_bytes.0 > 0) {
         text += " In-sample bytes are those that the model was trained on.";
     }
     text + &format!(
-        " Reported: {}, Table 1, on the 10⁹ bytes of enwik9 by models trained on enwik8; not ours.",
+        " Reported: {}, Table 1, on the 10⁹ bytes of enwik9, Transformers trained on enwik8; not ours.",
         reported::SOURCE
     )
 }

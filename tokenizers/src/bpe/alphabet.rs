@@ -2,6 +2,10 @@
 //! and go through text tools. Bytes that are printable in Latin-1 are themselves, the others are
 //! U+0100 and up in order (Radford et al. 2019, `encoder.py`).
 
+use std::sync::LazyLock;
+
+use ahash::AHashMap;
+
 /// Number of different bytes, which are a vocabulary's first tokens.
 pub(super) const BYTES: usize = 256;
 
@@ -14,6 +18,13 @@ pub(super) fn character_of(byte: u8) -> char {
         _ => return char::from(byte),
     };
     char::from_u32(0x100 + place).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// The byte of a character, if it is of the alphabet.
+pub(crate) fn byte_of(character: char) -> Option<u8> {
+    static BYTES_OF: LazyLock<AHashMap<char, u8>> =
+        LazyLock::new(|| (0..=255).map(|byte| (character_of(byte), byte)).collect());
+    BYTES_OF.get(&character).copied()
 }
 
 /// Every byte in the order of the characters: token `t` below 256 is byte `byte_order()[t]`. That is
@@ -44,6 +55,8 @@ mod tests {
         assert_eq!(spell(b"a b\n\xad\xff"), "aĠbĊŃÿ");
         let order: BTreeSet<u8> = byte_order().into_iter().collect();
         assert_eq!(order.len(), BYTES);
+        assert!((0..=255).all(|byte| byte_of(character_of(byte)) == Some(byte)));
+        assert_eq!([' ', '\u{144}', '→'].map(byte_of), [None; 3]);
         assert!(byte_order().is_sorted_by_key(|&byte| character_of(byte)));
     }
 }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Tokenizer, TokenizerError};
+pub(crate) use alphabet::byte_of;
 use encode::Encoder;
 use vocabulary::Vocabulary;
 
@@ -107,6 +108,12 @@ impl BpeTokenizer {
         Ok(Self { vocabulary, encoder, code, trained_on })
     }
 
+    /// The tokens of any bytes: every byte is one, so that nothing can fail.
+    #[must_use]
+    pub fn encode(&self, bytes: &[u8]) -> Vec<u32> {
+        self.encoder.encode(bytes)
+    }
+
     /// Its `tokenizer.json`.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
@@ -134,8 +141,8 @@ impl Tokenizer for BpeTokenizer {
         Tokenization::Bpe(self.vocabulary.count() as u32)
     }
 
-    fn encode(&self, bytes: &[u8]) -> Vec<u32> {
-        self.encoder.encode(bytes)
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+        Ok(self.encode(bytes))
     }
 
     fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {

@@ -63,7 +63,7 @@ fn network(kind: usize, context: usize) -> Transformer {
             query_scale: vec![scale; heads * dims],
             key_scale: draw.numbers(key_heads * dims, 1.0),
             window: (kind == 2).then_some(40),
-            held: if kind == 3 { HeldAs::Bytes } else { HeldAs::Halves },
+            held: [HeldAs::Halves, HeldAs::Halves, HeldAs::Singles, HeldAs::Bytes][kind],
         };
         let inner = 90;
         Layer {

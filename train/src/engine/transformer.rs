@@ -13,7 +13,7 @@ pub enum Order {
     PostNorm,
 }
 
-/// A decoder-only Transformer. Every width is a multiple of 16, heads and MLPs being filled up with zeros.
+/// A decoder-only Transformer. Every width is a multiple of 16, the stream, heads and MLPs being filled up with zeros.
 pub struct Transformer {
     /// Numbers of a token in the residual stream.
     pub width: usize,
@@ -124,9 +124,5 @@ fn fits(name: &str, condition: bool) -> Result<(), String> {
 }
 
 fn norm_fits(norm: Option<&RowNorm>, width: usize) -> bool {
-    match norm {
-        None | Some(RowNorm::Rms { scale: None, .. }) => true,
-        Some(RowNorm::Rms { scale: Some(scale), .. }) => scale.len() == width,
-        Some(RowNorm::Layer { scale, offset, .. }) => scale.len() == width && offset.len() == width,
-    }
+    norm.is_none_or(|norm| norm.fits(width))
 }

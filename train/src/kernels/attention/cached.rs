@@ -38,6 +38,7 @@ impl KeyValueCache {
         let capacity = tokens.next_multiple_of(KEY_BLOCK);
         let size = capacity * heads.key_heads * heads.dims;
         let (shrink, exponents) = match heads.held {
+            HeldAs::Singles => (1, 0),
             HeldAs::Halves => (2, 0),
             HeldAs::Bytes => (4, sequences * capacity * heads.key_heads * 2),
         };
@@ -76,6 +77,7 @@ pub fn attention_cached(
         let state = &mut state[..heads.heads * 4];
         let step = Step { heads, cache, position, new, rows, mixed, powers, state };
         match heads.held {
+            HeldAs::Singles => dispatch(level, Stepping(step, Singles)),
             HeldAs::Halves => dispatch(level, Stepping(step, Halves)),
             HeldAs::Bytes => dispatch(level, Stepping(step, Bytes)),
         }
@@ -93,6 +95,30 @@ trait Store: Copy {
     unsafe fn load<L: Lanes>(lanes: L, from: *const Self::Number) -> L::Vector;
     /// A head of keys or values, rounded before; and its exponent.
     fn store<L: Lanes>(lanes: L, head: &[f32], least: u32, to: &mut [Self::Number]) -> u8;
+}
+
+#[derive(Clone, Copy)]
+struct Singles;
+
+impl Store for Singles {
+    type Number = f32;
+    const EXPONENTS: bool = false;
+
+    fn of(memory: &mut Aligned) -> &mut [f32] {
+        memory.as_mut_slice()
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(lanes: L, from: *const f32) -> L::Vector {
+        // SAFETY: granted by the caller.
+        unsafe { lanes.load(from) }
+    }
+
+    #[inline(always)]
+    fn store<L: Lanes>(_: L, head: &[f32], _: u32, to: &mut [f32]) -> u8 {
+        to.copy_from_slice(head);
+        0
+    }
 }
 
 #[derive(Clone, Copy)]

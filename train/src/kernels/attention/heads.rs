@@ -17,6 +17,8 @@ use super::rotary::sine_cosine;
 /// How a cache holds keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldAs {
+    /// As they are: for networks from elsewhere, whose keys may be so large that halves cost hundredths of a bit.
+    Singles,
     /// In half precision.
     Halves,
     /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of.
@@ -33,6 +35,7 @@ impl HeldAs {
     /// Bytes of a number.
     pub fn bytes(self) -> usize {
         match self {
+            HeldAs::Singles => 4,
             HeldAs::Halves => 2,
             HeldAs::Bytes => 1,
         }
@@ -73,7 +76,7 @@ impl AttentionHeads {
     /// What sums of values are multiplied by at the end, besides the inverse of the powers' total.
     pub(super) fn sum_factor(&self) -> f32 {
         match self.held {
-            HeldAs::Halves => 1.0,
+            HeldAs::Singles | HeldAs::Halves => 1.0,
             HeldAs::Bytes => 1.0 / VALUE_FACTOR,
         }
     }
@@ -99,7 +102,7 @@ impl AttentionHeads {
         let divides = dims > 0 && dims.is_multiple_of(LANES);
         let shared = key_heads > 0 && heads > 0 && heads.is_multiple_of(key_heads);
         let scales = [self.query_scale.len(), self.key_scale.len()];
-        let bounded = self.held == HeldAs::Halves || dims <= 256;
+        let bounded = self.held != HeldAs::Bytes || dims <= 256;
         let sized = scales == [heads * dims, key_heads * dims];
         divides && shared && sized && bounded && self.window != Some(0)
     }
@@ -200,6 +203,7 @@ impl Kernel for Prepare<'_> {
             }
             let (queries, keys) = prepared.split_at_mut(queries);
             match heads.held {
+                HeldAs::Singles => {}
                 HeldAs::Halves => {
                     for part in [keys, values].into_iter().flat_map(|x| x.chunks_exact_mut(LANES)) {
                         lanes.store_slice(part, lanes.round_half(lanes.load_slice(part, 0.0)));

@@ -100,7 +100,10 @@ fn outputs_are_exact_to_rounding() {
         heads.window = window;
         let rows = numbers.scaled(time * heads.row(), 1.5);
         let table = table(heads.dims, time);
-        for (norm, held) in [(None, HeldAs::Halves), (Some((heads.dims, 1e-5)), HeldAs::Bytes)] {
+        let normed = Some((heads.dims, 1e-5));
+        for (norm, held) in
+            [(None, HeldAs::Singles), (None, HeldAs::Halves), (normed, HeldAs::Bytes)]
+        {
             (heads.norm, heads.held) = (norm, held);
             let [prepared, mixed] = whole(&heads, Some(&table), &rows);
             assert_close("mixed", &mixed, &exact(&heads, &wide(&prepared)), 4e-6);
@@ -194,6 +197,8 @@ fn whole_and_cached_are_the_same_bits() {
             (0..count).map(|_| numbers.scaled(time * heads.row(), 4.0)).collect();
         let table = table(heads.dims, time);
         for (table, held) in [
+            (None, HeldAs::Singles),
+            (Some(&table), HeldAs::Singles),
             (None, HeldAs::Halves),
             (Some(&table), HeldAs::Halves),
             (None, HeldAs::Bytes),
@@ -223,7 +228,7 @@ fn levels_and_threads_agree() {
         (heads.window, heads.norm) = (window, Some((heads.dims, 1e-6)));
         let rows = numbers.scaled(time * heads.row(), 3.0);
         let table = table(heads.dims, time);
-        for held in [HeldAs::Halves, HeldAs::Bytes] {
+        for held in [HeldAs::Singles, HeldAs::Halves, HeldAs::Bytes] {
             heads.held = held;
             assert_same_bits("inference", || {
                 let steps = cached(&heads, Some(&table), std::slice::from_ref(&rows), &[1, 3]);

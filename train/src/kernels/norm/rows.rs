@@ -4,7 +4,8 @@ use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
 use super::dot;
 
-/// A norm of rows of the width that its scale has.
+/// A norm of the first columns of rows, as many as its scale has; the rest, fewer than 16, is filled up with zeros
+/// and stays so. Without a scale all columns count.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RowNorm {
     /// x / √(mean square + ε), times the scale if there is one.
@@ -28,12 +29,29 @@ pub enum RowNorm {
 /// Norms rows [rows, width] in place, on this thread.
 pub fn norm_rows(level: Level, norm: &RowNorm, width: usize, rows: &mut [f32]) {
     assert!(rows.len().is_multiple_of(width), "rows [.., {width}]: {}", rows.len());
-    let fits = match norm {
-        RowNorm::Rms { scale, .. } => scale.as_ref().is_none_or(|scale| scale.len() == width),
-        RowNorm::Layer { scale, offset, .. } => scale.len() == width && offset.len() == width,
-    };
-    assert!(fits, "scale or offset of a width of {width}");
+    assert!(norm.fits(width), "scale or offset of a width of {width}");
     dispatch(level, Rows { norm, width, rows });
+}
+
+impl RowNorm {
+    /// Whether it is for rows of this width.
+    pub fn fits(&self, width: usize) -> bool {
+        let filled = |columns: usize| columns > 0 && columns <= width && width < columns + LANES;
+        match self {
+            RowNorm::Rms { scale, .. } => scale.as_ref().is_none_or(|scale| filled(scale.len())),
+            RowNorm::Layer { scale, offset, .. } => {
+                filled(scale.len()) && offset.len() == scale.len()
+            }
+        }
+    }
+
+    /// Columns that count, of a width.
+    fn columns(&self, width: usize) -> usize {
+        match self {
+            RowNorm::Rms { scale: None, .. } => width,
+            RowNorm::Rms { scale: Some(scale), .. } | RowNorm::Layer { scale, .. } => scale.len(),
+        }
+    }
 }
 
 struct Rows<'a> {
@@ -47,7 +65,9 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
+        let columns = self.norm.columns(self.width);
         for row in self.rows.chunks_exact_mut(self.width) {
+            let row = &mut row[..columns];
             match self.norm {
                 RowNorm::Rms { scale, epsilon } => {
                     let mean = dot(lanes, row, row) / row.len() as f32;
@@ -131,6 +151,20 @@ mod tests {
                 assert_close("norm", &run(), &expected, 1e-6);
                 assert_same_bits("norm", run);
             }
+        }
+    }
+
+    #[test]
+    fn what_fills_a_row_up_changes_nothing_and_stays() {
+        let mut numbers = Numbers::new(2);
+        let (x, scale, offset) = (numbers.uniform(20), numbers.uniform(20), numbers.uniform(20));
+        let rms = RowNorm::Rms { scale: Some(scale.clone()), epsilon: 1e-5 };
+        for norm in [rms, RowNorm::Layer { scale, offset, epsilon: 1e-5 }] {
+            let (mut alone, mut filled) = (x.clone(), [x.clone(), vec![0.0; 12]].concat());
+            norm_rows(current(), &norm, 20, &mut alone);
+            norm_rows(current(), &norm, 32, &mut filled);
+            assert_eq!(filled, [alone, vec![0.0; 12]].concat());
+            assert!(!norm.fits(48) && !norm.fits(19));
         }
     }
 }

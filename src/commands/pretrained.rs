@@ -1,0 +1,158 @@
+//! Pretrained models by the folder that they are in: opening them, and measuring one on a corpus.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use lmtrain_eval::Predictor;
+use lmtrain_eval::corpora::Corpus;
+use lmtrain_eval::measure::{Measurement, Outcome, Progress};
+use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::{Bits, Bytes, RateRecord, Span};
+use lmtrain_tokenizers::Tokenizer;
+use lmtrain_train::Device;
+use lmtrain_train::pretrained::PretrainedModel;
+
+use super::eval::{
+    GROUP_CHUNKS, Settings, blank, fill, forget_if, length_of, recorded, span_of, tell,
+};
+use crate::context::Context;
+use crate::progress::Progress as Shown;
+
+/// Bytes of a parameter in the paper's adjusted rate.
+const PAPER_BYTES: f64 = 2.0;
+/// Most bytes of a name in an archive.
+const MOST_NAME: usize = 255;
+
+/// A model with its name.
+pub(super) struct Named {
+    /// The last part of its folder's path.
+    pub(super) name: String,
+    pub(super) model: PretrainedModel,
+}
+
+impl Named {
+    /// The name as an archive holds it.
+    pub(super) fn archive_name(&self) -> &str {
+        let cut = (0..=MOST_NAME).rev().find(|&at| self.name.is_char_boundary(at));
+        self.name.get(..cut.unwrap_or(0)).unwrap_or(&self.name)
+    }
+}
+
+/// Opens a model by its folder, or by its name on the hub.
+pub(super) fn open(name: &str, context: &Context) -> Result<Named> {
+    let (name, folder) = find(name, context)?;
+    let model = PretrainedModel::open(&folder)?;
+    context.say(&format!(
+        "{name}: {}, {} parameters, {} tokens, context {}",
+        model.architecture(),
+        lmtrain_runs::units::short_count(model.parameters()),
+        model.vocabulary(),
+        model.context(),
+    ));
+    Ok(Named { name, model })
+}
+
+/// The model that a name means, and its folder.
+fn find(name: &str, context: &Context) -> Result<(String, PathBuf)> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = parent.unwrap_or(Path::new("."));
+        bail!("{name} is a file; a model is its folder\nhint: `--model {}`", folder.display());
+    }
+    if !path.exists() {
+        return elsewhere(name, context);
+    }
+    // `.` and `..` have no name of their own.
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let last = whole.file_name().map(|last| last.to_string_lossy().into_owned());
+    Ok((last.unwrap_or_else(|| name.to_owned()), path.to_owned()))
+}
+
+/// A model that is not here.
+#[cfg(feature = "hub")]
+fn elsewhere(name: &str, context: &Context) -> Result<(String, PathBuf)> {
+    match super::hub::is_name(name) {
+        true => Ok((name.to_owned(), super::hub::fetch(name, context)?)),
+        false => {
+            bail!("there is no folder {name}, and it is no name on the hub\n{HINT}, or OWNER/NAME")
+        }
+    }
+}
+
+/// A model that is not here.
+#[cfg(not(feature = "hub"))]
+fn elsewhere(name: &str, _context: &Context) -> Result<(String, PathBuf)> {
+    bail!("there is no folder {name}\n{HINT}; a build with `--features hub` takes OWNER/NAME too")
+}
+
+const HINT: &str =
+    "hint: `--model` takes a folder with config.json, model.safetensors and tokenizer.json";
+
+/// Measures a model on a corpus; nothing if it was stopped.
+pub(super) fn rate(
+    named: &Named,
+    masked: bool,
+    corpus: &Corpus,
+    settings: &Settings,
+    context: &Context,
+) -> Result<Option<RateRecord>> {
+    if context.is_stopping() {
+        return Ok(None);
+    }
+    if settings.device != Device::Cpu {
+        context.say("pretrained models are measured on the processor");
+    }
+    let span = span_of(corpus, settings.part);
+    let mut record = described(named, corpus, span, settings.chunk);
+    record.lost_bits = masked.then_some(Bits(0.0));
+    record.sample = settings.sample.and_then(|draw| draw.of(span, length_of(settings.chunk)));
+    let store = context.store.pretrained(&named.name);
+    if let Some(found) = recorded(&store, &record, settings)? {
+        return Ok(Some(found));
+    }
+    let measurement = Measurement {
+        predictor: &named.model,
+        tokenizer: named.model.tokenizer(),
+        corpus: corpus.bytes(),
+        corpus_sha256: corpus.sha256(),
+        span: span.start..span.end,
+        chunking: settings.chunk,
+        sample: settings.sample,
+        masked,
+        coding: settings.coding,
+        group_chunks: GROUP_CHUNKS,
+    };
+    let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
+    forget_if(settings.again, &journal)?;
+    let mut shown = Shown::new(format!("{} on {}", named.name, corpus.name()), context.quiet);
+    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
+        return Ok(None);
+    };
+    drop(shown);
+    fill(&mut record, measured, context, "cpu");
+    if let Some(cut) = record.cut_chunks {
+        context.say(&format!(
+            "{cut} of {} chunks were longer than the context of {} tokens, and cut",
+            record.chunks,
+            named.model.context()
+        ));
+    }
+    record.tokenizer_bytes = named.model.tokenizer().vocabulary_bytes().map(Bytes);
+    store.append_rate(&record)?;
+    Ok(Some(record))
+}
+
+/// A record of a model with nothing measured yet.
+fn described(named: &Named, corpus: &Corpus, span: Span, chunking: Chunking) -> RateRecord {
+    let model = &named.model;
+    let mut record = blank(&named.name, Kind::Pretrained, chunking, corpus, span);
+    record.architecture = Some(model.architecture().to_owned());
+    record.tokenization = Some(model.tokenizer().tokenization());
+    record.parameters = Some(model.parameters());
+    record.bytes_per_parameter = Some(PAPER_BYTES);
+    record.stored_bytes = Some(model.stored_bytes());
+    record.weights = Some(model.identity().iter().map(|byte| format!("{byte:02x}")).collect());
+    record
+}

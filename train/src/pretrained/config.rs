@@ -1,0 +1,255 @@
+//! `config.json`, key by key. What is read is noted, so that a model's identity is of the values it was built by;
+//! an absent key and a `null` are the same, but for tokens, where `null` says that there is none.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::error::PretrainedError;
+
+/// No dimension of a network is larger; products of two of them do not overflow.
+const MOST: u64 = 1 << 31;
+
+/// The configuration of a model.
+pub(super) struct Config {
+    path: PathBuf,
+    values: Map<String, Value>,
+    used: RefCell<BTreeMap<String, String>>,
+}
+
+impl Config {
+    /// Reads a folder's.
+    pub(super) fn read(folder: &Path) -> Result<Self, PretrainedError> {
+        let path = folder.join("config.json");
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let hint = super::error::WEIGHTS_HINT;
+                return Err(PretrainedError::missing(folder, "config.json", hint));
+            }
+            text => text.map_err(|source| PretrainedError::Read { path: path.clone(), source })?,
+        };
+        Self::parse(path, &text)
+    }
+
+    pub(super) fn parse(path: PathBuf, text: &[u8]) -> Result<Self, PretrainedError> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(values)) => Ok(Self { path, values, used: RefCell::default() }),
+            Ok(_) => Err(PretrainedError::refused(&path, "it is no JSON object")),
+            Err(error) => Err(PretrainedError::refused(&path, error.to_string())),
+        }
+    }
+
+    /// An error that names the file.
+    pub(super) fn refuse(&self, reason: impl Into<String>) -> PretrainedError {
+        PretrainedError::refused(&self.path, reason)
+    }
+
+    fn wrong(&self, key: &str, value: &Value, wanted: &str) -> PretrainedError {
+        let mut shown = value.to_string();
+        if shown.len() > 60 {
+            shown = shown.chars().take(60).chain(['…']).collect();
+        }
+        self.refuse(format!("`{key}` is {shown}, not {wanted}"))
+    }
+
+    /// A value, if it is there and not `null`.
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.values.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Notes what a key came to.
+    fn note<T: ToString>(&self, key: &str, value: T) -> T {
+        self.used.borrow_mut().insert(key.to_owned(), value.to_string());
+        value
+    }
+
+    /// A count of at least 1.
+    pub(super) fn count(&self, key: &str) -> Result<usize, PretrainedError> {
+        self.count_if_any(key)?.ok_or_else(|| self.refuse(format!("`{key}` is missing")))
+    }
+
+    /// The same with a value for where it is absent.
+    pub(super) fn count_or(&self, key: &str, absent: usize) -> Result<usize, PretrainedError> {
+        Ok(self.note(key, self.count_if_any(key)?.unwrap_or(absent)))
+    }
+
+    /// The same, if it is there.
+    pub(super) fn count_if_any(&self, key: &str) -> Result<Option<usize>, PretrainedError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        match value.as_u64() {
+            Some(count @ 1..MOST) => Ok(Some(self.note(key, count as usize))),
+            _ => Err(self.wrong(key, value, &format!("a count from 1 to {}", MOST - 1))),
+        }
+    }
+
+    /// A number above 0.
+    pub(super) fn number_or(&self, key: &str, absent: f64) -> Result<f64, PretrainedError> {
+        let number = match self.value(key) {
+            None => absent,
+            Some(value) => match value.as_f64() {
+                Some(number) if number > 0.0 && number.is_finite() => number,
+                _ => return Err(self.wrong(key, value, "a number above 0")),
+            },
+        };
+        Ok(self.note(key, number))
+    }
+
+    /// Yes or no.
+    pub(super) fn flag_or(&self, key: &str, absent: bool) -> Result<bool, PretrainedError> {
+        let flag = match self.value(key) {
+            None => absent,
+            Some(Value::Bool(flag)) => *flag,
+            Some(value) => return Err(self.wrong(key, value, "true or false")),
+        };
+        Ok(self.note(key, flag))
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>, PretrainedError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => {
+                self.note(key, text.as_str());
+                Ok(Some(text))
+            }
+            Some(value) => Err(self.wrong(key, value, "a text")),
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&str>>, PretrainedError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let texts = value.as_array().map(|items| items.iter().map(Value::as_str).collect());
+        let texts: Option<Vec<&str>> = texts.unwrap_or_default();
+        let texts = texts.ok_or_else(|| self.wrong(key, value, "a list of texts"))?;
+        self.note(key, texts.join(","));
+        Ok(Some(texts))
+    }
+
+    /// The first token of a key: a number, or a list of them; `absent` where the key is not there, none if `null`.
+    pub(super) fn token(
+        &self,
+        key: &str,
+        absent: Option<u32>,
+    ) -> Result<Option<u32>, PretrainedError> {
+        let token = match self.values.get(key) {
+            None => return Ok(absent),
+            Some(Value::Array(tokens)) => tokens.first().unwrap_or(&Value::Null),
+            Some(token) => token,
+        };
+        match token.as_u64().and_then(|token| u32::try_from(token).ok()) {
+            // Some old configurations say −1 for none.
+            None if token.is_null() || token.as_i64() == Some(-1) => Ok(None),
+            None => Err(self.wrong(key, token, "a token")),
+            token => Ok(token),
+        }
+    }
+
+    /// A group of keys as a configuration of its own, by the same path.
+    pub(super) fn group(&self, key: &str) -> Result<Option<Self>, PretrainedError> {
+        match self.value(key) {
+            None => Ok(None),
+            Some(Value::Object(values)) => {
+                let (path, values) = (self.path.clone(), values.clone());
+                Ok(Some(Self { path, values, used: RefCell::default() }))
+            }
+            Some(value) => Err(self.wrong(key, value, "a group of keys")),
+        }
+    }
+
+    /// Takes over what was read of a group, under its key.
+    pub(super) fn note_group(&self, key: &str, group: &Self) {
+        let members = group.used.borrow().clone().into_iter();
+        self.used
+            .borrow_mut()
+            .extend(members.map(|(name, value)| (format!("{key}.{name}"), value)));
+    }
+
+    /// Refuses a key unless it is absent, `null`, false, empty or one of the values that change nothing.
+    pub(super) fn must_not_be_set(
+        &self,
+        key: &str,
+        harmless: &[f64],
+    ) -> Result<(), PretrainedError> {
+        let Some(value) = self.value(key) else { return Ok(()) };
+        let empty = match value {
+            Value::Bool(flag) => !flag,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.is_empty(),
+            Value::Number(number) => harmless.contains(&number.as_f64().unwrap_or(f64::NAN)),
+            _ => false,
+        };
+        if empty { Ok(()) } else { Err(self.wrong(key, value, "supported here")) }
+    }
+
+    /// A value that must be this one where it is given.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.values.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// All that was read, a line each.
+    pub(super) fn used(&self) -> String {
+        let used = self.used.borrow();
+        used.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("x/config.json".into(), text.as_bytes()).expect("JSON")
+    }
+
+    #[test]
+    fn values_are_what_they_must_be_or_are_named() {
+        let config = config(
+            r#"{"a": 3, "b": 0, "c": -1, "d": 1e99, "e": null, "f": "x", "g": true, "h": [1, 2], "i": 2147483648,
+                "j": {"k": 2.5}, "l": [], "m": ["p", "q"], "n": {}}"#,
+        );
+        assert_eq!(config.count("a").expect("a count"), 3);
+        for key in ["b", "c", "d", "e", "f", "g", "h", "i", "zz"] {
+            let error = config.count(key).expect_err(key).to_string();
+            assert!(
+                error.contains(&format!("`{key}`")) && error.contains("x/config.json"),
+                "{error}"
+            );
+        }
+        assert_eq!(config.count_or("e", 7).expect("absent"), 7);
+        assert_eq!(config.number_or("a", 1.0).expect("a number"), 3.0);
+        assert!(config.number_or("c", 1.0).is_err() && config.number_or("f", 1.0).is_err());
+        assert!(config.flag_or("g", false).expect("a flag") && config.flag_or("a", false).is_err());
+        assert_eq!(config.texts("m").expect("texts"), Some(vec!["p", "q"]));
+        assert!(config.texts("h").is_err() && config.text("m").is_err());
+        let group = config.group("j").expect("a group").expect("there");
+        assert_eq!(group.number_or("k", 1.0).expect("a number"), 2.5);
+        config.note_group("j", &group);
+        for key in ["e", "l", "n", "zz"] {
+            config.must_not_be_set(key, &[]).expect(key);
+        }
+        assert!(config.must_not_be_set("a", &[1.0]).is_err());
+        config.must_not_be_set("a", &[3.0]).expect("harmless");
+        assert!(config.used().contains("e=7\n") && config.used().contains("j.k=2.5\n"));
+    }
+
+    #[test]
+    fn tokens_may_be_lists_or_none() {
+        let config = config(r#"{"a": 5, "b": [7, 8], "c": null, "d": -1, "e": "x", "f": []}"#);
+        let token = |key, absent| config.token(key, absent).expect(key);
+        assert_eq!(
+            ["a", "b", "c", "d", "f", "g"].map(|key| token(key, Some(9))),
+            [Some(5), Some(7), None, None, None, Some(9)]
+        );
+        assert!(config.token("e", None).is_err());
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["", "[]", "{", "3"] {
+            assert!(Config::parse("c".into(), text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
