@@ -4,7 +4,7 @@
 //! number goes through the same operations in the same order: the bits are the same (`attention` says which).
 
 use super::super::aligned::{Aligned, with_scratch};
-use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
+use super::super::lanes::{Kernel, LANES, Lanes, dispatch, prefetch};
 use super::super::level::Level;
 use super::super::math::{Exp2Below, exp2};
 use super::KEY_BLOCK;
@@ -314,7 +314,10 @@ impl<S: Store> Held<'_, S> {
                 exponents[i] = &self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
             }
         }
-        let mut scores = scores::<L, S, HEADS>(lanes, dims, lines);
+        // The values of this block come next: as many lines as the keys have, a share of them for each head.
+        let values = self.values[key * self.heads.key_heads * dims..].as_ptr();
+        let values = values.wrapping_add(head / group * dims * KEY_BLOCK);
+        let mut scores = scores::<L, S, HEADS>(lanes, dims, lines, values);
         if S::EXPONENTS {
             for (scores, exponents) in scores.iter_mut().zip(exponents) {
                 scale::<L>(lanes, scores, &exponents[..KEY_BLOCK]);
@@ -420,17 +423,28 @@ struct State<'a> {
 }
 
 /// The scores of queries [dims], each with 64 keys [dims, 64].
+///
+/// What a sequence holds goes through the caches once a step, and processors that read ahead by themselves stop at
+/// every page. So the keys of the heads that follow are asked for line by line, and `values` as far.
 #[inline(always)]
 fn scores<L: Lanes, S: Store, const HEADS: usize>(
     lanes: L,
     dims: usize,
     lines: [(&[f32], &[S::Number]); HEADS],
+    values: *const S::Number,
 ) -> [[L::Vector; PARTS]; HEADS] {
     let mut scores = [[lanes.zero(); PARTS]; HEADS];
     for (query, keys) in lines {
         assert!(query.len() == dims && keys.len() == dims * KEY_BLOCK);
     }
+    let line = 64 / size_of::<S::Number>();
     for d in 0..dims {
+        for (head, (_, keys)) in lines.iter().enumerate() {
+            for at in (d * KEY_BLOCK..(d + 1) * KEY_BLOCK).step_by(line) {
+                prefetch(keys.as_ptr().wrapping_add(HEADS * dims * KEY_BLOCK + at));
+                prefetch(values.wrapping_add(head * dims * KEY_BLOCK + at));
+            }
+        }
         for (scores, (query, keys)) in scores.iter_mut().zip(lines) {
             let query = lanes.splat(query[d]);
             for (part, score) in scores.iter_mut().enumerate() {

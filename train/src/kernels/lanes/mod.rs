@@ -146,6 +146,18 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     }
 }
 
+/// Asks for the cache line at an address, which need not be the program's, ahead of its use.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has it, and it changes nothing that the program sees.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// The largest of 16 numbers. Which of two zeros it gives is not defined: callers must not depend on that.
 #[inline(always)]
 pub(super) fn largest<L: Lanes>(lanes: L, a: L::Vector) -> f32 {
