@@ -21,7 +21,7 @@ use crate::report::tables::vocabulary::table;
 pub(crate) type Vocabularies<'a> = BTreeMap<Size, BTreeMap<usize, &'a RateRecord>>;
 
 /// The curves for which some size was measured with several vocabularies, and their records; the
-/// one of most vocabularies first.
+/// one of most vocabularies first, then what was held out, then the longest.
 pub(crate) fn vocabularies(data: &Data) -> Vec<(Curve, Vocabularies<'_>)> {
     let mut curves: BTreeMap<Curve, Vocabularies<'_>> = BTreeMap::new();
     for entry in &data.entries {
@@ -40,7 +40,14 @@ pub(crate) fn vocabularies(data: &Data) -> Vec<(Curve, Vocabularies<'_>)> {
     let several = |sizes: &Vocabularies<'_>| sizes.values().any(|of_size| of_size.len() > 1);
     let mut curves: Vec<_> = curves.into_iter().filter(|(_, sizes)| several(sizes)).collect();
     let count = |sizes: &Vocabularies<'_>| sizes.values().map(BTreeMap::len).sum::<usize>();
-    curves.sort_by_key(|(_, sizes)| std::cmp::Reverse(count(sizes)));
+    let records = |sizes: &Vocabularies<'_>| -> Vec<&RateRecord> {
+        sizes.values().flat_map(BTreeMap::values).copied().collect()
+    };
+    curves.sort_by_key(|(_, sizes)| {
+        let held_out = records(sizes).iter().all(|record| record.in_sample_bytes.0 == 0);
+        let length = records(sizes).iter().map(|record| record.span.end - record.span.start).max();
+        std::cmp::Reverse((count(sizes), held_out, length))
+    });
     curves
 }
 

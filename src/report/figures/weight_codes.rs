@@ -1,6 +1,7 @@
 //! Adjusted rate under several codes of the weights, each measured by decoding and evaluating them:
 //! fewer bits cost a little prediction and save much model.
 
+use lmtrain_runs::Tokenization;
 use lmtrain_runs::record::WeightCode;
 
 use super::Figure;
@@ -47,7 +48,14 @@ pub(crate) fn code(entry: &Entry) -> WeightCode {
 
 /// The figure; absent before a run was measured under several codes.
 pub(crate) fn figure(data: &Data) -> Option<Figure> {
-    let (curve, entries) = coded(data).into_iter().next()?;
+    let (curve, mut entries) = coded(data).into_iter().next()?;
+    // One line a code: runs of the tokenization that most were measured with.
+    let of_tokenization = |name: &Option<Tokenization>| {
+        entries.iter().filter(|entry| entry.record.tokenization == *name).count()
+    };
+    let most = entries.iter().map(|entry| &entry.record.tokenization);
+    let most = most.max_by_key(|name| of_tokenization(name))?.clone();
+    entries.retain(|entry| entry.record.tokenization == most);
     let series = WeightCode::ALL.iter().enumerate().map(|(index, of)| {
         let marker = Marker::ALL[index % Marker::ALL.len()];
         let mut series = Series::new(of.name(), CATEGORIES[index], marker);
