@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use lmtrain_tokenizers::{BpeTokenizer, Tokenizer};
+use lmtrain_tokenizers::BpeTokenizer;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();

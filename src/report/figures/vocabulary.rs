@@ -40,12 +40,10 @@ pub(crate) fn vocabularies(data: &Data) -> Vec<(Curve, Vocabularies<'_>)> {
     let several = |sizes: &Vocabularies<'_>| sizes.values().any(|of_size| of_size.len() > 1);
     let mut curves: Vec<_> = curves.into_iter().filter(|(_, sizes)| several(sizes)).collect();
     let count = |sizes: &Vocabularies<'_>| sizes.values().map(BTreeMap::len).sum::<usize>();
-    let records = |sizes: &Vocabularies<'_>| -> Vec<&RateRecord> {
-        sizes.values().flat_map(BTreeMap::values).copied().collect()
-    };
     curves.sort_by_key(|(_, sizes)| {
-        let held_out = records(sizes).iter().all(|record| record.in_sample_bytes.0 == 0);
-        let length = records(sizes).iter().map(|record| record.span.end - record.span.start).max();
+        let records = || sizes.values().flat_map(BTreeMap::values);
+        let held_out = records().all(|record| record.in_sample_bytes.0 == 0);
+        let length = records().map(|record| record.span.end - record.span.start).max();
         std::cmp::Reverse((count(sizes), held_out, length))
     });
     curves
