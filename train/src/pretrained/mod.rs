@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Weights are packed straight from the mapped files in the numbers they are stored in, and the files' memory is
-//! given back as it goes. To add an architecture: a file with its keys, and a row in [`catalogue`].
+//! given back as it goes. To add an architecture: a file with its keys, and a row in `catalogue.rs`.
 
 mod catalogue;
 mod config;

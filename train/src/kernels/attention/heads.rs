@@ -26,7 +26,7 @@ pub enum HeldAs {
     /// Because of the power of two, a cached step may multiply by it where it likes, and gets the bits of the whole
     /// pass: nothing is rounded otherwise, for nothing is subnormal or too large. To that end queries and keys end at
     /// ±2⁷, which with up to 256 dimensions keeps scores within 2²²; queries below 2⁻⁶⁴ are 0, the powers of keys
-    /// are at least 2⁻²⁴, and values are [`VALUE_FACTOR`] times as large up to the end, so that theirs are at least 1.
+    /// are at least 2⁻²⁴, and values are 2²⁴ times as large up to the end, so that theirs are at least 1.
     /// It is for networks that norm queries and keys, whose numbers are far from these bounds.
     Bytes,
 }
