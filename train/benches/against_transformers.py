@@ -61,15 +61,19 @@ def main():
     parser.add_argument("--lmtrain", default="target/release/lmtrain")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", default="1,4", help="chunks that transformers scores at once; the fastest counts")
+    parser.add_argument("--bytes", type=int, default=400_000, help="text for the given model; a sixteenth for the other")
+    parser.add_argument("--only", choices=["given", "random"], help="one of the two models")
     parser.add_argument("--threads", type=int, help="threads of both")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     made = tempfile.TemporaryDirectory()
     count = random_llama(made.name, arguments.model)
-    rows = []
-    for name, folder, most, length in [(Path(arguments.model).name, arguments.model, 400_000, 512),
-                                       (f"random Llama, {count / 1e6:.0f}M", made.name, 24_000, 1024)]:
+    rows, models = [], [("given", Path(arguments.model).name, arguments.model, arguments.bytes, 512),
+                        ("random", f"random Llama, {count / 1e6:.0f}M", made.name, arguments.bytes // 16, 1024)]
+    for which, name, folder, most, length in models:
+        if arguments.only not in (None, which):
+            continue
         corpus = Path(made.name) / "text"
         corpus.write_bytes(TEXT.read_bytes()[:most])
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

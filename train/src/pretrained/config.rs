@@ -184,7 +184,7 @@ impl Config {
         if empty { Ok(()) } else { Err(self.wrong(key, value, "supported here")) }
     }
 
-    /// A value that must be this one where it is given.
+    /// All keys with their values.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value))
     }
