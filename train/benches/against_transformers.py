@@ -21,7 +21,7 @@ TEXT = Path(__file__).parents[2] / "Cargo.lock"
 def random_llama(folder, tokenizer):
     """100M parameters: 12 layers of width 768, 12 heads over 4 of keys, in float32."""
     config = transformers.LlamaConfig(
-        vocab_size=16384, hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=12,
+        vocab_size=32000, hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=12,
         num_key_value_heads=4, max_position_embeddings=2048, bos_token_id=1, eos_token_id=2, tie_word_embeddings=True)
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(config)

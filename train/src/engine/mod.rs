@@ -3,7 +3,8 @@
 //! It knows networks by a plain description ([`Transformer`]), trained here or elsewhere; weights are packed once,
 //! in the precision they come in. Whole chunks and cached steps share every row-wise operation and give the same
 //! bits, at every SIMD level and thread count (design, section 4). Keys and values are rounded to what a cache
-//! holds in both ([`HeldAs`](crate::kernels::HeldAs)). Training has its own network (`network.rs`), in burn.
+//! holds in both, and queries as they meet them ([`HeldAs`](crate::kernels::HeldAs)). Training has its own network
+//! (`network.rs`), in burn.
 
 mod layout;
 mod recipes;

@@ -132,8 +132,8 @@ fn rounded<B: Backend>(largest: f64, x: Tensor<B, 4>) -> Tensor<B, 4> {
     ((x / step.clone()).round() * step).cast(number_type)
 }
 
-/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit. Keys and values
-/// may be `rounded`.
+/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit. Queries, keys and
+/// values may be `rounded`.
 pub(super) fn attention<B: Backend>(
     block: Option<usize>,
     heads: usize,
@@ -143,8 +143,11 @@ pub(super) fn attention<B: Backend>(
 ) -> (Tensor<B, 3>, Tensor<B, 3>) {
     let (number_type, [_, time, _]) = (qkv.dtype(), qkv.dims());
     let block = block.unwrap_or_else(|| block_length(heads, qkv.dims()));
-    let Prepared { query, mut key, mut value, .. } = prepare(heads, qkv, gain);
+    let Prepared { mut query, mut key, mut value, .. } = prepare(heads, qkv, gain);
     if round {
+        // Queries have the factor of the scores there when they are rounded, and scores are powers of two.
+        let factor = std::f64::consts::LOG2_E / (query.dims()[3] as f64).sqrt();
+        query = (rounded(128.0, single(query) * factor) / factor).cast(number_type);
         (key, value) = (rounded(128.0, key), rounded(65_504.0, value));
     }
     let (mut outputs, mut log_sums) = (Vec::new(), Vec::new());

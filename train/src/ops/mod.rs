@@ -45,7 +45,7 @@ pub struct AttentionHalf<B: Backend> {
     pub qkv: Tensor<B, 2>,
     /// [heads].
     pub gain: Option<Tensor<B, 1>>,
-    /// Keys and values are rounded as inference on the processor holds them (`kernels::HeldAs::Bytes`): for
+    /// Queries, keys and values are rounded as in inference on the processor (`kernels::HeldAs::Bytes`): for
     /// measuring elsewhere what is coded there. Training never does, and the processor has its engine for it.
     pub rounded: bool,
     /// [width, width].

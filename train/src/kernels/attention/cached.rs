@@ -10,14 +10,13 @@ use super::super::math::{Exp2Below, exp2};
 use super::KEY_BLOCK;
 use super::forward_tile::{HIGHEST, LOWEST, numbered};
 use super::heads::{AttentionHeads, HeldAs, LEAST_EXPONENTS, to_bytes};
+use super::stores::{Bytes, Halves, PARTS, Queries, Singles, Store};
 
 /// Vectors of the output that run side by side: their chains hide each other's latency.
 const SIDE_BY_SIDE: usize = 8;
 /// Keys of a sequence, in bytes, from which on they are asked for ahead of their use: fewer are near anyway. (At
 /// 128 KiB, 200K parameters, asking costs a fifth; at 512 KiB, 3.2M, it nearly doubles the speed.)
 const FAR: usize = 256 << 10;
-/// Score vectors of a block of keys.
-const PARTS: usize = KEY_BLOCK / LANES;
 
 /// Keys and values of sequences side by side, in one layer.
 #[derive(Clone)]
@@ -27,12 +26,15 @@ pub struct KeyValueCache {
     /// Numbers of a sequence's keys; its values are as many.
     size: usize,
     held: HeldAs,
-    /// [sequence, block of 64 keys, key head, dims, 64]: a step goes through them in this order.
+    /// [sequence, block of 64 keys, key head, dims, 64]: a step goes through them in this order. Bytes lie in fours,
+    /// [.., dims / 4, 64, 4], and have 128 added.
     keys: Aligned,
     /// [sequence, key, key head, dims].
     values: Aligned,
     /// Exponents of bytes, keys' and values': [sequence, block of 64 keys, key head, 2, 64].
     exponents: Vec<u8>,
+    /// The newest token's queries as bytes [heads, dims], and what they are multiples of [heads].
+    queries: (Vec<i8>, Vec<f32>),
 }
 
 impl KeyValueCache {
@@ -48,6 +50,7 @@ impl KeyValueCache {
         let zeros = || Aligned::zeros(sequences * size / shrink);
         // 2⁰ for keys that are not there yet.
         let exponents = vec![127; exponents];
+        let queries = (vec![0; heads.width()], vec![0.0; heads.heads]);
         KeyValueCache {
             capacity,
             size,
@@ -55,6 +58,7 @@ impl KeyValueCache {
             keys: zeros(),
             values: zeros(),
             exponents,
+            queries,
         }
     }
 }
@@ -87,93 +91,6 @@ pub fn attention_cached(
     });
 }
 
-/// What a cache's numbers are.
-trait Store: Copy {
-    type Number: Copy;
-    /// Whether numbers are multiples of powers of two, whose exponents are held besides.
-    const EXPONENTS: bool;
-    fn of(memory: &mut Aligned) -> &mut [Self::Number];
-    /// # Safety
-    /// Sixteen numbers must be there.
-    unsafe fn load<L: Lanes>(lanes: L, from: *const Self::Number) -> L::Vector;
-    /// A head of keys or values, rounded before; and its exponent.
-    fn store<L: Lanes>(lanes: L, head: &[f32], least: u32, to: &mut [Self::Number]) -> u8;
-}
-
-#[derive(Clone, Copy)]
-struct Singles;
-
-impl Store for Singles {
-    type Number = f32;
-    const EXPONENTS: bool = false;
-
-    fn of(memory: &mut Aligned) -> &mut [f32] {
-        memory.as_mut_slice()
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(lanes: L, from: *const f32) -> L::Vector {
-        // SAFETY: granted by the caller.
-        unsafe { lanes.load(from) }
-    }
-
-    #[inline(always)]
-    fn store<L: Lanes>(_: L, head: &[f32], _: u32, to: &mut [f32]) -> u8 {
-        to.copy_from_slice(head);
-        0
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Halves;
-
-impl Store for Halves {
-    type Number = u16;
-    const EXPONENTS: bool = false;
-
-    fn of(memory: &mut Aligned) -> &mut [u16] {
-        memory.as_mut_halves()
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(lanes: L, from: *const u16) -> L::Vector {
-        // SAFETY: granted by the caller.
-        unsafe { lanes.load_half(from) }
-    }
-
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, head: &[f32], _: u32, to: &mut [u16]) -> u8 {
-        for (to, part) in to.chunks_exact_mut(LANES).zip(head.chunks_exact(LANES)) {
-            // SAFETY: there are places for sixteen.
-            unsafe { lanes.store_half(to.as_mut_ptr(), lanes.load_slice(part, 0.0)) };
-        }
-        0
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Bytes;
-
-impl Store for Bytes {
-    type Number = i8;
-    const EXPONENTS: bool = true;
-
-    fn of(memory: &mut Aligned) -> &mut [i8] {
-        memory.as_mut_bytes()
-    }
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(lanes: L, from: *const i8) -> L::Vector {
-        // SAFETY: granted by the caller.
-        unsafe { lanes.load_bytes(from) }
-    }
-
-    #[inline(always)]
-    fn store<L: Lanes>(lanes: L, head: &[f32], least: u32, to: &mut [i8]) -> u8 {
-        to_bytes(lanes, head, least, to)
-    }
-}
-
 struct Step<'a> {
     heads: &'a AttentionHeads,
     cache: &'a mut KeyValueCache,
@@ -198,6 +115,7 @@ impl<S: Store> Kernel for Stepping<'_, S> {
         let Step { heads, cache, position, new, rows, mixed, powers, state } = self.0;
         let size = cache.size;
         let exponents = if S::EXPONENTS { cache.capacity * heads.key_heads * 2 } else { 0 };
+        let (bytes, byte_powers) = &mut cache.queries;
         let rows = rows.chunks_exact(heads.row()).zip(mixed.chunks_exact_mut(heads.width()));
         for (index, (row, mixed)) in rows.enumerate() {
             let (sequence, position) = (index / new, position + index % new);
@@ -208,8 +126,18 @@ impl<S: Store> Kernel for Stepping<'_, S> {
                 values: &mut S::of(&mut cache.values)[sequence * size..][..size],
                 exponents: &mut cache.exponents[sequence * exponents..][..exponents],
             };
-            held.append(lanes, &row[heads.width()..]);
-            held.attend(lanes, &row[..heads.width()], powers, state, mixed);
+            let (queries, new) = row.split_at(heads.width());
+            held.append(lanes, new);
+            if S::EXPONENTS {
+                let queries = queries.chunks_exact(heads.dims);
+                let to = bytes.chunks_exact_mut(heads.dims).zip(&mut *byte_powers);
+                for (query, (bytes, power)) in queries.zip(to) {
+                    let exponent = to_bytes(lanes, query, LEAST_EXPONENTS[0], bytes);
+                    *power = f32::from_bits(u32::from(exponent) << 23);
+                }
+            }
+            let queries = Queries { numbers: queries, bytes, powers: byte_powers };
+            held.attend(lanes, &queries, powers, state, mixed);
         }
     }
 }
@@ -238,10 +166,8 @@ impl<S: Store> Held<'_, S> {
             let to = &mut new[within.clone()];
             // Keys go through the place of the values, which follow them there.
             let exponent = S::store(lanes, &keys[within], LEAST_EXPONENTS[0], to);
-            let lines = self.keys[block * dims * KEY_BLOCK..].iter_mut().skip(place);
-            for (key, number) in lines.step_by(KEY_BLOCK).zip(&*to) {
-                *key = *number;
-            }
+            let size = dims * KEY_BLOCK;
+            S::place(to, place, &mut self.keys[block * size..][..size]);
             let value_exponent = S::store(lanes, values, LEAST_EXPONENTS[1], to);
             if S::EXPONENTS {
                 let exponents = &mut self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
@@ -255,7 +181,7 @@ impl<S: Store> Held<'_, S> {
     fn attend<L: Lanes>(
         &self,
         lanes: L,
-        queries: &[f32],
+        queries: &Queries<'_>,
         powers: &mut [f32],
         state: &mut [f32],
         out: &mut [f32],
@@ -303,28 +229,26 @@ impl<S: Store> Held<'_, S> {
         key: usize,
         head: usize,
         seen: &std::ops::Range<usize>,
-        queries: &[f32],
+        queries: &Queries<'_>,
         state: &mut State<'_>,
     ) {
         let (dims, group) = (self.heads.dims, self.heads.heads / self.heads.key_heads);
-        let mut lines = [(queries, &*self.keys); HEADS];
+        let size = dims * KEY_BLOCK;
+        let key_head = |head: usize| if group == 1 { head } else { head / group };
         let mut exponents = [&self.exponents[..0]; HEADS];
+        let mut scores = [[lanes.zero(); PARTS]; HEADS];
         for i in 0..HEADS {
-            let block = key / KEY_BLOCK * self.heads.key_heads + (head + i) / group;
-            let query = &queries[(head + i) * dims..][..dims];
-            lines[i] = (query, &self.keys[block * KEY_BLOCK * dims..][..KEY_BLOCK * dims]);
+            let block = key / KEY_BLOCK * self.heads.key_heads + key_head(head + i);
+            let keys = &self.keys[block * size..][..size];
+            if size_of_val(&*self.keys) >= FAR {
+                // The values of this block come next: as many as the keys, a share of them for each head.
+                let values = self.values.as_ptr().wrapping_add(block * size);
+                ask_for::<S>([keys.as_ptr().wrapping_add(HEADS * size), values], size);
+            }
+            scores[i] = S::scores(lanes, &queries.head(head + i, dims), keys);
             if S::EXPONENTS {
                 exponents[i] = &self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
-            }
-        }
-        // The values of this block come next: as many lines as the keys have, a share of them for each head.
-        let values = self.values[key * self.heads.key_heads * dims..].as_ptr();
-        let values = values.wrapping_add(head / group * dims * KEY_BLOCK);
-        let ahead = size_of_val(&*self.keys) >= FAR;
-        let mut scores = scores::<L, S, HEADS>(lanes, dims, lines, (values, ahead));
-        if S::EXPONENTS {
-            for (scores, exponents) in scores.iter_mut().zip(exponents) {
-                scale::<L>(lanes, scores, &exponents[..KEY_BLOCK]);
+                scale::<L>(lanes, &mut scores[i], &exponents[i][..KEY_BLOCK]);
             }
         }
         let mut powers = block_powers::<L, HEADS>(lanes, scores, seen, head, state);
@@ -351,29 +275,42 @@ impl<S: Store> Held<'_, S> {
         out: &mut [f32],
     ) {
         let vectors = out.len() / LANES;
+        let alone = self.heads.heads == self.heads.key_heads;
         let mut first = 0;
         if L::WIDE {
             while first + SIDE_BY_SIDE <= vectors {
-                self.value_vectors::<L, SIDE_BY_SIDE>(
-                    lanes, key, count, powers, factors, out, first,
-                );
+                match self.heads.dims / LANES {
+                    1 if alone => self.value_vectors::<L, SIDE_BY_SIDE, 1>(
+                        lanes, key, count, powers, factors, out, first,
+                    ),
+                    2 if alone => self.value_vectors::<L, SIDE_BY_SIDE, 2>(
+                        lanes, key, count, powers, factors, out, first,
+                    ),
+                    4 if alone => self.value_vectors::<L, SIDE_BY_SIDE, 4>(
+                        lanes, key, count, powers, factors, out, first,
+                    ),
+                    _ => self.value_vectors::<L, SIDE_BY_SIDE, 0>(
+                        lanes, key, count, powers, factors, out, first,
+                    ),
+                }
                 first += SIDE_BY_SIDE;
             }
         }
         while first + 4 <= vectors {
-            self.value_vectors::<L, 4>(lanes, key, count, powers, factors, out, first);
+            self.value_vectors::<L, 4, 0>(lanes, key, count, powers, factors, out, first);
             first += 4;
         }
         while first < vectors {
-            self.value_vectors::<L, 1>(lanes, key, count, powers, factors, out, first);
+            self.value_vectors::<L, 1, 0>(lanes, key, count, powers, factors, out, first);
             first += 1;
         }
     }
 
-    /// `add_values` for some vectors of the output, from vector `first` on.
+    /// `add_values` for some vectors of the output, from vector `first` on, a multiple of `OF_A_HEAD`: so many are of
+    /// one head, and each head has values of its own. Or it is 0.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)] // The block, the scratch and the part of the output.
-    fn value_vectors<L: Lanes, const VECTORS: usize>(
+    fn value_vectors<L: Lanes, const VECTORS: usize, const OF_A_HEAD: usize>(
         &self,
         lanes: L,
         key: usize,
@@ -383,7 +320,7 @@ impl<S: Store> Held<'_, S> {
         out: &mut [f32],
         first: usize,
     ) {
-        let (dims, group) = (self.heads.dims, self.heads.heads / self.heads.key_heads);
+        let dims = self.heads.dims;
         let width = self.heads.key_heads * dims;
         let out = &mut out[first * LANES..][..VECTORS * LANES];
         let values = &self.values[key * width..][..count * width];
@@ -392,12 +329,19 @@ impl<S: Store> Held<'_, S> {
         let mut weights = [powers.as_ptr(); VECTORS];
         let mut columns = [0; VECTORS];
         for v in 0..VECTORS {
-            let (head, within) = ((first + v) * LANES / dims, (first + v) * LANES % dims);
+            // What is known is told to the compiler, which then needs few registers for it.
+            let (head, column) = match OF_A_HEAD {
+                0 => {
+                    let (head, within) = ((first + v) * LANES / dims, (first + v) * LANES % dims);
+                    (head, head / (self.heads.heads / self.heads.key_heads) * dims + within)
+                }
+                _ => (first / OF_A_HEAD + v / OF_A_HEAD, (first + v) * LANES),
+            };
             let old = lanes.load_slice(&out[v * LANES..], 0.0);
             sums[v] = lanes.mul(old, lanes.splat(factors[head]));
-            weights[v] = powers[head * KEY_BLOCK..].as_ptr();
-            columns[v] = head / group * dims + within;
-            assert!(columns[v] + LANES <= width);
+            weights[v] = powers.as_ptr().wrapping_add(head * KEY_BLOCK);
+            columns[v] = column;
+            assert!(column + LANES <= width);
         }
         let mut line = values.as_ptr();
         for key in 0..count {
@@ -426,40 +370,15 @@ struct State<'a> {
     powers: &'a mut [f32],
 }
 
-/// The scores of queries [dims], each with 64 keys [dims, 64].
+/// Asks for so many numbers from two places on.
 ///
 /// What a sequence holds goes through the caches once a step, and processors that read ahead by themselves stop at
-/// every page. So the keys of the heads that follow are asked for line by line, and `values` as far, if `ahead`.
+/// every page. So the keys of the heads that follow are asked for line by line, and the values as far.
 #[inline(always)]
-fn scores<L: Lanes, S: Store, const HEADS: usize>(
-    lanes: L,
-    dims: usize,
-    lines: [(&[f32], &[S::Number]); HEADS],
-    (values, ahead): (*const S::Number, bool),
-) -> [[L::Vector; PARTS]; HEADS] {
-    let mut scores = [[lanes.zero(); PARTS]; HEADS];
-    for (query, keys) in lines {
-        assert!(query.len() == dims && keys.len() == dims * KEY_BLOCK);
+fn ask_for<S: Store>(places: [*const S::Number; 2], count: usize) {
+    for at in (0..count).step_by(64 / size_of::<S::Number>()) {
+        places.into_iter().for_each(|place| prefetch(place.wrapping_add(at)));
     }
-    let line = 64 / size_of::<S::Number>();
-    for d in 0..dims {
-        for (head, (_, keys)) in lines.iter().enumerate().take(if ahead { HEADS } else { 0 }) {
-            for at in (d * KEY_BLOCK..(d + 1) * KEY_BLOCK).step_by(line) {
-                prefetch(keys.as_ptr().wrapping_add(HEADS * dims * KEY_BLOCK + at));
-                prefetch(values.wrapping_add(head * dims * KEY_BLOCK + at));
-            }
-        }
-        for (scores, (query, keys)) in scores.iter_mut().zip(lines) {
-            let query = lanes.splat(query[d]);
-            for (part, score) in scores.iter_mut().enumerate() {
-                // SAFETY: line d holds four times sixteen keys, as asserted.
-                let keys =
-                    unsafe { S::load(lanes, keys.as_ptr().add(d * KEY_BLOCK + part * LANES)) };
-                *score = lanes.fma(query, keys, *score);
-            }
-        }
-    }
-    scores
 }
 
 /// Multiplies 64 numbers by powers of two.

@@ -1,8 +1,8 @@
 //! The attention of inference: its shape, and what happens to queries, keys and values before they meet.
 //!
 //! A token's row holds its queries [heads, dims], keys [key heads, dims] and values [key heads, dims]. Queries and
-//! keys are normed if the network norms them, scaled and rotated; keys and values are then rounded to what a cache
-//! holds ([`HeldAs`]), so that a whole pass sees the same numbers.
+//! keys are normed if the network norms them, scaled and rotated; what a cache holds is then rounded to that, and
+//! queries as they meet it ([`HeldAs`]), so that a whole pass sees the same numbers.
 //!
 //! `dims` is a multiple of 16: a head of fewer dimensions is filled up with zeros, which changes nothing. Rotation
 //! pairs dimensions i and i + 8 of each sixteen; whoever packs weights puts them there (scores do not depend on the
@@ -21,12 +21,14 @@ pub enum HeldAs {
     Singles,
     /// In half precision.
     Halves,
-    /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of.
+    /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of; queries
+    /// are rounded likewise.
     ///
-    /// Because of the power of two, a cached step may multiply by it where it likes, and gets the bits of the whole
-    /// pass: nothing is rounded otherwise, for nothing is subnormal or too large. To that end queries and keys end at
-    /// ±2⁷, which with up to 256 dimensions keeps scores within 2²²; queries below 2⁻⁶⁴ are 0, the powers of keys
-    /// are at least 2⁻²⁴, and values are 2²⁴ times as large up to the end, so that theirs are at least 1.
+    /// A score is then a whole number times a power of two, and is below 2²² with up to 256 dimensions: exact in any
+    /// order, so a cached step takes whole numbers, and a whole pass fused multiply-adds. Because of the powers of
+    /// two, a cached step may multiply by them where it likes, and gets the bits of the whole pass: nothing is
+    /// rounded otherwise, for nothing is subnormal or too large. To that end queries and keys end at ±2⁷, their
+    /// powers are at least 2⁻²⁴, and values are 2²⁴ times as large up to the end, so that theirs are at least 1.
     /// It is for networks that norm queries and keys, whose numbers are far from these bounds.
     Bytes,
 }
@@ -44,11 +46,11 @@ impl HeldAs {
 
 /// What values held as bytes are multiplied by; sums of them are divided by it.
 const VALUE_FACTOR: f32 = 16_777_216.0;
-/// Queries and keys lie within ± this where keys are held as bytes.
+/// Queries and keys lie within ± this where they are bytes.
 const LARGEST_KEY: f32 = 128.0;
 /// Values lie within ± this, as those of half precision do.
 const LARGEST_VALUE: f32 = 65_504.0;
-/// Exponents of the least powers of two, as `f32` counts them: 2⁻²⁴ for keys, 1 for values.
+/// Exponents of the least powers of two, as `f32` counts them: 2⁻²⁴ for queries and keys, 1 for values.
 pub(super) const LEAST_EXPONENTS: [u32; 2] = [103, 127];
 
 /// The shape of a network's attention layers, and one layer's scales.
@@ -210,9 +212,7 @@ impl Kernel for Prepare<'_> {
                     }
                 }
                 HeldAs::Bytes => {
-                    bound(lanes, LARGEST_KEY, 1.0, queries);
-                    drop_tiny(lanes, queries);
-                    for head in keys.chunks_exact_mut(dims) {
+                    for head in queries.chunks_exact_mut(dims).chain(keys.chunks_exact_mut(dims)) {
                         bound(lanes, LARGEST_KEY, 1.0, head);
                         round_bytes(lanes, LEAST_EXPONENTS[0], head);
                     }
@@ -233,17 +233,6 @@ fn bound<L: Lanes>(lanes: L, largest: f32, factor: f32, numbers: &mut [f32]) {
         let x = lanes.max(lanes.load_slice(part, 0.0), lanes.splat(-largest));
         let x = lanes.min(x, lanes.splat(largest));
         lanes.store_slice(part, lanes.mul(x, lanes.splat(factor)));
-    }
-}
-
-/// Numbers that are nearer to 0 than 2⁻⁶⁴ become 0.
-#[inline(always)]
-fn drop_tiny<L: Lanes>(lanes: L, numbers: &mut [f32]) {
-    let least = lanes.splat(2_f32.powi(-64));
-    for part in numbers.chunks_exact_mut(LANES) {
-        let x = lanes.load_slice(part, 0.0);
-        let size = lanes.max(x, lanes.sub(lanes.zero(), x));
-        lanes.store_slice(part, lanes.select_greater(least, size, lanes.zero(), x));
     }
 }
 

@@ -155,13 +155,14 @@ fn bytes_are_within_half_a_step() {
     let mut numbers = Numbers::new(6);
     let mut heads = heads(&mut numbers, [1, 1, 32]);
     heads.held = HeldAs::Bytes;
+    heads.query_scale.fill(1.0);
     heads.key_scale.fill(1.0);
     for scale in [0.0, 1e-30, 1e-6, 0.3, 40.0, 120.0] {
         let rows = numbers.scaled(20 * heads.row(), scale);
         let mut prepared = rows.clone();
         prepare_rows(current(), &heads, None, [0, 20], &mut prepared);
         for (row, found) in rows.chunks(96).zip(prepared.chunks(96)) {
-            for (part, factor) in [(32, 1.0), (64, heads.sum_factor())] {
+            for (part, factor) in [(0, 1.0), (32, 1.0), (64, heads.sum_factor())] {
                 let (row, found) = (&row[part..][..32], &found[part..][..32]);
                 let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
                 // Half a step, a step being at most a 63.5th of the largest, or 2⁻²⁴ where that is tiny.

@@ -19,6 +19,7 @@ mod forward_tile;
 mod heads;
 mod prepare;
 mod rotary;
+mod stores;
 mod whole;
 
 pub use backward::attention_backward;

@@ -88,6 +88,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Pair; 4] {
+        // SAFETY: see the impl.
+        unsafe { dot_bytes(query, keys) }
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: Pair) -> Pair {
         Pair(a.1, a.0)
     }
@@ -240,6 +246,33 @@ unsafe fn powers(from: *const u8) -> __m256 {
     // SAFETY: granted by the caller.
     let wide = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(from.cast()) });
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(wide))
+}
+
+/// `Lanes::dot_bytes`, eight keys to a register.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_bytes(query: &[i8], keys: *const u8) -> [Pair; 4] {
+    let (sign, ones) = (_mm256_set1_epi8(i8::MIN), _mm256_set1_epi16(1));
+    let mut sums = [_mm256_setzero_si256(); 8];
+    for (four, query) in query.chunks_exact(4).enumerate() {
+        let query = i32::from_le_bytes(std::array::from_fn(|i| query[i] as u8));
+        let query = _mm256_set1_epi32(query);
+        let size = _mm256_abs_epi8(query);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: granted by the caller.
+            let keys = unsafe { _mm256_loadu_si256(keys.add(four * 256 + i * 32).cast()) };
+            let keys = _mm256_sign_epi8(_mm256_xor_si256(keys, sign), query);
+            // Two products are at most 2·127·127: they fit into 16 bits.
+            let pairs = _mm256_maddubs_epi16(size, keys);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    std::array::from_fn(|part| {
+        Pair(_mm256_cvtepi32_ps(sums[2 * part]), _mm256_cvtepi32_ps(sums[2 * part + 1]))
+    })
 }
 
 /// `shift_exponent` of eight lanes.

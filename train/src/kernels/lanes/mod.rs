@@ -51,6 +51,11 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reading 16 `u8`.
     unsafe fn load_powers(self, from: *const u8) -> Self::Vector;
+    /// Σ query·(key − 128) for 64 keys [dims / 4, 64, 4], sixteen to a vector: exact, if it is within ±2²⁴.
+    /// # Safety
+    /// `keys` must be valid for reading 64 times as many bytes as the query has, which are a multiple of four; the
+    /// query's are from −127 to 127, the keys' from 1 to 255.
+    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Self::Vector; 4];
     /// Lanes 8 to 15, then lanes 0 to 7.
     fn swap_halves(self, a: Self::Vector) -> Self::Vector;
 
@@ -291,6 +296,47 @@ mod tests {
                 }
             }
             [numbers, powers]
+        }
+    }
+
+    /// A query and its 64 keys.
+    struct Dot<'a>(&'a [i8], &'a [u8]);
+
+    impl Kernel for Dot<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            assert_eq!(self.1.len(), 64 * self.0.len());
+            // SAFETY: as asserted.
+            let sums = unsafe { lanes.dot_bytes(self.0, self.1.as_ptr()) };
+            sums.into_iter().flat_map(|sums| lanes.array(sums)).collect()
+        }
+    }
+
+    #[test]
+    fn dot_products_of_bytes_are_exact() {
+        for dims in [4, 16, 48, 256] {
+            for large in [false, true] {
+                let number = |i: usize| match large {
+                    true => [-127, 127][i / 4 % 2],
+                    false => (i * 7919 % 255) as i32 - 127,
+                };
+                let query: Vec<i8> = (0..dims).map(|d| number(d * 31 + 5) as i8).collect();
+                let key = |key: usize, d: usize| number(key * 577 + d * 13);
+                let keys: Vec<u8> = (0..dims / 4)
+                    .flat_map(|four| (0..256).map(move |i| (four * 4 + i % 4, i / 4)))
+                    .map(|(d, at)| (key(at, d) + 128) as u8)
+                    .collect();
+                let expected: Vec<f32> = (0..64)
+                    .map(|at| {
+                        (0..dims).map(|d| i32::from(query[d]) * key(at, d)).sum::<i32>() as f32
+                    })
+                    .collect();
+                for level in Level::all_available() {
+                    assert_eq!(dispatch(level, Dot(&query, &keys)), expected, "{level} {dims}");
+                }
+            }
         }
     }
 

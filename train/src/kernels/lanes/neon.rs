@@ -125,6 +125,12 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Vector; 4] {
+        // SAFETY: see the impl.
+        std::array::from_fn(|part| unsafe { dot_sixteen(query, keys.add(part * 64)) })
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: Vector) -> Vector {
         [a[2], a[3], a[0], a[1]]
     }
@@ -246,5 +252,28 @@ impl Lanes for Neon {
         for (i, row) in rows.iter_mut().enumerate() {
             *row = self.vector(&std::array::from_fn(|j| old[j][i]));
         }
+    }
+}
+
+/// Σ query·(key − 128) for sixteen keys of [dims / 4, 64, 4].
+///
+/// # Safety
+/// As for `Lanes::dot_bytes`.
+#[inline(always)]
+unsafe fn dot_sixteen(query: &[i8], keys: *const u8) -> Vector {
+    // SAFETY: granted by the caller, and see the impl.
+    unsafe {
+        // Two sums for each of two keys.
+        let mut sums = [vdupq_n_s32(0); 8];
+        for (four, query) in query.chunks_exact(4).enumerate() {
+            let query = i32::from_le_bytes(std::array::from_fn(|i| query[i] as u8));
+            let query = vreinterpret_s8_s32(vdup_n_s32(query));
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let keys = vld1_u8(keys.add(four * 256 + i * 8));
+                let keys = vreinterpret_s8_u8(veor_u8(keys, vdup_n_u8(128)));
+                *sum = vpadalq_s16(*sum, vmull_s8(query, keys));
+            }
+        }
+        std::array::from_fn(|i| vcvtq_f32_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1])))
     }
 }

@@ -70,6 +70,21 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Vector; 4] {
+        let mut sums = [0_i32; 4 * LANES];
+        for (four, query) in query.chunks_exact(4).enumerate() {
+            // SAFETY: the caller grants 4·64 readable bytes for each four of the query.
+            let keys = unsafe { keys.add(four * 16 * LANES).cast::<[[u8; 4]; 4 * LANES]>().read() };
+            for (sum, key) in sums.iter_mut().zip(keys) {
+                for i in 0..4 {
+                    *sum += i32::from(query[i]) * (i32::from(key[i]) - 128);
+                }
+            }
+        }
+        std::array::from_fn(|part| std::array::from_fn(|i| sums[part * LANES + i] as f32))
+    }
+
+    #[inline(always)]
     fn swap_halves(self, a: Vector) -> Vector {
         std::array::from_fn(|i| a[(i + 8) % LANES])
     }
