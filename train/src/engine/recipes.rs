@@ -32,7 +32,7 @@ impl Engine {
 }
 
 impl HeldAs {
-    /// How runs hold keys and values: as bytes where they are normed, which bounds them.
+    /// How runs hold keys and values: as bytes where keys are normed, which bounds them.
     pub(crate) fn of_run(choices: &Choices, head_dimension: usize) -> Self {
         if choices.qk_norm && head_dimension <= 256 { Self::Bytes } else { Self::Halves }
     }

@@ -252,7 +252,7 @@ proptest! {
     }
 }
 
-/// Of the network that trains, within what halves as keys and values cost: 2^-12 of each, averaged over the keys.
+/// Of the network that trains, within what rounded keys and values cost, averaged over the keys.
 #[test]
 fn the_engine_is_the_network_that_trains() {
     for recipe in Recipe::ALL {

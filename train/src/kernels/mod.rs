@@ -2,7 +2,8 @@
 //!
 //! The contract (design, section 4): a result is the same bits for every SIMD level, thread count and batch
 //! size, and whether a chunk is evaluated whole or token by token. How each file keeps it:
-//! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference);
+//! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference), or
+//!   exact, as whole numbers are, in any order;
 //! - a sum over a row uses 16 fixed lanes and one fixed tree (`Lanes::sum`);
 //! - exp, log and tanh are polynomials of our own (`math`);
 //! - threads split outputs, never a sum.

@@ -100,13 +100,18 @@ fn precise<B: Backend>(a: Tensor<B, 4>, b: Tensor<B, 4>) -> Tensor<B, 4> {
     single(a).matmul(single(b))
 }
 
-/// Scaled scores of the queries from `first` on with all keys until the last of these queries,
+/// Scores, times `factor`, of the queries from `first` on with all keys until the last of these queries,
 /// those of the future at −∞: [batch, heads, count, first + count].
-fn scores<B: Backend>(first: usize, query: Tensor<B, 4>, key: Tensor<B, 4>) -> Tensor<B, 4> {
-    let [_, _, count, dimension] = query.dims();
+fn scores<B: Backend>(
+    first: usize,
+    factor: f64,
+    query: Tensor<B, 4>,
+    key: Tensor<B, 4>,
+) -> Tensor<B, 4> {
+    let [_, _, count, _] = query.dims();
     let future =
         Tensor::<B, 2, Bool>::tril_mask([count, first + count], first as i64, &query.device());
-    let scores = precise(query, key.swap_dims(2, 3)) / (dimension as f64).sqrt();
+    let scores = precise(query, key.swap_dims(2, 3)) * factor;
     scores.mask_fill(future.unsqueeze(), f32::NEG_INFINITY)
 }
 
@@ -144,16 +149,18 @@ pub(super) fn attention<B: Backend>(
     let (number_type, [_, time, _]) = (qkv.dtype(), qkv.dims());
     let block = block.unwrap_or_else(|| block_length(heads, qkv.dims()));
     let Prepared { mut query, mut key, mut value, .. } = prepare(heads, qkv, gain);
+    let mut factor = 1.0 / (query.dims()[3] as f64).sqrt();
     if round {
-        // Queries have the factor of the scores there when they are rounded, and scores are powers of two.
-        let factor = std::f64::consts::LOG2_E / (query.dims()[3] as f64).sqrt();
-        query = (rounded(128.0, single(query) * factor) / factor).cast(number_type);
+        // There queries have the factor before they are rounded, and that of powers of two.
+        query =
+            rounded(128.0, single(query) * (factor * std::f64::consts::LOG2_E)).cast(number_type);
+        factor = std::f64::consts::LN_2;
         (key, value) = (rounded(128.0, key), rounded(65_504.0, value));
     }
     let (mut outputs, mut log_sums) = (Vec::new(), Vec::new());
     for (first, count) in blocks(time, block) {
         let seen = |x: &Tensor<B, 4>| x.clone().narrow(2, 0, first + count);
-        let scores = scores(first, query.clone().narrow(2, first, count), seen(&key));
+        let scores = scores(first, factor, query.clone().narrow(2, first, count), seen(&key));
         let top = scores.clone().max_dim(3);
         let exponentials = (scores - top.clone()).exp(); // [batch, heads, count, first + count]
         let sums = exponentials.clone().sum_dim(3);
@@ -184,6 +191,7 @@ pub(super) fn attention_backward<B: Backend>(
     let number_type = qkv.dtype();
     let prepared = prepare(heads, qkv, gain.clone());
     let [batch, _, time, dimension] = prepared.query.dims();
+    let factor = 1.0 / (dimension as f64).sqrt();
     let by_head = |x: Tensor<B, 3>| x.reshape([batch, time, heads, dimension]).swap_dims(1, 2);
     let (mixed, gradient) = (by_head(mixed), by_head(gradient).cast(number_type));
     let along = (single(mixed) * single(gradient.clone())).sum_dim(3); // [batch, heads, time, 1]
@@ -196,10 +204,10 @@ pub(super) fn attention_backward<B: Backend>(
         let seen = |x: &Tensor<B, 4>| x.clone().narrow(2, 0, first + count);
         let here = |x: &Tensor<B, 4>| x.clone().narrow(2, first, count);
         let (query, key, upstream) = (here(&prepared.query), seen(&prepared.key), here(&gradient));
-        let shares = (scores(first, query.clone(), key.clone()) - here(&log_sum)).exp();
+        let shares = (scores(first, factor, query.clone(), key.clone()) - here(&log_sum)).exp();
         let share_gradient = precise(upstream.clone(), seen(&prepared.value).swap_dims(2, 3));
         let score_gradient = shares.clone() * (share_gradient - here(&along));
-        let score_gradient = (score_gradient / (dimension as f64).sqrt()).cast(number_type);
+        let score_gradient = (score_gradient * factor).cast(number_type);
         let shares = shares.cast(number_type);
         value_gradient = add_first(value_gradient, shares.swap_dims(2, 3).matmul(upstream));
         query_gradients.push(single(score_gradient.clone().matmul(key)));

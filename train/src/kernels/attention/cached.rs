@@ -1,7 +1,8 @@
 //! The cached step of inference: new tokens of sequences side by side, against the keys and values they hold.
 //!
 //! Scores go sixteen keys side by side and outputs sixteen dimensions, unlike in the whole-chunk pass, but each
-//! number goes through the same operations in the same order: the bits are the same (`attention` says which).
+//! number goes through the same operations in the same order (`attention` says which), or, where keys are bytes,
+//! through sums of whole numbers, which are exact in any order (`HeldAs`): the bits are the same.
 
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, prefetch};
@@ -236,8 +237,7 @@ impl<S: Store> Held<'_, S> {
         let size = dims * KEY_BLOCK;
         let key_head = |head: usize| if group == 1 { head } else { head / group };
         let mut exponents = [&self.exponents[..0]; HEADS];
-        let mut scores = [[lanes.zero(); PARTS]; HEADS];
-        for i in 0..HEADS {
+        let scored = std::array::from_fn(|i| {
             let block = key / KEY_BLOCK * self.heads.key_heads + key_head(head + i);
             let keys = &self.keys[block * size..][..size];
             if size_of_val(&*self.keys) >= FAR {
@@ -245,10 +245,15 @@ impl<S: Store> Held<'_, S> {
                 let values = self.values.as_ptr().wrapping_add(block * size);
                 ask_for::<S>([keys.as_ptr().wrapping_add(HEADS * size), values], size);
             }
-            scores[i] = S::scores(lanes, &queries.head(head + i, dims), keys);
             if S::EXPONENTS {
                 exponents[i] = &self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
-                scale::<L>(lanes, &mut scores[i], &exponents[i][..KEY_BLOCK]);
+            }
+            (queries.head(head + i, dims), keys)
+        });
+        let mut scores = S::scores::<L, HEADS>(lanes, scored);
+        if S::EXPONENTS {
+            for (scores, exponents) in scores.iter_mut().zip(exponents) {
+                scale::<L>(lanes, scores, &exponents[..KEY_BLOCK]);
             }
         }
         let mut powers = block_powers::<L, HEADS>(lanes, scores, seen, head, state);
@@ -373,7 +378,7 @@ struct State<'a> {
 /// Asks for so many numbers from two places on.
 ///
 /// What a sequence holds goes through the caches once a step, and processors that read ahead by themselves stop at
-/// every page. So the keys of the heads that follow are asked for line by line, and the values as far.
+/// every page. So the keys of the heads that follow are asked for before those of these, and values as many.
 #[inline(always)]
 fn ask_for<S: Store>(places: [*const S::Number; 2], count: usize) {
     for at in (0..count).step_by(64 / size_of::<S::Number>()) {

@@ -24,7 +24,7 @@ pub enum HeldAs {
     /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of; queries
     /// are rounded likewise.
     ///
-    /// A score is then a whole number times a power of two, and is below 2²² with up to 256 dimensions: exact in any
+    /// A score is then a whole number below 2²² (with up to 256 dimensions) times a power of two: exact in any
     /// order, so a cached step takes whole numbers, and a whole pass fused multiply-adds. Because of the powers of
     /// two, a cached step may multiply by them where it likes, and gets the bits of the whole pass: nothing is
     /// rounded otherwise, for nothing is subnormal or too large. To that end queries and keys end at ±2⁷, their
@@ -70,7 +70,7 @@ pub struct AttentionHeads {
     pub key_scale: Vec<f32>,
     /// A token sees so many tokens, itself included, if not all before it.
     pub window: Option<usize>,
-    /// What keys and values are rounded to.
+    /// What keys and values are rounded to, and queries with them.
     pub held: HeldAs,
 }
 

@@ -181,7 +181,11 @@ type Case = ([usize; 3], usize, usize, Option<usize>, &'static [usize]);
 #[test]
 fn whole_and_cached_are_the_same_bits() {
     let mut numbers = Numbers::new(3);
-    let cases: [Case; 8] = [
+    let cases: [Case; 11] = [
+        ([8, 8, 16], 1, 130, None, &[1]),
+        ([2, 2, 64], 1, 130, None, &[1]),
+        // So many keys that they are asked for ahead.
+        ([16, 16, 32], 1, 520, None, &[40]),
         ([1, 1, 16], 1, 2048, None, &[1]),
         ([4, 4, 16], 3, 300, None, &[1]),
         ([4, 2, 32], 2, 257, None, &[5, 1, 64, 17]),

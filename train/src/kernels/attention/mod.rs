@@ -2,7 +2,7 @@
 //!
 //! One definition serves the training pass, the whole-chunk pass of inference and its cached step; the last two give
 //! the same bits. For a query:
-//! - a score is one chain over the head's dimensions; the query carries the factor log₂e/√head_dim, so that
+//! - a score is one chain over the head's dimensions, or of whole numbers (`HeldAs::Bytes`); the query carries the factor log₂e/√head_dim, so that
 //!   soft-max is powers of two;
 //! - keys come in blocks of 64 by their absolute index; each block first raises the running maximum, whose nearest
 //!   even whole number is m, and scales the running sum and output by 2^(m_old − m_new), an exact factor;

@@ -28,18 +28,28 @@ pub(super) trait Store: Copy {
         }
     }
 
-    /// The scores of a query with the 64 keys of a block, but for their exponents.
+    /// The scores of some queries, each with its 64 keys of a block, but for the keys' exponents. Those of keys that
+    /// are not there yet are any numbers.
     #[inline(always)]
-    fn scores<L: Lanes>(lanes: L, query: &Query<'_>, keys: &[Self::Number]) -> [L::Vector; PARTS] {
-        assert!(keys.len() == query.numbers.len() * KEY_BLOCK);
-        let mut scores = [lanes.zero(); PARTS];
-        for (d, query) in query.numbers.iter().enumerate() {
-            let query = lanes.splat(*query);
-            for (part, score) in scores.iter_mut().enumerate() {
-                // SAFETY: each dimension has four times sixteen keys, as asserted.
-                let keys =
-                    unsafe { Self::load(lanes, keys.as_ptr().add(d * KEY_BLOCK + part * LANES)) };
-                *score = lanes.fma(query, keys, *score);
+    fn scores<L: Lanes, const HEADS: usize>(
+        lanes: L,
+        heads: [(Query<'_>, &[Self::Number]); HEADS],
+    ) -> [[L::Vector; PARTS]; HEADS] {
+        let dims = heads[0].0.numbers.len();
+        for (query, keys) in &heads {
+            assert!(query.numbers.len() == dims && keys.len() == dims * KEY_BLOCK);
+        }
+        let mut scores = [[lanes.zero(); PARTS]; HEADS];
+        for d in 0..dims {
+            for ((query, keys), scores) in heads.iter().zip(&mut scores) {
+                let query = lanes.splat(query.numbers[d]);
+                for (part, score) in scores.iter_mut().enumerate() {
+                    // SAFETY: each dimension has four times sixteen keys, as asserted.
+                    let keys = unsafe {
+                        Self::load(lanes, keys.as_ptr().add(d * KEY_BLOCK + part * LANES))
+                    };
+                    *score = lanes.fma(query, keys, *score);
+                }
             }
         }
         scores
@@ -154,10 +164,15 @@ impl Store for Bytes {
     }
 
     #[inline(always)]
-    fn scores<L: Lanes>(lanes: L, query: &Query<'_>, keys: &[i8]) -> [L::Vector; PARTS] {
-        assert!(keys.len() == query.bytes.len() * KEY_BLOCK);
-        // SAFETY: the keys are as many as that, and dimensions a multiple of four.
-        let sums = unsafe { lanes.dot_bytes(query.bytes, keys.as_ptr().cast()) };
-        sums.map(|sums| lanes.mul(sums, lanes.splat(query.power)))
+    fn scores<L: Lanes, const HEADS: usize>(
+        lanes: L,
+        heads: [(Query<'_>, &[i8]); HEADS],
+    ) -> [[L::Vector; PARTS]; HEADS] {
+        heads.map(|(query, keys)| {
+            assert!(keys.len() == query.bytes.len() * KEY_BLOCK);
+            // SAFETY: the keys are as many as that, and dimensions a multiple of four.
+            let sums = unsafe { lanes.dot_bytes(query.bytes, keys.as_ptr().cast()) };
+            sums.map(|sums| lanes.mul(sums, lanes.splat(query.power)))
+        })
     }
 }

@@ -52,9 +52,9 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// `from` must be valid for reading 16 `u8`.
     unsafe fn load_powers(self, from: *const u8) -> Self::Vector;
     /// Σ query·(key − 128) for 64 keys [dims / 4, 64, 4], sixteen to a vector: exact, if it is within ±2²⁴.
+    /// The query's bytes are from −127 to 127 and the keys' from 1 to 255; a key with a 0 has any sum.
     /// # Safety
-    /// `keys` must be valid for reading 64 times as many bytes as the query has, which are a multiple of four; the
-    /// query's are from −127 to 127, the keys' from 1 to 255.
+    /// `keys` must be valid for reading 64 times as many bytes as the query has, which are a multiple of four.
     unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Self::Vector; 4];
     /// Lanes 8 to 15, then lanes 0 to 7.
     fn swap_halves(self, a: Self::Vector) -> Self::Vector;
