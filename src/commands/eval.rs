@@ -42,7 +42,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// The device as records name it; f32 goes without saying.
-    fn computing_on(&self) -> String {
+    pub(super) fn computing_on(&self) -> String {
         match self.precision {
             Precision::F32 => self.device.to_string(),
             rounded => format!("{}, {rounded}", self.device),

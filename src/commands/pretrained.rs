@@ -9,7 +9,6 @@ use lmtrain_eval::measure::{Measurement, Outcome, Progress};
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::{Bits, Bytes, RateRecord, Span};
 use lmtrain_tokenizers::Tokenizer;
-use lmtrain_train::Device;
 use lmtrain_train::pretrained::PretrainedModel;
 
 use super::eval::{
@@ -100,9 +99,6 @@ pub(super) fn rate(
     if context.is_stopping() {
         return Ok(None);
     }
-    if settings.device != Device::Cpu {
-        context.say("pretrained models are measured on the processor");
-    }
     let span = span_of(corpus, settings.part);
     let mut record = described(named, corpus, span, settings.chunk);
     record.lost_bits = masked.then_some(Bits(0.0));
@@ -111,8 +107,10 @@ pub(super) fn rate(
     if let Some(found) = recorded(&store, &record, settings)? {
         return Ok(Some(found));
     }
+    let elsewhere =
+        named.model.on(&settings.device, settings.precision).map_err(anyhow::Error::msg)?;
     let measurement = Measurement {
-        predictor: &named.model,
+        predictor: elsewhere.as_deref().unwrap_or(&named.model),
         tokenizer: named.model.tokenizer(),
         corpus: corpus.bytes(),
         corpus_sha256: corpus.sha256(),
@@ -131,7 +129,7 @@ pub(super) fn rate(
         return Ok(None);
     };
     drop(shown);
-    fill(&mut record, measured, context, "cpu");
+    fill(&mut record, measured, context, &settings.computing_on());
     if let Some(cut) = record.cut_chunks {
         context.say(&format!(
             "{cut} of {} chunks were longer than the context of {} tokens, and cut",

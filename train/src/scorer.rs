@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 use lmtrain_eval::{Predictor, PredictorError, Session};
 use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
@@ -45,25 +46,6 @@ impl<B: Kernels> Scorer<B> {
         Ok(Self { network, plan, identity: saved.identity, device })
     }
 
-    /// Runs of neighbouring chunks of the same length, which go through the network together;
-    /// empty chunks are in none.
-    fn groups(&self, chunks: &[&[u32]]) -> Result<Vec<Range<usize>>, PredictorError> {
-        let mut groups = Vec::new();
-        let mut start = 0;
-        while start < chunks.len() {
-            let length = chunks[start].len();
-            let most = (TOKENS_A_PASS / length.max(1)).max(1);
-            let same = chunks[start..].iter().take(most).take_while(|it| it.len() == length);
-            let end = start + same.count();
-            if length > 0 {
-                groups.push(start..end);
-            }
-            start = end;
-        }
-        chunks.iter().try_for_each(|chunk| check(&self.plan, chunk))?;
-        Ok(groups)
-    }
-
     /// −ln p of each token of chunks of one length.
     fn nats(&self, group: &[&[u32]]) -> Tensor<B, 1> {
         let targets = group.iter().flat_map(|chunk| chunk.iter().map(|token| token.cast_signed()));
@@ -71,22 +53,44 @@ impl<B: Kernels> Scorer<B> {
         let batch = Batch::new(begin_token, targets.collect(), length, &self.device);
         self.network.loss(batch.inputs, batch.targets)
     }
+}
 
-    /// Bits of each token; all passes are under way before the first is waited for.
-    fn bits(&self, chunks: &[&[u32]], groups: Vec<Range<usize>>) -> Vec<Vec<f32>> {
-        let mut bits = vec![Vec::new(); chunks.len()];
-        let passes: Vec<_> = groups.iter().map(|group| self.nats(&chunks[group.clone()])).collect();
-        for (group, nats) in groups.into_iter().zip(passes) {
-            let nats = nats.into_data();
-            let each: Vec<f32> =
-                nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
-            let length = chunks[group.start].len();
-            for (bits, chunk) in bits[group].iter_mut().zip(each.chunks_exact(length)) {
-                *bits = chunk.to_vec();
-            }
+/// Runs of neighbouring chunks of the same length, which go through a network together, of so many tokens or one
+/// chunk; empty chunks are in none.
+pub(crate) fn neighbours(chunks: &[&[u32]], tokens: usize) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    while start < chunks.len() {
+        let length = chunks[start].len();
+        let most = (tokens / length.max(1)).max(1);
+        let same = chunks[start..].iter().take(most).take_while(|it| it.len() == length);
+        let end = start + same.count();
+        if length > 0 {
+            groups.push(start..end);
         }
-        bits
+        start = end;
     }
+    groups
+}
+
+/// Bits of each token by the −ln p of each group's; all passes are under way before the first is waited for.
+pub(crate) fn bits_of<B: Backend>(
+    chunks: &[&[u32]],
+    groups: Vec<Range<usize>>,
+    nats: impl Fn(&[&[u32]]) -> Tensor<B, 1>,
+) -> Vec<Vec<f32>> {
+    let mut bits = vec![Vec::new(); chunks.len()];
+    let passes: Vec<_> = groups.iter().map(|group| nats(&chunks[group.clone()])).collect();
+    for (group, nats) in groups.into_iter().zip(passes) {
+        let nats = nats.into_data();
+        let each: Vec<f32> =
+            nats.iter::<f32>().map(|nats| (f64::from(nats) * BITS_PER_NAT) as f32).collect();
+        let length = chunks[group.start].len();
+        for (bits, chunk) in bits[group].iter_mut().zip(each.chunks_exact(length)) {
+            *bits = chunk.to_vec();
+        }
+    }
+    bits
 }
 
 impl<B: Kernels> Predictor for Scorer<B> {
@@ -114,8 +118,9 @@ impl<B: Kernels> Predictor for Scorer<B> {
     }
 
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
-        let groups = self.groups(chunks)?;
-        guarded(|| self.bits(chunks, groups)).map_err(PredictorError)
+        chunks.iter().try_for_each(|chunk| check(&self.plan, chunk))?;
+        let groups = neighbours(chunks, TOKENS_A_PASS);
+        guarded(|| bits_of(chunks, groups, |group| self.nats(group))).map_err(PredictorError)
     }
 
     fn session(

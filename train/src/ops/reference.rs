@@ -27,7 +27,7 @@ const ROWS_A_PART: usize = 1024;
 const MOST_PARTS: usize = 32;
 
 /// The same in f32.
-pub(super) fn single<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+pub(crate) fn single<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     x.cast(DType::F32)
 }
 

@@ -19,6 +19,8 @@ mod llama;
 mod matrix;
 mod mistral;
 mod neox;
+#[cfg(any(feature = "cuda", test))]
+mod on_device;
 mod predictor;
 mod qwen;
 mod rope;
@@ -29,10 +31,12 @@ mod weights;
 
 use std::path::Path;
 
-use lmtrain_runs::Bytes;
+use lmtrain_eval::Predictor;
+use lmtrain_runs::{Bytes, Precision};
 use lmtrain_tokenizers::PretrainedTokenizer;
 use sha2::{Digest, Sha256};
 
+use crate::device::Device;
 use crate::engine::Engine;
 use catalogue::Architecture;
 use config::Config;
@@ -48,7 +52,7 @@ const TOKENIZER: &str = "tokenizer.json";
 /// What ends a text, and so stands before one too, where the configuration names no token.
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// A model ready to predict, on the processor.
+/// A model ready to predict, on the processor; it measures on other devices too ([`Self::on`]).
 pub struct PretrainedModel {
     engine: Engine,
     tokenizer: PretrainedTokenizer,
@@ -115,6 +119,29 @@ impl PretrainedModel {
             stored: Bytes(weights.stored_bytes()),
             identity,
         })
+    }
+
+    /// The model on a GPU, where it measures only, in this precision, with weights copied there; nothing for the
+    /// processor, which the model itself is for.
+    ///
+    /// # Errors
+    /// What the device failed with.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    pub fn on<'a>(
+        &'a self,
+        device: &Device,
+        precision: Precision,
+    ) -> Result<Option<Box<dyn Predictor + 'a>>, String> {
+        match device {
+            Device::Auto | Device::Cpu => Ok(None),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) | Device::EveryCuda => {
+                let device = device.cuda_devices()[0].clone();
+                Ok(Some(Box::new(on_device::OnDevice::<crate::cuda::Cuda>::new(
+                    self, precision, device,
+                )?)))
+            }
+        }
     }
 
     /// The name of its architecture.

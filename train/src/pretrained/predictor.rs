@@ -12,7 +12,8 @@ const CODED_TOKENS: usize = 2048;
 const MOST_HELD: usize = 256 << 20;
 
 impl PretrainedModel {
-    fn check(&self, chunks: &[&[u32]]) -> Result<(), PredictorError> {
+    /// Whether the network can be given these chunks.
+    pub(super) fn check(&self, chunks: &[&[u32]]) -> Result<(), PredictorError> {
         let (context, vocabulary) = (self.context(), self.vocabulary());
         // Some heads are larger than the embedding; a token is fed once it has been predicted.
         let known = vocabulary.min(self.engine.known_tokens());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const FIXTURES: [&str; 8] =
+pub(super) const FIXTURES: [&str; 8] =
     ["gpt2", "neox", "neox-serial", "llama3", "llama-linear", "mistral", "qwen2", "qwen3"];
 
 fn fixtures() -> PathBuf {
@@ -20,7 +20,7 @@ fn fixtures() -> PathBuf {
 }
 
 /// A copy of a fixture as a model's folder, which may be spoilt.
-fn copy(name: &str) -> tempfile::TempDir {
+pub(super) fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let files = fs::read_dir(fixtures().join(name)).expect("the fixture");
     for path in files.map(|entry| entry.expect("a file").path()) {

@@ -115,7 +115,7 @@ impl AttentionHeads {
     }
 
     /// The first key that a token at `position` sees.
-    pub(super) fn first_key(&self, position: usize) -> usize {
+    pub fn first_key(&self, position: usize) -> usize {
         self.window.map_or(0, |window| (position + 1).saturating_sub(window))
     }
 }
@@ -146,6 +146,11 @@ impl RotaryTable {
             }
         }
         RotaryTable { dims, values }
+    }
+
+    /// [position, 2, dims]: cosines, and sines by which the other of a pair is multiplied.
+    pub fn values(&self) -> &[f32] {
+        self.values.as_slice()
     }
 
     /// Numbers of a head that it turns.

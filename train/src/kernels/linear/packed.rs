@@ -106,6 +106,11 @@ impl PackedWeights {
         self.outputs.next_multiple_of(LANES)
     }
 
+    /// The bias, [outputs].
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_ref().map(|bias| &bias.as_slice()[..self.outputs])
+    }
+
     /// Memory that the numbers take.
     pub fn bytes(&self) -> usize {
         4 * self.values.as_slice().len()
