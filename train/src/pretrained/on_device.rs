@@ -255,13 +255,14 @@ impl<B: Backend> Network<B> {
                 heads: heads.clone(),
             }
         };
-        let table = network.embedding();
+        let head = linear(&network.head);
+        let table = network.embedding.as_ref().map(|table| linear(table).weights);
         let rotary = |table: &RotaryTable| {
             place.tensor(table.values().to_vec(), [table.positions(), 2, table.dims()])
         };
         Network {
             numbers: place.numbers,
-            embedding: place.linear(table, table.outputs()).weights.swap_dims(0, 1),
+            embedding: table.unwrap_or_else(|| head.weights.clone()).swap_dims(0, 1),
             embedding_scale: network.embedding_scale,
             positions: network
                 .positions
@@ -272,7 +273,7 @@ impl<B: Backend> Network<B> {
             order: network.order,
             layers: network.layers.iter().map(layer).collect(),
             final_norm: norm(&network.final_norm),
-            head: linear(&network.head),
+            head,
             soft_cap: network.soft_cap,
             block: BLOCK,
         }
