@@ -237,7 +237,8 @@ impl<S: Store> Held<'_, S> {
         let size = dims * KEY_BLOCK;
         let key_head = |head: usize| if group == 1 { head } else { head / group };
         let mut exponents = [&self.exponents[..0]; HEADS];
-        let scored = std::array::from_fn(|i| {
+        let mut scored = [(queries.head(head, dims), &self.keys[..0]); HEADS];
+        for i in 0..HEADS {
             let block = key / KEY_BLOCK * self.heads.key_heads + key_head(head + i);
             let keys = &self.keys[block * size..][..size];
             if size_of_val(&*self.keys) >= FAR {
@@ -248,8 +249,8 @@ impl<S: Store> Held<'_, S> {
             if S::EXPONENTS {
                 exponents[i] = &self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
             }
-            (queries.head(head + i, dims), keys)
-        });
+            scored[i] = (queries.head(head + i, dims), keys);
+        }
         let mut scores = S::scores::<L, HEADS>(lanes, scored);
         if S::EXPONENTS {
             for (scores, exponents) in scores.iter_mut().zip(exponents) {

@@ -73,6 +73,7 @@ impl Queries<'_> {
 }
 
 /// A head of the newest token's queries.
+#[derive(Clone, Copy)]
 pub(super) struct Query<'a> {
     /// [dims].
     numbers: &'a [f32],
@@ -168,11 +169,16 @@ impl Store for Bytes {
         lanes: L,
         heads: [(Query<'_>, &[i8]); HEADS],
     ) -> [[L::Vector; PARTS]; HEADS] {
-        heads.map(|(query, keys)| {
+        // Closures may not be compiled for the level: hence loops.
+        let mut scores = [[lanes.zero(); PARTS]; HEADS];
+        for (i, (query, keys)) in heads.iter().enumerate() {
             assert!(keys.len() == query.bytes.len() * KEY_BLOCK);
             // SAFETY: the keys are as many as that, and dimensions a multiple of four.
             let sums = unsafe { lanes.dot_bytes(query.bytes, keys.as_ptr().cast()) };
-            sums.map(|sums| lanes.mul(sums, lanes.splat(query.power)))
-        })
+            for part in 0..PARTS {
+                scores[i][part] = lanes.mul(sums[part], lanes.splat(query.power));
+            }
+        }
+        scores
     }
 }
