@@ -86,7 +86,7 @@ impl<B: Backend> Network<B> {
         Self { embedding, blocks, head, head_bias, architecture }
     }
 
-    /// The same network with queries, keys and values rounded as in inference on the processor.
+    /// The same network with its attention rounded as in inference on the processor.
     #[cfg(any(test, feature = "cuda"))]
     #[must_use]
     pub fn rounded(mut self) -> Self {

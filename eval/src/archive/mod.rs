@@ -42,7 +42,7 @@ pub use read::ArchiveReader;
 pub use write::compress;
 
 const MAGIC: [u8; 8] = *b"\x89LMZ\r\n\x1a\n";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Tags before a block and before the trailer.
 const BLOCK: u8 = 1;
 const TRAILER: u8 = 0;

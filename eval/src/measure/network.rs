@@ -72,7 +72,7 @@ impl Measurement<'_> {
     pub fn fingerprint(&self) -> String {
         let masked = if self.masked { ", masked" } else { "" };
         fingerprint(&[
-            format!("network 3{masked}"),
+            format!("network 4{masked}"),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),

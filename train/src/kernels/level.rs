@@ -17,7 +17,7 @@ pub enum Level {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// x86-64 with AVX-512F, BW, DQ and VL.
+    /// x86-64 with AVX-512F, BW, DQ, VL and VNNI.
     Avx512,
     /// 64-bit ARM.
     Neon,
@@ -47,6 +47,7 @@ impl Level {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
                     && Level::Avx2.available()
             }
             Level::Neon => false,

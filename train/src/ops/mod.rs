@@ -45,8 +45,9 @@ pub struct AttentionHalf<B: Backend> {
     pub qkv: Tensor<B, 2>,
     /// [heads].
     pub gain: Option<Tensor<B, 1>>,
-    /// Queries, keys and values are rounded as in inference on the processor (`kernels::HeldAs::Bytes`): for
-    /// measuring elsewhere what is coded there. Training never does, and the processor has its engine for it.
+    /// Queries, keys, values and their weights are rounded as in inference on the processor
+    /// (`kernels::HeldAs::Bytes`): for measuring elsewhere what is coded there. Training never does, and the
+    /// processor has its engine for it.
     pub rounded: bool,
     /// [width, width].
     pub proj: Tensor<B, 2>,

@@ -1,23 +1,26 @@
 //! The cached step of inference: new tokens of sequences side by side, against the keys and values they hold.
 //!
 //! Scores go sixteen keys side by side and outputs sixteen dimensions, unlike in the whole-chunk pass, but each
-//! number goes through the same operations in the same order (`attention` says which), or, where keys are bytes,
-//! through sums of whole numbers, which are exact in any order (`HeldAs`): the bits are the same.
+//! number goes through the same operations in the same order (`attention` says which): the bits are the same. Keys
+//! and values held as bytes have a step of their own (`cached_bytes`).
 
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, prefetch};
 use super::super::level::Level;
 use super::super::math::{Exp2Below, exp2};
 use super::KEY_BLOCK;
+use super::cached_bytes::{ByteStep, Scratch};
 use super::forward_tile::{HIGHEST, LOWEST, numbered};
-use super::heads::{AttentionHeads, HeldAs, LEAST_EXPONENTS, to_bytes};
-use super::stores::{Bytes, Halves, PARTS, Queries, Singles, Store};
+use super::heads::{AttentionHeads, HeldAs};
+use super::stores::{Halves, Singles, Store};
 
+/// Score vectors of a block of keys.
+pub(super) const PARTS: usize = KEY_BLOCK / LANES;
 /// Vectors of the output that run side by side: their chains hide each other's latency.
 const SIDE_BY_SIDE: usize = 8;
 /// Keys of a sequence, in bytes, from which on they are asked for ahead of their use: fewer are near anyway. (At
 /// 128 KiB, 200K parameters, asking costs a fifth; at 512 KiB, 3.2M, it nearly doubles the speed.)
-const FAR: usize = 256 << 10;
+pub(super) const FAR: usize = 256 << 10;
 
 /// Keys and values of sequences side by side, in one layer.
 #[derive(Clone)]
@@ -30,12 +33,12 @@ pub struct KeyValueCache {
     /// [sequence, block of 64 keys, key head, dims, 64]: a step goes through them in this order. Bytes lie in fours,
     /// [.., dims / 4, 64, 4], and have 128 added.
     keys: Aligned,
-    /// [sequence, key, key head, dims].
+    /// [sequence, key, key head, dims]. Bytes lie as [sequence, block of 64 keys, key head, 16, dims, 4].
     values: Aligned,
     /// Exponents of bytes, keys' and values': [sequence, block of 64 keys, key head, 2, 64].
     exponents: Vec<u8>,
-    /// The newest token's queries as bytes [heads, dims], and what they are multiples of [heads].
-    queries: (Vec<i8>, Vec<f32>),
+    /// What a step needs where they are bytes.
+    scratch: Scratch,
 }
 
 impl KeyValueCache {
@@ -43,23 +46,18 @@ impl KeyValueCache {
     pub fn new(heads: &AttentionHeads, sequences: usize, tokens: usize) -> Self {
         let capacity = tokens.next_multiple_of(KEY_BLOCK);
         let size = capacity * heads.key_heads * heads.dims;
-        let (shrink, exponents) = match heads.held {
-            HeldAs::Singles => (1, 0),
-            HeldAs::Halves => (2, 0),
-            HeldAs::Bytes => (4, sequences * capacity * heads.key_heads * 2),
-        };
-        let zeros = || Aligned::zeros(sequences * size / shrink);
-        // 2⁰ for keys that are not there yet.
-        let exponents = vec![127; exponents];
-        let queries = (vec![0; heads.width()], vec![0.0; heads.heads]);
+        let zeros = || Aligned::zeros(sequences * size * heads.held.bytes() / 4);
+        let bytes = heads.held == HeldAs::Bytes;
+        let exponents = if bytes { sequences * capacity * heads.key_heads * 2 } else { 0 };
         KeyValueCache {
             capacity,
             size,
             held: heads.held,
             keys: zeros(),
             values: zeros(),
-            exponents,
-            queries,
+            // 2⁰ for keys that are not there yet.
+            exponents: vec![127; exponents],
+            scratch: if bytes { Scratch::new(heads) } else { Scratch::default() },
         }
     }
 }
@@ -87,7 +85,7 @@ pub fn attention_cached(
         match heads.held {
             HeldAs::Singles => dispatch(level, Stepping(step, Singles)),
             HeldAs::Halves => dispatch(level, Stepping(step, Halves)),
-            HeldAs::Bytes => dispatch(level, Stepping(step, Bytes)),
+            HeldAs::Bytes => dispatch(level, Bytes(step)),
         }
     });
 }
@@ -115,8 +113,6 @@ impl<S: Store> Kernel for Stepping<'_, S> {
     fn run<L: Lanes>(self, lanes: L) {
         let Step { heads, cache, position, new, rows, mixed, powers, state } = self.0;
         let size = cache.size;
-        let exponents = if S::EXPONENTS { cache.capacity * heads.key_heads * 2 } else { 0 };
-        let (bytes, byte_powers) = &mut cache.queries;
         let rows = rows.chunks_exact(heads.row()).zip(mixed.chunks_exact_mut(heads.width()));
         for (index, (row, mixed)) in rows.enumerate() {
             let (sequence, position) = (index / new, position + index % new);
@@ -125,20 +121,39 @@ impl<S: Store> Kernel for Stepping<'_, S> {
                 position,
                 keys: &mut S::of(&mut cache.keys)[sequence * size..][..size],
                 values: &mut S::of(&mut cache.values)[sequence * size..][..size],
-                exponents: &mut cache.exponents[sequence * exponents..][..exponents],
             };
             let (queries, new) = row.split_at(heads.width());
             held.append(lanes, new);
-            if S::EXPONENTS {
-                let queries = queries.chunks_exact(heads.dims);
-                let to = bytes.chunks_exact_mut(heads.dims).zip(&mut *byte_powers);
-                for (query, (bytes, power)) in queries.zip(to) {
-                    let exponent = to_bytes(lanes, query, LEAST_EXPONENTS[0], bytes);
-                    *power = f32::from_bits(u32::from(exponent) << 23);
-                }
-            }
-            let queries = Queries { numbers: queries, bytes, powers: byte_powers };
-            held.attend(lanes, &queries, powers, state, mixed);
+            held.attend(lanes, queries, powers, state, mixed);
+        }
+    }
+}
+
+/// A step where numbers are bytes.
+struct Bytes<'a>(Step<'a>);
+
+impl Kernel for Bytes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Step { heads, cache, position, new, rows, mixed, .. } = self.0;
+        let (size, exponents) = (cache.size, cache.capacity * heads.key_heads * 2);
+        let rows = rows.chunks_exact(heads.row()).zip(mixed.chunks_exact_mut(heads.width()));
+        for (index, (row, mixed)) in rows.enumerate() {
+            let (sequence, position) = (index / new, position + index % new);
+            let mut step = ByteStep {
+                heads,
+                position,
+                keys: &mut cache.keys.as_mut_bytes()[sequence * size..][..size],
+                values: &mut cache.values.as_mut_bytes()[sequence * size..][..size],
+                exponents: &mut cache.exponents[sequence * exponents..][..exponents],
+                scratch: &mut cache.scratch,
+            };
+            let (queries, new) = row.split_at(heads.width());
+            step.append(lanes, new);
+            step.take_queries(lanes, queries);
+            step.attend(lanes, mixed);
         }
     }
 }
@@ -149,30 +164,27 @@ struct Held<'a, S: Store> {
     position: usize,
     keys: &'a mut [S::Number],
     values: &'a mut [S::Number],
-    exponents: &'a mut [u8],
 }
 
 impl<S: Store> Held<'_, S> {
     /// Takes in the newest token's keys and values [2, key heads, dims], which are rounded already.
     #[inline(always)]
     fn append<L: Lanes>(&mut self, lanes: L, row: &[f32]) {
-        let (dims, key_heads) = (self.heads.dims, self.heads.key_heads);
-        let (keys, values) = row.split_at(key_heads * dims);
-        let new = &mut self.values[self.position * values.len()..][..values.len()];
+        let (keys, values) = row.split_at(row.len() / 2);
         let place = self.position % KEY_BLOCK;
-        for head in 0..key_heads {
-            let within = head * dims..(head + 1) * dims;
-            let block = self.position / KEY_BLOCK * key_heads + head;
-            let values = &values[within.clone()];
-            let to = &mut new[within.clone()];
-            // Keys go through the place of the values, which follow them there.
-            let exponent = S::store(lanes, &keys[within], LEAST_EXPONENTS[0], to);
-            let size = dims * KEY_BLOCK;
-            S::place(to, place, &mut self.keys[block * size..][..size]);
-            let value_exponent = S::store(lanes, values, LEAST_EXPONENTS[1], to);
-            if S::EXPONENTS {
-                let exponents = &mut self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
-                (exponents[place], exponents[KEY_BLOCK + place]) = (exponent, value_exponent);
+        let new = &mut self.values[self.position * values.len()..][..values.len()];
+        for (to, part) in new.chunks_exact_mut(LANES).zip(values.chunks_exact(LANES)) {
+            // SAFETY: there are places for sixteen.
+            unsafe { S::save(lanes, lanes.load_slice(part, 0.0), to.as_mut_ptr()) };
+        }
+        let block = &mut self.keys[self.position / KEY_BLOCK * values.len() * KEY_BLOCK..];
+        let blocks = block.chunks_exact_mut(LANES * KEY_BLOCK);
+        for (part, block) in keys.chunks_exact(LANES).zip(blocks) {
+            let mut sixteen = [S::Number::default(); LANES];
+            // SAFETY: as above.
+            unsafe { S::save(lanes, lanes.load_slice(part, 0.0), sixteen.as_mut_ptr()) };
+            for (to, number) in block.iter_mut().skip(place).step_by(KEY_BLOCK).zip(sixteen) {
+                *to = number;
             }
         }
     }
@@ -182,7 +194,7 @@ impl<S: Store> Held<'_, S> {
     fn attend<L: Lanes>(
         &self,
         lanes: L,
-        queries: &Queries<'_>,
+        queries: &[f32],
         powers: &mut [f32],
         state: &mut [f32],
         out: &mut [f32],
@@ -230,38 +242,36 @@ impl<S: Store> Held<'_, S> {
         key: usize,
         head: usize,
         seen: &std::ops::Range<usize>,
-        queries: &Queries<'_>,
+        queries: &[f32],
         state: &mut State<'_>,
     ) {
         let (dims, group) = (self.heads.dims, self.heads.heads / self.heads.key_heads);
         let size = dims * KEY_BLOCK;
         let key_head = |head: usize| if group == 1 { head } else { head / group };
-        let mut exponents = [&self.exponents[..0]; HEADS];
-        let mut scored = [(queries.head(head, dims), &self.keys[..0]); HEADS];
-        for i in 0..HEADS {
+        let mut scores = [[lanes.zero(); PARTS]; HEADS];
+        let mut places = [(queries, self.keys.as_ptr()); HEADS];
+        for (i, (query, keys)) in places.iter_mut().enumerate() {
             let block = key / KEY_BLOCK * self.heads.key_heads + key_head(head + i);
-            let keys = &self.keys[block * size..][..size];
+            *keys = self.keys[block * size..][..size].as_ptr();
+            *query = &queries[(head + i) * dims..][..dims];
             if size_of_val(&*self.keys) >= FAR {
                 // The values of this block come next: as many as the keys, a share of them for each head.
                 let values = self.values.as_ptr().wrapping_add(block * size);
-                ask_for::<S>([keys.as_ptr().wrapping_add(HEADS * size), values], size);
-            }
-            if S::EXPONENTS {
-                exponents[i] = &self.exponents[block * 2 * KEY_BLOCK..][..2 * KEY_BLOCK];
-            }
-            scored[i] = (queries.head(head + i, dims), keys);
-        }
-        let mut scores = S::scores::<L, HEADS>(lanes, scored);
-        if S::EXPONENTS {
-            for (scores, exponents) in scores.iter_mut().zip(exponents) {
-                scale::<L>(lanes, scores, &exponents[..KEY_BLOCK]);
+                ask_for([keys.wrapping_add(HEADS * size), values], size);
             }
         }
-        let mut powers = block_powers::<L, HEADS>(lanes, scores, seen, head, state);
+        for d in 0..dims {
+            for i in 0..HEADS {
+                let (query, keys) = (lanes.splat(places[i].0[d]), places[i].1);
+                for part in 0..PARTS {
+                    // SAFETY: each dimension has four times sixteen keys.
+                    let keys = unsafe { S::load(lanes, keys.add(d * KEY_BLOCK + part * LANES)) };
+                    scores[i][part] = lanes.fma(query, keys, scores[i][part]);
+                }
+            }
+        }
+        let powers = block_powers::<L, HEADS>(lanes, scores, seen, head, state);
         for i in 0..HEADS {
-            if S::EXPONENTS {
-                scale::<L>(lanes, &mut powers[i], &exponents[i][KEY_BLOCK..]);
-            }
             let to = &mut state.powers[(head + i) * KEY_BLOCK..][..KEY_BLOCK];
             for (to, powers) in to.chunks_exact_mut(LANES).zip(powers[i]) {
                 lanes.store_slice(to, powers);
@@ -381,18 +391,9 @@ struct State<'a> {
 /// What a sequence holds goes through the caches once a step, and processors that read ahead by themselves stop at
 /// every page. So the keys of the heads that follow are asked for before those of these, and values as many.
 #[inline(always)]
-fn ask_for<S: Store>(places: [*const S::Number; 2], count: usize) {
-    for at in (0..count).step_by(64 / size_of::<S::Number>()) {
+pub(super) fn ask_for<T>(places: [*const T; 2], count: usize) {
+    for at in (0..count).step_by(64 / size_of::<T>()) {
         places.into_iter().for_each(|place| prefetch(place.wrapping_add(at)));
-    }
-}
-
-/// Multiplies 64 numbers by powers of two.
-#[inline(always)]
-fn scale<L: Lanes>(lanes: L, numbers: &mut [L::Vector; PARTS], exponents: &[u8]) {
-    for (numbers, exponents) in numbers.iter_mut().zip(exponents.chunks_exact(LANES)) {
-        // SAFETY: sixteen exponents are there.
-        *numbers = lanes.mul(*numbers, unsafe { lanes.load_powers(exponents.as_ptr()) });
     }
 }
 

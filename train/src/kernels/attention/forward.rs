@@ -70,6 +70,7 @@ impl<const D: usize> Kernel for Forward<'_, D> {
                 queries: queries[first * D..].as_ptr(),
                 keys: keys.as_ptr(),
                 values: values.as_ptr(),
+                steps: std::ptr::null(),
                 powers: powers.as_mut_ptr(),
                 sums: sums.as_mut_ptr(),
                 first,

@@ -3,6 +3,7 @@
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even};
 use super::KEY_BLOCK;
+use super::heads::{round_weight, weight_unit};
 
 /// Queries of a tile: two vectors.
 pub(super) const QUERIES: usize = 2 * LANES;
@@ -21,8 +22,10 @@ pub(super) struct Tile<const D: usize> {
     pub(super) queries: *const f32,
     /// [blocks, D, 16].
     pub(super) keys: *const f32,
-    /// [time, D].
+    /// [time, D]; whole numbers, where there are steps.
     pub(super) values: *const f32,
+    /// The powers of two that values held as bytes are multiples of: [time]. Else null.
+    pub(super) steps: *const f32,
     /// Scores, then powers, of a block of keys: [64, 32].
     pub(super) powers: *mut f32,
     /// The output before it is divided by its total: [D, 32].
@@ -66,7 +69,12 @@ impl<const D: usize> Tile<D> {
                 for part in (0..count).step_by(LANES) {
                     self.powers(lanes, part, &top, &mut total);
                 }
-                self.add_values(lanes, key, count);
+                if self.steps.is_null() {
+                    self.add_values(lanes, key, count, None);
+                } else {
+                    let units = self.weights(lanes, key, count);
+                    self.add_values(lanes, key, count, Some(units));
+                }
             }
             (top, total)
         }
@@ -205,19 +213,57 @@ impl<const D: usize> Tile<D> {
         }
     }
 
-    /// Adds power·value over `count` keys to the sums.
+    /// Turns the powers of `count` keys into weights: whole numbers, of which it gives the units.
     #[inline(always)]
-    unsafe fn add_values<L: Lanes>(&self, lanes: L, key: usize, count: usize) {
+    unsafe fn weights<L: Lanes>(&self, lanes: L, key: usize, count: usize) -> [L::Vector; 2] {
+        let (mut largest, mut inverse) = ([lanes.zero(); 2], [lanes.zero(); 2]);
+        // SAFETY: granted by the caller of `attend`.
+        unsafe {
+            for k in 0..count {
+                let step = lanes.splat(*self.steps.add(key + k));
+                for v in 0..2 {
+                    let place = self.powers.add(k * QUERIES + v * LANES);
+                    let weight = lanes.mul(lanes.load(place), step);
+                    lanes.store(place, weight);
+                    largest[v] = lanes.max(weight, largest[v]);
+                }
+            }
+            for v in 0..2 {
+                let (mut units, mut inverses) = (lanes.array(largest[v]), [0.0; LANES]);
+                for i in 0..LANES {
+                    [units[i], inverses[i]] = weight_unit(units[i]);
+                }
+                (largest[v], inverse[v]) = (lanes.vector(&units), lanes.vector(&inverses));
+            }
+            for k in 0..count {
+                for v in 0..2 {
+                    let place = self.powers.add(k * QUERIES + v * LANES);
+                    lanes.store(place, round_weight(lanes, lanes.load(place), inverse[v]));
+                }
+            }
+        }
+        largest
+    }
+
+    /// Adds power·value over `count` keys to the sums; or unit·(Σ weight·value), where that sum is exact.
+    #[inline(always)]
+    unsafe fn add_values<L: Lanes>(
+        &self,
+        lanes: L,
+        key: usize,
+        count: usize,
+        units: Option<[L::Vector; 2]>,
+    ) {
         // SAFETY: granted by the caller of `attend`.
         unsafe {
             if L::WIDE {
                 for d in (0..self.dims()).step_by(8) {
-                    self.value_tile::<L, 8, 2>(lanes, key, count, d, 0);
+                    self.value_tile::<L, 8, 2>(lanes, key, count, [d, 0], units);
                 }
             } else {
                 for d in (0..self.dims()).step_by(4) {
-                    self.value_tile::<L, 4, 1>(lanes, key, count, d, 0);
-                    self.value_tile::<L, 4, 1>(lanes, key, count, d, 1);
+                    self.value_tile::<L, 4, 1>(lanes, key, count, [d, 0], units);
+                    self.value_tile::<L, 4, 1>(lanes, key, count, [d, 1], units);
                 }
             }
         }
@@ -230,16 +276,18 @@ impl<const D: usize> Tile<D> {
         lanes: L,
         key: usize,
         count: usize,
-        d: usize,
-        vector: usize,
+        [d, vector]: [usize; 2],
+        units: Option<[L::Vector; 2]>,
     ) {
         // SAFETY: granted by the caller of `attend`; `d + DIMS` is at most the dimensions.
         unsafe {
             let to = self.sums.add(d * QUERIES + vector * LANES);
             let mut sums = [[lanes.zero(); VECTORS]; DIMS];
-            for i in 0..DIMS {
-                for v in 0..VECTORS {
-                    sums[i][v] = lanes.load(to.add(i * QUERIES + v * LANES));
+            if units.is_none() {
+                for i in 0..DIMS {
+                    for v in 0..VECTORS {
+                        sums[i][v] = lanes.load(to.add(i * QUERIES + v * LANES));
+                    }
                 }
             }
             let mut values = self.values.add(key * self.dims() + d);
@@ -260,7 +308,11 @@ impl<const D: usize> Tile<D> {
             }
             for i in 0..DIMS {
                 for v in 0..VECTORS {
-                    lanes.store(to.add(i * QUERIES + v * LANES), sums[i][v]);
+                    let to = to.add(i * QUERIES + v * LANES);
+                    if let Some(units) = units {
+                        sums[i][v] = lanes.fma(sums[i][v], units[vector + v], lanes.load(to));
+                    }
+                    lanes.store(to, sums[i][v]);
                 }
             }
         }

@@ -22,14 +22,16 @@ pub enum HeldAs {
     /// In half precision.
     Halves,
     /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of; queries
-    /// are rounded likewise.
+    /// are rounded likewise. The weights of a block's values, which are powers times those of two, are rounded to
+    /// whole numbers up to 255 of a unit that the largest of the block gives.
     ///
-    /// A score is then a whole number below 2²² (with up to 256 dimensions) times a power of two: exact in any
-    /// order, so a cached step takes whole numbers, and a whole pass fused multiply-adds. Because of the powers of
-    /// two, a cached step may multiply by them where it likes, and gets the bits of the whole pass: nothing is
-    /// rounded otherwise, for nothing is subnormal or too large. To that end queries and keys end at ±2⁷, their
-    /// powers are at least 2⁻²⁴, and values are 2²⁴ times as large up to the end, so that theirs are at least 1.
-    /// It is for networks that norm queries and keys, whose numbers are far from these bounds.
+    /// A score is then a whole number below 2²² (with up to 256 dimensions) times a power of two, and a block's sum
+    /// of values one below 2²¹ times the unit: exact in any order, so a cached step takes whole numbers, and a whole
+    /// pass fused multiply-adds. Because of the powers of two, a cached step may multiply by them where it likes, and
+    /// gets the bits of the whole pass: nothing is rounded otherwise, for nothing is subnormal or too large. To that
+    /// end queries and keys end at ±2⁷, their powers are at least 2⁻²⁴, and values are 2²⁴ times as large up to the
+    /// end, so that theirs are at least 1. It is for networks that norm queries and keys, whose numbers are far from
+    /// these bounds.
     Bytes,
 }
 
@@ -267,13 +269,65 @@ fn byte_exponent<L: Lanes>(lanes: L, head: &[f32]) -> u32 {
 /// A head's numbers, rounded before, as bytes; and the exponent of the power of two that they are multiples of.
 #[inline(always)]
 pub(super) fn to_bytes<L: Lanes>(lanes: L, head: &[f32], least: u32, bytes: &mut [i8]) -> u8 {
-    // Where rounding made the largest number smaller, a lower exponent than it had may come out, and is as exact.
-    let exponent = byte_exponent(lanes, head).clamp(least, 200);
-    let inverse = f32::from_bits((254 - exponent) << 23);
-    for (byte, number) in bytes.iter_mut().zip(head) {
-        *byte = (number * inverse) as i8;
+    let [exponent, inverse] = rounded_exponents(lanes, head, least);
+    let inverse = lanes.splat(f32::from_bits(inverse << 23));
+    for (part, bytes) in head.chunks_exact(LANES).zip(bytes.as_chunks_mut::<LANES>().0) {
+        let number = lanes.mul(lanes.load_slice(part, 0.0), inverse);
+        let number = lanes.min(lanes.max(number, lanes.splat(-127.0)), lanes.splat(127.0));
+        // SAFETY: numbers are from −127 to 127.
+        *bytes = unsafe { whole_bytes(lanes, number) }.map(u8::cast_signed);
     }
     exponent as u8
+}
+
+/// Whole numbers as their lowest bytes.
+///
+/// # Safety
+/// They must fit into 32 bits.
+#[inline(always)]
+pub(super) unsafe fn whole_bytes<L: Lanes>(lanes: L, numbers: L::Vector) -> [u8; LANES] {
+    let (numbers, mut bytes) = (lanes.array(numbers), [0; LANES]);
+    for i in 0..LANES {
+        // SAFETY: granted by the caller.
+        bytes[i] = unsafe { numbers[i].to_int_unchecked::<i32>() } as u8;
+    }
+    bytes
+}
+
+/// Divides a head's values, rounded before, by the power of two that they are multiples of: whole numbers. Gives that.
+#[inline(always)]
+pub(super) fn to_whole<L: Lanes>(lanes: L, head: &mut [f32]) -> f32 {
+    let [exponent, inverse] = rounded_exponents(lanes, head, LEAST_EXPONENTS[1]);
+    let inverse = lanes.splat(f32::from_bits(inverse << 23));
+    for part in head.chunks_exact_mut(LANES) {
+        lanes.store_slice(part, lanes.mul(lanes.load_slice(part, 0.0), inverse));
+    }
+    f32::from_bits(exponent << 23)
+}
+
+/// `byte_exponent` of numbers rounded before, and that of the inverse. Where rounding made the largest number smaller,
+/// a lower exponent than it had may come out, and is as exact.
+#[inline(always)]
+fn rounded_exponents<L: Lanes>(lanes: L, head: &[f32], least: u32) -> [u32; 2] {
+    let exponent = byte_exponent(lanes, head).clamp(least, 200);
+    [exponent, 254 - exponent]
+}
+
+/// The unit of a block's weights, of which the largest is this, and its inverse: they are at most 255 of it.
+#[inline(always)]
+pub(super) fn weight_unit(largest: f32) -> [f32; 2] {
+    const SHRINK: f32 = 255.0 / 256.0;
+    // The largest is less than 256 times 2^(exponent − 7).
+    let exponent = (largest.to_bits() >> 23).clamp(8, 250);
+    let power = |exponent: u32| f32::from_bits(exponent << 23);
+    [power(exponent - 7) * (1.0 / SHRINK), power(261 - exponent) * SHRINK]
+}
+
+/// Weights as multiples of a unit: whole numbers up to 255, ties to even.
+#[inline(always)]
+pub(super) fn round_weight<L: Lanes>(lanes: L, weight: L::Vector, inverse: L::Vector) -> L::Vector {
+    let weight = lanes.mul(weight, inverse);
+    lanes.min(lanes.sub(weight, lanes.fraction(weight)), lanes.splat(255.0))
 }
 
 /// Norms, scales and rotates one head of one token.

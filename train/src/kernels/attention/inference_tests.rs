@@ -1,7 +1,9 @@
 //! The attention of inference: against `f64`, whole against cached, and across levels and threads.
 
+use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::current;
 use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, wide};
+use super::heads::{round_weight, weight_unit};
 use super::*;
 
 /// Heads with random scales.
@@ -59,8 +61,8 @@ fn cached(
     all
 }
 
-/// The output in `f64` from prepared rows, the plain way.
-fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<f64> {
+/// The output in `f64` from prepared rows, the plain way; and the most that weights of 8 bits may change it.
+fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<[f64; 2]> {
     let (d, group) = (heads.dims, heads.heads / heads.key_heads);
     let rows: Vec<&[f64]> = prepared.chunks(heads.row()).collect();
     let mut out = Vec::new();
@@ -75,10 +77,26 @@ fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<f64> {
             };
             let powers: Vec<f64> = rows[first..=t].iter().map(score).collect();
             let total: f64 = powers.iter().sum();
+            let steps: Vec<f64> = rows[first..=t]
+                .iter()
+                .map(|s| s[value..][..d].iter().fold(0.0_f64, |most, x| most.max(x.abs())))
+                .map(|largest| (largest / 127.0).log2().ceil().exp2())
+                .collect();
+            // A unit is at most a 127.5th of the block's largest weight; rounding takes half of one.
+            let half = |key: usize| {
+                let block = (first + key) / KEY_BLOCK * KEY_BLOCK;
+                let keys =
+                    block.saturating_sub(first)..(block + KEY_BLOCK - first).min(powers.len());
+                keys.map(|key| powers[key] * steps[key]).fold(0.0, f64::max) / 255.0
+            };
+            let halves: Vec<f64> = (0..powers.len()).map(half).collect();
             out.extend((0..d).map(|i| {
-                let terms = powers.iter().zip(&rows[first..]);
-                let sum = terms.map(|(p, s)| p * s[value + i]).sum::<f64>();
-                sum / total * f64::from(heads.sum_factor())
+                let (mut sum, mut change) = (0.0, 0.0);
+                for (key, s) in rows[first..=t].iter().enumerate() {
+                    sum += powers[key] * s[value + i];
+                    change += halves[key] * s[value + i].abs() / steps[key];
+                }
+                [sum, change].map(|x| x / total * f64::from(heads.sum_factor()))
             }));
         }
     }
@@ -106,7 +124,16 @@ fn outputs_are_exact_to_rounding() {
         {
             (heads.norm, heads.held) = (norm, held);
             let [prepared, mixed] = whole(&heads, Some(&table), &rows);
-            assert_close("mixed", &mixed, &exact(&heads, &wide(&prepared)), 4e-6);
+            let expected = exact(&heads, &wide(&prepared));
+            if held == HeldAs::Bytes {
+                for (found, [expected, change]) in mixed.iter().zip(expected) {
+                    let error = (f64::from(*found) - expected).abs();
+                    assert!(error <= 1.01 * change + 1e-5, "{found} {expected} {change}");
+                }
+            } else {
+                let expected: Vec<f64> = expected.iter().map(|[expected, _]| *expected).collect();
+                assert_close("mixed", &mixed, &expected, 4e-6);
+            }
         }
     }
 }
@@ -172,6 +199,48 @@ fn bytes_are_within_half_a_step() {
                 }
             }
         }
+    }
+}
+
+/// Weights of a block by their largest.
+struct Weights<'a>(&'a [f32; LANES]);
+
+impl Kernel for Weights<'_> {
+    type Output = (f32, [f32; LANES]);
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let weights = lanes.vector(self.0);
+        let [unit, inverse] = weight_unit(lanes.largest(weights));
+        (unit, lanes.array(round_weight(lanes, weights, lanes.splat(inverse))))
+    }
+}
+
+#[test]
+fn weights_are_within_half_a_unit() {
+    let mut numbers = Numbers::new(7);
+    for scale in [1.0, 3e-20, 7e9, 1.0 / 256.0] {
+        for _ in 0..100 {
+            let mut weights = [0.0; LANES];
+            for (weight, number) in weights.iter_mut().zip(numbers.uniform(LANES)) {
+                *weight = (number + 1.0) * scale;
+            }
+            let (unit, found) = dispatch(current(), Weights(&weights));
+            let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(*weight));
+            assert!(largest / unit > 127.0 && largest / unit < 255.01, "{largest} {unit}");
+            for (weight, found) in weights.iter().zip(found) {
+                assert!(found.fract() == 0.0 && (0.0..=255.0).contains(&found), "{found}");
+                assert!(
+                    (weight - found * unit).abs() <= 0.500_01 * unit,
+                    "{weight} {found} {unit}"
+                );
+            }
+        }
+    }
+    // Weights that no longer matter, and none at all.
+    for tiny in [0.0, 1e-38, 3e-39] {
+        let (unit, found) = dispatch(current(), Weights(&[tiny; LANES]));
+        assert!(unit > 0.0 && unit < 1e-36 && found[0] <= 255.0, "{unit} {found:?}");
     }
 }
 

@@ -2,18 +2,19 @@
 //!
 //! One definition serves the training pass, the whole-chunk pass of inference and its cached step; the last two give
 //! the same bits. For a query:
-//! - a score is one chain over the head's dimensions, or of whole numbers (`HeldAs::Bytes`); the query carries the factor log₂e/√head_dim, so that
-//!   soft-max is powers of two;
+//! - a score is one chain over the head's dimensions, or of whole numbers (`HeldAs::Bytes`); the query carries the
+//!   factor log₂e/√head_dim, so that soft-max is powers of two;
 //! - keys come in blocks of 64 by their absolute index; each block first raises the running maximum, whose nearest
 //!   even whole number is m, and scales the running sum and output by 2^(m_old − m_new), an exact factor;
 //! - then the powers p = 2^(score − m) are added to the sum, 16 keys at a time by the fixed tree, and the output
-//!   goes on as one chain over the keys.
+//!   goes on as one chain over the keys, or by a block's sum of whole numbers.
 //!
 //! A masked key has p = 0 exactly and changes nothing, so a block that is only partly there is no special case.
 
 mod backward;
 mod backward_tile;
 mod cached;
+mod cached_bytes;
 mod forward;
 mod forward_tile;
 mod heads;

@@ -8,7 +8,7 @@ use super::super::level::Level;
 use super::super::parallel::{self, Shared};
 use super::KEY_BLOCK;
 use super::forward_tile::{QUERIES, Tile};
-use super::heads::AttentionHeads;
+use super::heads::{AttentionHeads, HeldAs, to_whole};
 
 /// mixed [time, heads, dims] from one sequence's prepared rows [time, heads.row()]; over the threads, unless
 /// `on_this_thread`.
@@ -22,7 +22,7 @@ pub fn attention_whole(level: Level, heads: &AttentionHeads, rows: &[f32], mixed
     parallel::for_each(heads.key_heads, work, |key_head| {
         let (dims, padded) = (heads.dims, time.next_multiple_of(QUERIES));
         let tile = dims * QUERIES;
-        let lengths = [padded * dims, padded * dims, tile, KEY_BLOCK * QUERIES, tile];
+        let lengths = [padded * dims, padded * dims, padded, tile, KEY_BLOCK * QUERIES, tile];
         with_scratch(lengths, |scratch| {
             let call = Call { heads, rows, mixed, time, key_head };
             match dims {
@@ -44,15 +44,16 @@ struct Call<'a> {
     key_head: usize,
 }
 
-/// The same for D dimensions, or any number if D is 0, with scratch: keys, values, queries, powers and sums.
-struct Whole<'a, const D: usize>(Call<'a>, [&'a mut [f32]; 5]);
+/// The same for D dimensions, or any number if D is 0, with scratch: keys, values, their steps,
+/// queries, powers and sums.
+struct Whole<'a, const D: usize>(Call<'a>, [&'a mut [f32]; 6]);
 
 impl<const D: usize> Kernel for Whole<'_, D> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Whole(call, [keys, values, queries, powers, sums]) = self;
+        let Whole(call, [keys, values, steps, queries, powers, sums]) = self;
         let heads = call.heads;
         let dims = if D == 0 { heads.dims } else { D };
         let group = heads.heads / heads.key_heads;
@@ -61,10 +62,15 @@ impl<const D: usize> Kernel for Whole<'_, D> {
         let padded = call.time.next_multiple_of(QUERIES);
         call.columns(lanes, dims, key_column, 0, &mut keys[..padded * dims]);
         let rows = call.rows.chunks_exact(heads.row());
-        for (value, row) in values.chunks_exact_mut(dims).zip(rows) {
+        let bytes = heads.held == HeldAs::Bytes;
+        for ((value, step), row) in values.chunks_exact_mut(dims).zip(&mut *steps).zip(rows) {
             value.copy_from_slice(&row[value_column..][..dims]);
+            if bytes {
+                *step = to_whole(lanes, value);
+            }
         }
         values[call.time * dims..].fill(0.0);
+        steps[call.time..].fill(1.0);
         for head in call.key_head * group..(call.key_head + 1) * group {
             for first in (0..padded).step_by(QUERIES) {
                 call.columns(lanes, dims, head * dims, first, &mut queries[..QUERIES * dims]);
@@ -73,6 +79,7 @@ impl<const D: usize> Kernel for Whole<'_, D> {
                     queries: queries.as_ptr(),
                     keys: keys.as_ptr(),
                     values: values.as_ptr(),
+                    steps: if bytes { steps.as_ptr() } else { std::ptr::null() },
                     powers: powers.as_mut_ptr(),
                     sums: sums.as_mut_ptr(),
                     first,

@@ -76,21 +76,26 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(self, from: *const i8) -> Pair {
-        // SAFETY: see the impl.
-        unsafe { Pair(widen_bytes(from), widen_bytes(from.add(8))) }
-    }
-
-    #[inline(always)]
     unsafe fn load_powers(self, from: *const u8) -> Pair {
         // SAFETY: see the impl.
         unsafe { Pair(powers(from), powers(from.add(8))) }
     }
 
     #[inline(always)]
-    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Pair; 4] {
+    unsafe fn dot_bytes(self, query: &[i8], _: i32, keys: *const u8) -> [Pair; 4] {
         // SAFETY: see the impl.
         unsafe { dot_bytes(query, keys) }
+    }
+
+    #[inline(always)]
+    unsafe fn mix_bytes<const V: usize>(
+        self,
+        weights: &[u8; 64],
+        values: *const i8,
+        stride: usize,
+    ) -> [Pair; V] {
+        // SAFETY: see the impl.
+        unsafe { mix_bytes(weights, values, stride) }
     }
 
     #[inline(always)]
@@ -225,17 +230,6 @@ unsafe fn widen_bfloat(from: *const u16) -> __m256 {
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
 }
 
-/// `load_bytes` of eight lanes.
-///
-/// # Safety
-/// `from` must be valid for reading 8 `i8`.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn widen_bytes(from: *const i8) -> __m256 {
-    // SAFETY: granted by the caller.
-    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(from.cast()) }))
-}
-
 /// `load_powers` of eight lanes.
 ///
 /// # Safety
@@ -272,6 +266,39 @@ unsafe fn dot_bytes(query: &[i8], keys: *const u8) -> [Pair; 4] {
     }
     std::array::from_fn(|part| {
         Pair(_mm256_cvtepi32_ps(sums[2 * part]), _mm256_cvtepi32_ps(sums[2 * part + 1]))
+    })
+}
+
+/// `Lanes::mix_bytes`, in 16 bits, for two products with a weight of 8 bits do not fit into them.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn mix_bytes<const V: usize>(
+    weights: &[u8; 64],
+    values: *const i8,
+    stride: usize,
+) -> [Pair; V] {
+    // Two sums for each of four numbers.
+    let mut sums = [[_mm256_setzero_si256(); 4]; V];
+    for (four, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
+        let weights = i32::from_le_bytes(*weights);
+        let weights = _mm256_cvtepu8_epi16(_mm_set1_epi32(weights));
+        for (i, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+            // SAFETY: granted by the caller.
+            let values = unsafe { _mm_loadu_si128(values.add(four * stride * 4 + i * 16).cast()) };
+            let pairs = _mm256_madd_epi16(_mm256_cvtepi8_epi16(values), weights);
+            *sum = _mm256_add_epi32(*sum, pairs);
+        }
+    }
+    sums.map(|[a, b, c, d]| {
+        // `hadd` gives numbers 0, 1, 4, 5 and 2, 3, 6, 7 of eight.
+        let eight = |low, high| {
+            let sums = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(low, high));
+            _mm256_cvtepi32_ps(sums)
+        };
+        Pair(eight(a, b), eight(c, d))
     })
 }
 

@@ -5,18 +5,15 @@ use std::arch::x86_64::*;
 
 /// The token of the AVX-512 level: it exists only inside `run`.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512 {
-    /// Whether the processor has VNNI: Skylake servers do not.
-    vnni: bool,
-}
+pub(super) struct Avx512(());
 
 /// Runs a kernel with AVX-512 instructions.
 ///
 /// # Safety
-/// The processor must have AVX-512F, BW, DQ and VL, AVX2 and FMA.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+/// The processor must have AVX-512F, BW, DQ, VL and VNNI, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512 { vnni: is_x86_feature_detected!("avx512vnni") })
+    kernel.run(Avx512(()))
 }
 
 // SAFETY (of every block here): `self` is a token that only `run` makes, so the processor has the instructions;
@@ -65,12 +62,6 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(self, from: *const i8) -> __m512 {
-        // SAFETY: see the impl.
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
-    }
-
-    #[inline(always)]
     unsafe fn load_powers(self, from: *const u8) -> __m512 {
         // SAFETY: see the impl.
         unsafe {
@@ -80,9 +71,20 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [__m512; 4] {
-        // SAFETY: see the impl, and `vnni`.
-        unsafe { if self.vnni { dot_vnni(query, keys) } else { dot_pairs(query, keys) } }
+    unsafe fn dot_bytes(self, query: &[i8], total: i32, keys: *const u8) -> [__m512; 4] {
+        // SAFETY: see the impl.
+        unsafe { dot_bytes(query, total, keys) }
+    }
+
+    #[inline(always)]
+    unsafe fn mix_bytes<const V: usize>(
+        self,
+        weights: &[u8; 64],
+        values: *const i8,
+        stride: usize,
+    ) -> [__m512; V] {
+        // SAFETY: see the impl.
+        unsafe { mix_bytes(weights, values, stride) }
     }
 
     #[inline(always)]
@@ -178,6 +180,24 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn sum_four(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        // SAFETY: see the impl.
+        unsafe {
+            // The halves of two vectors, then the quarters of four: a register keeps one sum of each.
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+            let ab = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(c, d);
+            let cd = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d));
+            let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
+            let four = _mm512_add_ps(even, _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd));
+            let two = _mm512_add_ps(four, _mm512_permute_ps::<0b01_00_11_10>(four));
+            let one = _mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two));
+            let sums = self.array(one);
+            [sums[0], sums[4], sums[8], sums[12]]
+        }
+    }
+
+    #[inline(always)]
     fn largest(self, a: __m512) -> f32 {
         // SAFETY: see the impl.
         unsafe {
@@ -195,56 +215,56 @@ impl Lanes for Avx512 {
     }
 }
 
-/// `Lanes::dot_bytes` by sums of four products in one instruction.
+/// `Lanes::dot_bytes`.
 ///
 /// # Safety
 /// As there.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn dot_vnni(query: &[i8], keys: *const u8) -> [__m512; 4] {
-    let mut sums = [_mm512_setzero_si512(); 4];
-    // Keys are 128 too large.
-    let (excess, mut excess_sum) = (_mm512_set1_epi8(i8::MIN), _mm512_setzero_si512());
-    for (four, query) in query.chunks_exact(4).enumerate() {
-        let query = broadcast(query);
-        excess_sum = _mm512_dpbusd_epi32(excess_sum, excess, query);
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: granted by the caller.
-            let keys = unsafe { _mm512_loadu_si512(keys.add(four * 256 + part * 64).cast()) };
-            *sum = _mm512_dpbusd_epi32(*sum, keys, query);
-        }
-    }
-    sums.map(|sum| _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, excess_sum)))
-}
-
-/// `Lanes::dot_bytes` by sums of two products.
-///
-/// # Safety
-/// As there.
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn dot_pairs(query: &[i8], keys: *const u8) -> [__m512; 4] {
-    let (sign, ones) = (_mm512_set1_epi8(i8::MIN), _mm512_set1_epi16(1));
-    let mut sums = [_mm512_setzero_si512(); 4];
-    for (four, query) in query.chunks_exact(4).enumerate() {
-        let query = broadcast(query);
-        let (size, negative) = (_mm512_abs_epi8(query), _mm512_movepi8_mask(query));
-        for (part, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: granted by the caller.
-            let keys = unsafe { _mm512_loadu_si512(keys.add(four * 256 + part * 64).cast()) };
-            let keys = _mm512_xor_si512(keys, sign);
-            let keys = _mm512_mask_sub_epi8(keys, negative, _mm512_setzero_si512(), keys);
-            // Two products are at most 2·127·127: they fit into 16 bits.
-            let pairs = _mm512_maddubs_epi16(size, keys);
-            *sum = _mm512_add_epi32(*sum, _mm512_madd_epi16(pairs, ones));
-        }
-    }
-    sums.map(|sum| _mm512_cvtepi32_ps(sum))
-}
-
-/// Four bytes, sixteen times.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn broadcast(four: &[i8]) -> __m512i {
-    _mm512_set1_epi32(i32::from_le_bytes(std::array::from_fn(|i| four[i] as u8)))
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn dot_bytes(query: &[i8], total: i32, keys: *const u8) -> [__m512; 4] {
+    // Keys are 128 too large.
+    let mut sums = [_mm512_set1_epi32(-128 * total); 4];
+    for (four, query) in query.as_chunks::<4>().0.iter().enumerate() {
+        let query = i32::from_le_bytes(query.map(i8::cast_unsigned));
+        for (part, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: granted by the caller.
+            let keys = unsafe { _mm512_loadu_si512(keys.add(four * 256 + part * 64).cast()) };
+            *sum = _mm512_dpbusd_epi32(*sum, keys, _mm512_set1_epi32(query));
+        }
+    }
+    let mut floats = [_mm512_setzero_ps(); 4];
+    for (float, sum) in floats.iter_mut().zip(sums) {
+        *float = _mm512_cvtepi32_ps(sum);
+    }
+    floats
+}
+
+/// `Lanes::mix_bytes`.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn mix_bytes<const V: usize>(
+    weights: &[u8; 64],
+    values: *const i8,
+    stride: usize,
+) -> [__m512; V] {
+    let mut sums = [_mm512_setzero_si512(); V];
+    for (four, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
+        let weights = i32::from_le_bytes(*weights);
+        for (v, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: granted by the caller.
+            let values =
+                unsafe { _mm512_loadu_si512(values.add(four * stride * 4 + v * 64).cast()) };
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_set1_epi32(weights), values);
+        }
+    }
+    let mut floats = [_mm512_setzero_ps(); V];
+    for (float, sum) in floats.iter_mut().zip(sums) {
+        *float = _mm512_cvtepi32_ps(sum);
+    }
+    floats
 }
 
 /// The 16×16 transposition in four rounds: pairs, quadruples, 128-bit blocks twice.
@@ -276,33 +296,5 @@ fn transpose(rows: &mut [__m512; LANES]) {
         rows[4 + j] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_odd, cd_odd); // a1 b1 c1 d1
         rows[8 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_even, cd_even); // a2 b2 c2 d2
         rows[12 + j] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_odd, cd_odd); // a3 b3 c3 d3
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::super::level::Level;
-    use super::*;
-
-    /// What processors without VNNI run; the other one is tested with the levels.
-    #[test]
-    fn both_ways_to_multiply_bytes_agree() {
-        if !Level::Avx512.available() || !is_x86_feature_detected!("avx512vnni") {
-            return;
-        }
-        for seed in 0..20 {
-            let number = |i: usize| ((i * 7919 + seed * 131) % 255) as i32 - 127;
-            let mut query: Vec<i8> = (0..64).map(|i| number(i * i) as i8).collect();
-            let mut keys: Vec<u8> = (0..64 * 64).map(|i| (number(i) + 128) as u8).collect();
-            if seed == 0 {
-                (query, keys) = (vec![-127; 64], vec![255; 64 * 64]);
-            }
-            // SAFETY: the processor can, and the keys are 64 times as many as the query's numbers.
-            unsafe {
-                let (a, b) = (dot_vnni(&query, keys.as_ptr()), dot_pairs(&query, keys.as_ptr()));
-                let equal = |(a, b)| _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) == 0xffff;
-                assert!(a.into_iter().zip(b).all(equal), "{seed}");
-            }
-        }
     }
 }

@@ -43,19 +43,26 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reading 16 `u16`; it need not be aligned.
     unsafe fn load_bfloat(self, from: *const u16) -> Self::Vector;
-    /// Sixteen whole numbers of 8 bits, as `f32`: exact.
-    /// # Safety
-    /// `from` must be valid for reading 16 `i8`.
-    unsafe fn load_bytes(self, from: *const i8) -> Self::Vector;
     /// Sixteen powers of two by the exponents of `f32`: 2^(b − 127) for a byte b from 1 to 254.
     /// # Safety
     /// `from` must be valid for reading 16 `u8`.
     unsafe fn load_powers(self, from: *const u8) -> Self::Vector;
     /// Σ query·(key − 128) for 64 keys [dims / 4, 64, 4], sixteen to a vector: exact, if it is within ±2²⁴.
-    /// The query's bytes are from −127 to 127 and the keys' from 1 to 255; a key with a 0 has any sum.
+    /// The query's bytes are from −127 to 127, with this total, and the keys' from 1 to 255; a key with a 0 has any
+    /// sum.
     /// # Safety
     /// `keys` must be valid for reading 64 times as many bytes as the query has, which are a multiple of four.
-    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Self::Vector; 4];
+    unsafe fn dot_bytes(self, query: &[i8], total: i32, keys: *const u8) -> [Self::Vector; 4];
+    /// Σ weight·value with values [16, stride, 4] of 64 keys, the first sixteen of a stride to the first vector: exact,
+    /// if it is within ±2²⁴.
+    /// # Safety
+    /// `values` must be valid for reading the first 16·V fours of each stride.
+    unsafe fn mix_bytes<const V: usize>(
+        self,
+        weights: &[u8; 64],
+        values: *const i8,
+        stride: usize,
+    ) -> [Self::Vector; V];
     /// Lanes 8 to 15, then lanes 0 to 7.
     fn swap_halves(self, a: Self::Vector) -> Self::Vector;
 
@@ -86,6 +93,15 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
     fn all_equal(self, a: Self::Vector, b: Self::Vector) -> bool;
     /// The sum by the fixed tree: lanes i and i+8, then i and i+4, i+2, i+1.
     fn sum(self, a: Self::Vector) -> f32;
+    /// The sums of four vectors, each by that tree.
+    #[inline(always)]
+    fn sum_four(self, vectors: [Self::Vector; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        for (sum, vector) in sums.iter_mut().zip(vectors) {
+            *sum = self.sum(vector);
+        }
+        sums
+    }
     /// The largest by the same tree, of `max` of two lanes.
     fn largest(self, a: Self::Vector) -> f32;
     /// `rows[i][j]` becomes `rows[j][i]`.
@@ -233,6 +249,7 @@ mod tests {
                 lanes.shift_exponent(lanes.splat(1.5), lanes.splat(12_582_912.0 + 3.0)),
                 lanes.splat(lanes.sum(a)),
                 lanes.splat(lanes.largest(a)),
+                lanes.load_slice(&lanes.sum_four([a, b, rows[1], rows[5]]), 0.0),
                 lanes.splat(lanes.all_equal(a, b) as u32 as f32),
                 lanes.splat(lanes.all_equal(b, b) as u32 as f32),
                 lanes.load_slice(&self.0[..7], 2.0),
@@ -278,24 +295,20 @@ mod tests {
         }
     }
 
-    /// All numbers of 8 bits, as whole numbers and as exponents.
-    struct Bytes;
+    /// All numbers of 8 bits, as exponents.
+    struct Powers;
 
-    impl Kernel for Bytes {
-        type Output = [Vec<f32>; 2];
+    impl Kernel for Powers {
+        type Output = Vec<f32>;
 
         #[inline(always)]
-        fn run<L: Lanes>(self, lanes: L) -> [Vec<f32>; 2] {
-            let (mut numbers, mut powers) = (Vec::new(), Vec::new());
-            for first in (0..256_usize).step_by(LANES) {
-                let bytes: [u8; LANES] = std::array::from_fn(|i| (first + i) as u8);
-                // SAFETY: sixteen bytes are there.
-                unsafe {
-                    numbers.extend(lanes.array(lanes.load_bytes(bytes.as_ptr().cast())));
-                    powers.extend(lanes.array(lanes.load_powers(bytes.as_ptr())));
-                }
-            }
-            [numbers, powers]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            let bytes: Vec<u8> = (0..=u8::MAX).collect();
+            let sixteens = bytes.chunks_exact(LANES);
+            // SAFETY: sixteen bytes are there.
+            sixteens
+                .flat_map(|from| lanes.array(unsafe { lanes.load_powers(from.as_ptr()) }))
+                .collect()
         }
     }
 
@@ -308,8 +321,9 @@ mod tests {
         #[inline(always)]
         fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
             assert_eq!(self.1.len(), 64 * self.0.len());
+            let total = self.0.iter().map(|number| i32::from(*number)).sum();
             // SAFETY: as asserted.
-            let sums = unsafe { lanes.dot_bytes(self.0, self.1.as_ptr()) };
+            let sums = unsafe { lanes.dot_bytes(self.0, total, self.1.as_ptr()) };
             sums.into_iter().flat_map(|sums| lanes.array(sums)).collect()
         }
     }
@@ -340,16 +354,64 @@ mod tests {
         }
     }
 
-    #[test]
-    fn bytes_are_whole_numbers_and_exponents() {
-        for level in Level::all_available() {
-            let [numbers, powers] = dispatch(level, Bytes);
-            for byte in 0..=u8::MAX {
-                assert_eq!(numbers[usize::from(byte)], f32::from(byte as i8), "{level}");
-                if (1..255).contains(&byte) {
-                    let expected = f32::powi(2.0, i32::from(byte) - 127);
-                    assert_eq!(powers[usize::from(byte)], expected, "{level} {byte}");
+    /// Weights, values and their stride.
+    struct Mix<'a>(&'a [u8; 64], &'a [i8], usize);
+
+    impl Kernel for Mix<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            let Mix(weights, values, stride) = self;
+            assert!(values.len() == 64 * stride && stride >= 64);
+            let mut sums = Vec::new();
+            // SAFETY: as asserted.
+            unsafe {
+                let one = lanes.mix_bytes::<1>(weights, values.as_ptr(), stride);
+                let two = lanes.mix_bytes::<2>(weights, values.as_ptr(), stride);
+                let four = lanes.mix_bytes::<4>(weights, values.as_ptr(), stride);
+                for sum in one.into_iter().chain(two).chain(four) {
+                    sums.extend(lanes.array(sum));
                 }
+            }
+            sums
+        }
+    }
+
+    #[test]
+    fn mixes_of_bytes_are_exact() {
+        for stride in [64, 80] {
+            for large in [false, true] {
+                let weight = |key: usize| if large { 255 } else { (key * 7919 % 256) as u8 };
+                let value = |key: usize, d: usize| match large {
+                    true => [-127, 127][d % 2],
+                    false => ((key * 577 + d * 131) % 255) as i32 - 127,
+                };
+                let values: Vec<i8> = (0..16)
+                    .flat_map(|four| (0..4 * stride).map(move |i| (four * 4 + i % 4, i / 4)))
+                    .map(|(key, d)| value(key, d) as i8)
+                    .collect();
+                let sum = |d: usize| {
+                    (0..64).map(|key| i32::from(weight(key)) * value(key, d)).sum::<i32>() as f32
+                };
+                let dims = (0..16).chain(0..32).chain(0..64);
+                let expected: Vec<f32> = dims.map(sum).collect();
+                for level in Level::all_available() {
+                    let weights = std::array::from_fn(weight);
+                    let found = dispatch(level, Mix(&weights, &values, stride));
+                    assert_eq!(found, expected, "{level} {stride}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_exponents() {
+        for level in Level::all_available() {
+            let powers = dispatch(level, Powers);
+            for byte in 1..u8::MAX {
+                let expected = f32::powi(2.0, i32::from(byte) - 127);
+                assert_eq!(powers[usize::from(byte)], expected, "{level} {byte}");
             }
         }
     }

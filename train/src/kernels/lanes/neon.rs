@@ -99,19 +99,6 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(self, from: *const i8) -> Vector {
-        // SAFETY: see the impl.
-        unsafe {
-            let bytes = vld1q_s8(from);
-            let low = vmovl_s8(vget_low_s8(bytes));
-            let high = vmovl_s8(vget_high_s8(bytes));
-            let quarters =
-                [vget_low_s16(low), vget_high_s16(low), vget_low_s16(high), vget_high_s16(high)];
-            quarters.map(|four| vcvtq_f32_s32(vmovl_s16(four)))
-        }
-    }
-
-    #[inline(always)]
     unsafe fn load_powers(self, from: *const u8) -> Vector {
         // SAFETY: see the impl.
         unsafe {
@@ -125,9 +112,20 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
-    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Vector; 4] {
+    unsafe fn dot_bytes(self, query: &[i8], _: i32, keys: *const u8) -> [Vector; 4] {
         // SAFETY: see the impl.
         std::array::from_fn(|part| unsafe { dot_sixteen(query, keys.add(part * 64)) })
+    }
+
+    #[inline(always)]
+    unsafe fn mix_bytes<const V: usize>(
+        self,
+        weights: &[u8; 64],
+        values: *const i8,
+        stride: usize,
+    ) -> [Vector; V] {
+        // SAFETY: see the impl.
+        std::array::from_fn(|v| unsafe { mix_sixteen(weights, values.add(v * 64), stride) })
     }
 
     #[inline(always)]
@@ -275,5 +273,32 @@ unsafe fn dot_sixteen(query: &[i8], keys: *const u8) -> Vector {
             }
         }
         std::array::from_fn(|i| vcvtq_f32_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1])))
+    }
+}
+
+/// Σ weight·value of sixteen numbers: as for `Lanes::mix_bytes`.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn mix_sixteen(weights: &[u8; 64], values: *const i8, stride: usize) -> Vector {
+    // SAFETY: granted by the caller, and see the impl.
+    unsafe {
+        // Four sums for each number.
+        let mut sums = [vdupq_n_s32(0); 16];
+        for (four, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
+            let weights = u32::from_le_bytes(*weights);
+            let weights = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(weights)));
+            let weights = vget_low_s16(vreinterpretq_s16_u16(weights));
+            for (i, sums) in sums.chunks_exact_mut(2).enumerate() {
+                let values = vmovl_s8(vld1_s8(values.add(four * stride * 4 + i * 8)));
+                sums[0] = vmlal_s16(sums[0], vget_low_s16(values), weights);
+                sums[1] = vmlal_s16(sums[1], vget_high_s16(values), weights);
+            }
+        }
+        std::array::from_fn(|i| {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|j| sums[4 * i + j]);
+            vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
+        })
     }
 }

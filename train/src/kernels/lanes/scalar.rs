@@ -58,19 +58,13 @@ impl Lanes for Scalar {
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(self, from: *const i8) -> Vector {
-        // SAFETY: the caller grants 16 readable `i8`.
-        unsafe { from.cast::<[i8; LANES]>().read() }.map(f32::from)
-    }
-
-    #[inline(always)]
     unsafe fn load_powers(self, from: *const u8) -> Vector {
         // SAFETY: the caller grants 16 readable `u8`.
         unsafe { from.cast::<[u8; LANES]>().read() }.map(|b| f32::from_bits(u32::from(b) << 23))
     }
 
     #[inline(always)]
-    unsafe fn dot_bytes(self, query: &[i8], keys: *const u8) -> [Vector; 4] {
+    unsafe fn dot_bytes(self, query: &[i8], _: i32, keys: *const u8) -> [Vector; 4] {
         let mut sums = [0_i32; 4 * LANES];
         for (four, query) in query.chunks_exact(4).enumerate() {
             // SAFETY: the caller grants 4·64 readable bytes for each four of the query.
@@ -82,6 +76,30 @@ impl Lanes for Scalar {
             }
         }
         std::array::from_fn(|part| std::array::from_fn(|i| sums[part * LANES + i] as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn mix_bytes<const V: usize>(
+        self,
+        weights: &[u8; 64],
+        values: *const i8,
+        stride: usize,
+    ) -> [Vector; V] {
+        let mut sums = [[0_i32; LANES]; V];
+        for (four, weights) in weights.as_chunks::<4>().0.iter().enumerate() {
+            for (v, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: the caller grants sixteen fours for each vector.
+                let values = unsafe {
+                    values.add((four * stride + v * LANES) * 4).cast::<[[i8; 4]; LANES]>().read()
+                };
+                for (sum, values) in sums.iter_mut().zip(values) {
+                    for i in 0..4 {
+                        *sum += i32::from(weights[i]) * i32::from(values[i]);
+                    }
+                }
+            }
+        }
+        sums.map(|sums| sums.map(|sum| sum as f32))
     }
 
     #[inline(always)]
