@@ -19,7 +19,7 @@ pub(super) const PARTS: usize = KEY_BLOCK / LANES;
 /// Vectors of the output that run side by side: their chains hide each other's latency.
 const SIDE_BY_SIDE: usize = 8;
 /// Keys of a sequence, in bytes, from which on they are asked for ahead of their use: fewer are near anyway. (At
-/// 128 KiB, 200K parameters, asking costs a fifth; at 512 KiB, 3.2M, it nearly doubles the speed.)
+/// 512 KiB, 3.2M parameters, asking gains a twelfth; at 128 KiB, 200K, nothing.)
 pub(super) const FAR: usize = 256 << 10;
 
 /// Keys and values of sequences side by side, in one layer.
@@ -79,15 +79,17 @@ pub fn attention_cached(
     assert_eq!(cache.size, cache.capacity * heads.key_heads * heads.dims, "the cache's shape");
     assert_eq!(cache.held, heads.held, "what the cache holds");
     assert!(position + new <= cache.capacity, "{position} + {new} of {}", cache.capacity);
-    with_scratch([heads.heads * KEY_BLOCK, heads.heads * 4], |[powers, state]| {
-        let state = &mut state[..heads.heads * 4];
-        let step = Step { heads, cache, position, new, rows, mixed, powers, state };
-        match heads.held {
-            HeldAs::Singles => dispatch(level, Stepping(step, Singles)),
-            HeldAs::Halves => dispatch(level, Stepping(step, Halves)),
-            HeldAs::Bytes => dispatch(level, Bytes(step)),
+    let step = Step { heads, cache, position, new, rows, mixed };
+    let lengths = [heads.heads * KEY_BLOCK, heads.heads * 4];
+    match heads.held {
+        HeldAs::Singles => {
+            with_scratch(lengths, |scratch| dispatch(level, Floats(step, scratch, Singles)));
         }
-    });
+        HeldAs::Halves => {
+            with_scratch(lengths, |scratch| dispatch(level, Floats(step, scratch, Halves)));
+        }
+        HeldAs::Bytes => dispatch(level, Bytes(step)),
+    }
 }
 
 struct Step<'a> {
@@ -97,22 +99,18 @@ struct Step<'a> {
     new: usize,
     rows: &'a [f32],
     mixed: &'a mut [f32],
-    /// [heads, 64].
-    powers: &'a mut [f32],
-    /// [4, heads].
-    state: &'a mut [f32],
 }
 
-/// A step, and what the cache's numbers are.
-struct Stepping<'a, S>(Step<'a>, S);
+/// A step where numbers are of a floating-point format, with scratch: powers [heads, 64] and state [4, heads].
+struct Floats<'a, S>(Step<'a>, [&'a mut [f32]; 2], S);
 
-impl<S: Store> Kernel for Stepping<'_, S> {
+impl<S: Store> Kernel for Floats<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Step { heads, cache, position, new, rows, mixed, powers, state } = self.0;
-        let size = cache.size;
+        let Floats(Step { heads, cache, position, new, rows, mixed }, [powers, state], _) = self;
+        let (size, state) = (cache.size, &mut state[..heads.heads * 4]);
         let rows = rows.chunks_exact(heads.row()).zip(mixed.chunks_exact_mut(heads.width()));
         for (index, (row, mixed)) in rows.enumerate() {
             let (sequence, position) = (index / new, position + index % new);
@@ -137,7 +135,7 @@ impl Kernel for Bytes<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Step { heads, cache, position, new, rows, mixed, .. } = self.0;
+        let Step { heads, cache, position, new, rows, mixed } = self.0;
         let (size, exponents) = (cache.size, cache.capacity * heads.key_heads * 2);
         let rows = rows.chunks_exact(heads.row()).zip(mixed.chunks_exact_mut(heads.width()));
         for (index, (row, mixed)) in rows.enumerate() {
