@@ -395,6 +395,26 @@ pub(super) fn ask_for<T>(places: [*const T; 2], count: usize) {
     }
 }
 
+/// The scores of a block's sixteen keys `part`, with −∞ for those that are not seen.
+#[inline(always)]
+pub(super) fn only<L: Lanes>(
+    lanes: L,
+    score: L::Vector,
+    part: usize,
+    seen: &std::ops::Range<usize>,
+) -> L::Vector {
+    let (mut score, first, none) = (score, (part * LANES) as f32, lanes.splat(f32::NEG_INFINITY));
+    if (part + 1) * LANES > seen.end {
+        let end = lanes.splat(seen.end as f32 - first);
+        score = lanes.select_greater(end, numbered(lanes), score, none);
+    }
+    if part * LANES < seen.start {
+        let start = lanes.splat(seen.start as f32 - first);
+        score = lanes.select_greater(start, numbered(lanes), none, score);
+    }
+    score
+}
+
 /// The powers of some heads' scores, and what they leave behind.
 #[inline(always)]
 fn block_powers<L: Lanes, const HEADS: usize>(
@@ -408,20 +428,10 @@ fn block_powers<L: Lanes, const HEADS: usize>(
     for (i, highest) in highest.iter_mut().enumerate() {
         *highest = lanes.splat(state.largest[head + i]);
     }
-    let none = lanes.splat(f32::NEG_INFINITY);
     for part in 0..PARTS {
-        let first = (part * LANES) as f32;
         for (scores, highest) in scores.iter_mut().zip(&mut highest) {
             let score = &mut scores[part];
-            if (part + 1) * LANES > seen.end {
-                // Keys from the end on are not there: −∞ where lane ≥ end − first.
-                let end = lanes.splat(seen.end as f32 - first);
-                *score = lanes.select_greater(end, numbered(lanes), *score, none);
-            }
-            if part * LANES < seen.start {
-                let start = lanes.splat(seen.start as f32 - first);
-                *score = lanes.select_greater(start, numbered(lanes), none, *score);
-            }
+            *score = only(lanes, *score, part, seen);
             *highest = lanes.max(*score, *highest);
         }
     }

@@ -7,8 +7,8 @@
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even};
 use super::KEY_BLOCK;
-use super::cached::{FAR, PARTS, ask_for};
-use super::forward_tile::{HIGHEST, LOWEST, numbered};
+use super::cached::{FAR, PARTS, ask_for, only};
+use super::forward_tile::{HIGHEST, LOWEST};
 use super::heads::{
     AttentionHeads, LEAST_EXPONENTS, round_weight, to_bytes, weight_unit, whole_bytes,
 };
@@ -257,26 +257,6 @@ impl ByteStep<'_> {
             }
         }
     }
-}
-
-/// Scores of 16 keys, with −∞ for those that are not seen.
-#[inline(always)]
-fn only<L: Lanes>(
-    lanes: L,
-    score: L::Vector,
-    part: usize,
-    seen: &std::ops::Range<usize>,
-) -> L::Vector {
-    let (mut score, first, none) = (score, (part * LANES) as f32, lanes.splat(f32::NEG_INFINITY));
-    if (part + 1) * LANES > seen.end {
-        let end = lanes.splat(seen.end as f32 - first);
-        score = lanes.select_greater(end, numbered(lanes), score, none);
-    }
-    if part * LANES < seen.start {
-        let start = lanes.splat(seen.start as f32 - first);
-        score = lanes.select_greater(start, numbered(lanes), none, score);
-    }
-    score
 }
 
 /// `add_values` for V vectors of a head's output, from dimension `first` on.
