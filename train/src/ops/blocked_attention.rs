@@ -160,8 +160,8 @@ fn power_of_two<B: Backend>(exponent: Tensor<B, 4>) -> Tensor<B, 4> {
     exponent.mul_scalar(LN_2).exp()
 }
 
-/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit. Queries, keys and
-/// values may be `rounded`.
+/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit. With `round`, queries,
+/// keys, values and their weights are rounded as `AttentionHalf::rounded` says.
 pub(super) fn attention<B: Backend>(
     block: Option<usize>,
     heads: usize,
