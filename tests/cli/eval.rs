@@ -1,0 +1,77 @@
+//! `lmtrain eval` of runs and compressors.
+
+use crate::Study;
+
+#[test]
+fn evaluation_is_recorded_once_and_agrees_with_itself() {
+    let study = Study::new();
+    study.fit("--steps 60");
+    let line = "eval --json --run tiny --compressor gzip,lzma2 --corpus markov:bytes=200K \
+                --part test --chunk 64";
+    let first = study.json(line);
+    let records = first.as_array().expect("a list of records");
+    assert_eq!(records.len(), 5, "two compressors in two ways, and the run");
+    assert_eq!(study.json(line), first, "the second time it is read, not measured");
+    let run = records.last().expect("the run");
+    let number = |key: &str| run[key].as_f64().unwrap_or_else(|| panic!("{key} in {run}"));
+    assert!(number("coding_overhead").abs() < 1e-3);
+    assert_eq!(number("in_sample_bytes"), 0.0);
+    assert_eq!(number("raw_bytes"), 10_000.0);
+    assert!(number("adjusted_rate") > number("raw_rate"));
+    let ideal = study.json(&line.replace("--json", "--json --ideal --again"));
+    let ideal = ideal.as_array().expect("a list").last().expect("the run")["ideal_bits"].clone();
+    let difference = ideal.as_f64().expect("a number") / number("ideal_bits") - 1.0;
+    assert!(difference.abs() < 1e-6, "scoring and coding disagree by {difference}");
+}
+
+#[test]
+fn codes_of_the_weights_are_measured() {
+    let study = Study::new();
+    study.fit("--steps 60");
+    let line = "eval --json --run tiny --corpus markov:bytes=200K --part test --chunk 64";
+    let coded = study.json(&format!("{line} --weight-codes f32,f16,int8,int8-xz"));
+    let saved = study.json(line);
+    let number = |index: usize, key: &str| coded[index][key].as_f64().expect("a number");
+    assert_eq!(coded[1], saved[0], "f16 is what was saved, and is not measured again");
+    let parameters = number(1, "parameters");
+    for (index, bytes) in [(0, 4.0), (1, 2.0)] {
+        assert_eq!(number(index, "weight_bytes"), bytes * parameters);
+        assert_eq!(number(index, "ideal_bits"), number(1, "ideal_bits"), "the same numbers");
+    }
+    let loss = number(2, "ideal_bits") / number(1, "ideal_bits") - 1.0;
+    assert!(loss != 0.0 && loss.abs() < 0.01, "int8 costs {loss}");
+    assert_eq!(number(3, "ideal_bits"), number(2, "ideal_bits"), "the same integers");
+    assert!((1.0..1.2).contains(&(number(2, "weight_bytes") / parameters)));
+    assert!(number(3, "weight_bytes") < number(2, "weight_bytes") + 100.0);
+    assert!(number(2, "adjusted_rate") < number(1, "adjusted_rate"), "on 10,000 bytes");
+    study.succeeds("report -o out");
+    assert!(study.path("out/figures/weight-codes.svg").is_file());
+}
+
+/// On a source whose entropy is known exactly, no honest rate lies below it, and training comes
+/// close to it from above.
+#[test]
+fn the_entropy_of_markov_is_approached_from_above() {
+    let study = Study::new();
+    let corpus = "markov:order=1,alphabet=8,bytes=1M";
+    study.succeeds(&format!(
+        "fit --size 50K --corpus {corpus} --context 128 --batch 16 --steps 300 --name entropy"
+    ));
+    let records =
+        study.json(&format!("eval --json --run entropy --corpus {corpus} --part test --chunk 128"));
+    let measured = records[0]["bits_per_byte"].as_f64().expect("measured");
+    let interval = &records[0]["raw_rate_interval"];
+    let data = lmtrain_eval::corpora::DataDirectory::at(study.path("data"));
+    let entropy = lmtrain_eval::corpora::open(corpus, &data)
+        .expect("always there")
+        .entropy_rate()
+        .expect("known exactly");
+    // A sample of 50,000 bytes may lie below its mean; its 95 % interval tells by how much.
+    let half_width =
+        4.0 * (interval[1].as_f64().expect("high") - interval[0].as_f64().expect("low"));
+    assert!(measured > entropy - half_width, "{measured} bits/byte, entropy {entropy}");
+    let high = 8.0 * interval[1].as_f64().expect("an interval");
+    assert!(high > entropy, "{high} bits/byte are below the entropy {entropy}");
+    // The first symbol of each chunk of 128 costs up to log2(8) − entropy more than the others.
+    assert!(measured < 1.05 * entropy + 3.0 / 128.0, "{measured} bits/byte, entropy {entropy}");
+}

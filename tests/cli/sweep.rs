@@ -1,0 +1,144 @@
+//! `lmtrain sweep`: plans, shares, what was stopped.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::Study;
+
+const SWEEP: &str = r#"
+[[fit]]
+size = ["50K", "w16l1h1"]
+seed = [0, 1]
+corpus = "markov:bytes=200K"
+context = 64
+batch = 2
+steps = 12
+
+[[fit]]                      # a sequence is longer than what this corpus has to train on
+size = "50K"
+corpus = "markov:bytes=1K"
+steps = 12
+
+[[eval]]
+corpus = ["source"]
+sample-chunks = 3
+chunk = 64
+compressor = "gzip"
+"#;
+
+/// The names of the runs that have weights.
+fn trained(study: &Study) -> Vec<String> {
+    let Ok(runs) = std::fs::read_dir(study.path("runs/work")) else { return Vec::new() };
+    let mut names: Vec<String> = runs
+        .map(|run| run.expect("an entry").path())
+        .filter(|run| run.join("weights.safetensors").is_file())
+        .map(|run| run.file_name().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn shares_of_a_sweep_are_the_sweep_and_nothing_is_done_twice() {
+    let study = Study::new();
+    std::fs::write(study.path("sweep.toml"), SWEEP).expect("written");
+    let planned = study.json("sweep sweep.toml --dry-run --json");
+    let planned = planned.as_array().expect("a list");
+    assert_eq!(planned.len(), 5);
+    assert!(trained(&study).is_empty(), "a dry run trains nothing");
+
+    let mut shares = Vec::new();
+    for share in ["1/2", "2/2"] {
+        let line = format!("sweep sweep.toml --shard {share}");
+        let shown = study.json(&format!("{line} --dry-run --json"));
+        let names = shown.as_array().expect("a list").iter().map(|job| job["name"].to_string());
+        let names: Vec<String> = names.collect();
+        let failing = names.iter().any(|name| name.contains("bytes=1000-"));
+        if failing {
+            let error = study.fails(&line, 1);
+            assert!(
+                error.contains("too short") && error.contains("1 of the jobs failed"),
+                "{error}"
+            );
+        } else {
+            study.succeeds(&line);
+        }
+        shares.extend(names);
+    }
+    shares.sort();
+    shares.dedup();
+    assert_eq!(shares.len(), 5, "every run is in one share: {shares:?}");
+    assert_eq!(trained(&study).len(), 4, "all but the one that failed");
+
+    let weights = study.path("runs/work").join(&trained(&study)[0]).join("weights.safetensors");
+    let written = std::fs::metadata(&weights).and_then(|file| file.modified()).expect("a time");
+    let rates = || {
+        let lines = std::fs::read_to_string(weights.with_file_name("rates.jsonl"));
+        lines.expect("rates").lines().count()
+    };
+    assert_eq!(rates(), 1);
+    let error = study.fails("sweep sweep.toml", 1);
+    assert!(error.contains("bytes=1000-"), "{error}");
+    assert_eq!(
+        std::fs::metadata(&weights).and_then(|file| file.modified()).expect("a time"),
+        written
+    );
+    assert_eq!(rates(), 1, "what is recorded is not measured again");
+}
+
+#[test]
+fn a_killed_sweep_goes_on_where_it_was() {
+    let study = Study::new();
+    let flags = "sweep --size 50K --seed 0,1 --corpus markov:bytes=200K --tokens 400K";
+    let mut sweep = study.command(flags).stderr(Stdio::null()).spawn().expect("it starts");
+    let first = study.path("runs/work/50K-bytes-modern-markov-bytes=200000-400Ktok-s0/checkpoint");
+    let start = std::time::Instant::now();
+    while !first.exists() && start.elapsed() < Duration::from_secs(120) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    sweep.kill().expect("killed");
+    sweep.wait().expect("ended");
+    assert!(trained(&study).len() < 2, "it was killed on its way");
+    let jobs = study.json(&format!("{flags} --dry-run --json"));
+    let states: Vec<_> = jobs.as_array().expect("a list").iter().map(|it| &it["state"]).collect();
+    assert!(states.iter().any(|state| **state != "new"), "{states:?}");
+    study.succeeds(flags);
+    assert_eq!(trained(&study).len(), 2);
+    let jobs = study.json(&format!("{flags} --dry-run --json"));
+    assert!(jobs.as_array().expect("a list").iter().all(|job| job["state"] == "trained"));
+}
+
+#[test]
+fn wrong_sweeps_are_errors() {
+    let study = Study::new();
+    let error = study.fails("sweep", 2);
+    assert!(error.contains("PLAN.toml"), "{error}");
+    let error = study.fails("sweep nowhere.toml", 1);
+    assert!(error.contains("nowhere.toml"), "{error}");
+    for (text, expected) in [
+        ("[[fit]]\nsize = \"201K\"", "201K"),
+        ("[[fit]]\nsize = \"200K\"\nbatches = 3", "--batches"),
+        ("[[fits]]\nsize = \"200K\"", "fits"),
+        ("[[fit]]\nsize = []", "size"),
+        ("", "neither"),
+        ("[[fit]]\nsize = \"50K\"\ncorpus = \"source\"\n[[eval]]\nchunk = \"x\"", "chunk"),
+    ] {
+        std::fs::write(study.path("wrong.toml"), text).expect("written");
+        let error = study.fails("sweep wrong.toml", 1);
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn the_plans_that_come_along_are_sweeps() {
+    let study = Study::new();
+    let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/runs/plans");
+    for name in ["table1", "figure2", "table2", "speedrun", "pocket"] {
+        let text = std::fs::read_to_string(format!("{plans}/{name}.toml")).expect("a plan");
+        // Their corpora need not be here.
+        let text = text.replace("wiki15-8", "source").replace("\"enwik8\"", "\"source\"");
+        std::fs::write(study.path("plan.toml"), text).expect("written");
+        let jobs = study.json("sweep plan.toml --dry-run --json");
+        assert!(jobs.as_array().expect("a list").len() > 2, "{name}");
+    }
+}
