@@ -1,5 +1,6 @@
 //! `lmtrain compress` and `decompress` with runs.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
