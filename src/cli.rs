@@ -3,13 +3,16 @@
 
 use std::path::PathBuf;
 
+use crate::device::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(feature = "train")]
+use lmtrain_runs::plan::MOST_CONTEXT;
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::record::{Chunking, WeightCode};
+#[cfg(feature = "train")]
 use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::units::parse_count;
 use lmtrain_runs::{Precision, Size, Tokenization};
-use lmtrain_train::Device;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,9 +23,6 @@ Examples:
   lmtrain compress book.txt -o book.lmz --run 200K-bytes-modern-s0
   lmtrain decompress book.lmz -o book.txt
   lmtrain report --open";
-
-/// Longest sequence: attention's time grows with its square.
-const MOST_CONTEXT: usize = 65_536;
 
 /// Train small language models and use them as lossless compressors.
 #[derive(Debug, Parser)]
@@ -63,6 +63,7 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Everything once, in a few minutes: fit, evaluate, round-trip a file, report
+    #[cfg(feature = "train")]
     Quickstart(Quickstart),
     /// Corpora: where they are, downloads, checksums
     #[command(subcommand)]
@@ -70,8 +71,10 @@ pub(crate) enum Command {
     /// Train vocabularies for byte-pair encoding; `fit` does so at need
     Tokenizer(Tokenizer),
     /// Train a network
+    #[cfg(feature = "train")]
     Fit(Fit),
     /// Many runs and their measurements; skips what is done, resumes what was begun
+    #[cfg(feature = "train")]
     Sweep(Sweep),
     /// Measure compression rates of runs, pretrained models and compressors on corpora
     Eval(Eval),
@@ -82,6 +85,7 @@ pub(crate) enum Command {
     /// Figures, tables and one page of all that was measured
     Report(Report),
     /// Training, scoring and coding speed on this machine
+    #[cfg(feature = "train")]
     Bench(Bench),
     /// Print a shell's completion script
     Completions {
@@ -90,6 +94,7 @@ pub(crate) enum Command {
     },
 }
 
+#[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub(crate) struct Quickstart {
     /// Do not try to download enwik8
@@ -133,6 +138,7 @@ pub(crate) struct Tokenizer {
     pub(crate) train_on: TrainOn,
 }
 
+#[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub(crate) struct Fit {
     /// Sizes: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M, or a shape such as w160l4h5
@@ -190,6 +196,7 @@ pub(crate) struct Fit {
     pub(crate) dry_run: bool,
 }
 
+#[cfg(feature = "train")]
 /// How much training; 20 tokens for each weight outside the embeddings if nothing is said.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -222,6 +229,7 @@ impl From<TrainOn> for lmtrain_runs::plan::TrainOn {
     }
 }
 
+#[cfg(feature = "train")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A plan is a TOML file: every `[[fit]]` is a grid, whose keys are the flags of `lmtrain fit` and whose
@@ -403,6 +411,7 @@ pub(crate) struct Report {
     pub(crate) open: bool,
 }
 
+#[cfg(feature = "train")]
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Sizes to measure
@@ -437,6 +446,7 @@ pub(crate) struct Bench {
     pub(crate) within: Vec<String>,
 }
 
+#[cfg(feature = "train")]
 /// What can be measured of a network's speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Surface {
@@ -495,6 +505,7 @@ fn parse_vocabulary(text: &str) -> Result<Tokenization, String> {
     format!("bpe-{}", parse_count(text)?).parse()
 }
 
+#[cfg(feature = "train")]
 /// A tokenization that a run may have.
 fn parse_trained(text: &str) -> Result<Tokenization, String> {
     match text.parse()? {
@@ -505,6 +516,7 @@ fn parse_trained(text: &str) -> Result<Tokenization, String> {
     }
 }
 
+#[cfg(feature = "train")]
 fn parse_context(text: &str) -> Result<usize, String> {
     match parse_positive(text)? {
         tokens if tokens <= MOST_CONTEXT => Ok(tokens),
@@ -512,6 +524,7 @@ fn parse_context(text: &str) -> Result<usize, String> {
     }
 }
 
+#[cfg(feature = "train")]
 fn parse_minutes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(minutes) if minutes > 0.0 && minutes < 1e6 => Ok(minutes),

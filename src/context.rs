@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::device::Device;
 use anyhow::Result;
-use lmtrain_eval::corpora::DataDirectory;
+use lmtrain_corpora::DataDirectory;
 use lmtrain_runs::Store;
 use lmtrain_runs::record::Provenance;
-use lmtrain_train::Device;
 
 use crate::cli::Common;
 
@@ -47,6 +47,7 @@ impl Context {
         })
     }
 
+    #[cfg(feature = "train")]
     /// The same, printing no JSON: for a command within another.
     pub(crate) fn without_json(&self) -> Self {
         Self {
@@ -68,6 +69,7 @@ impl Context {
         Ok(device)
     }
 
+    #[cfg(feature = "train")]
     /// Set once someone wants to stop.
     pub(crate) fn stop(&self) -> Arc<AtomicBool> {
         self.stop.clone()

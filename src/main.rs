@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod context;
+mod device;
 mod progress;
 mod report;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    lmtrain_train::kernels::keep_freed_memory();
+    lmtrain_kernels::keep_freed_memory();
     let arguments = cli::Arguments::parse();
     let done = context::Context::open(&arguments.common)
         .and_then(|context| commands::run(arguments.command, &context));

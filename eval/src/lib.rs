@@ -7,7 +7,6 @@ pub mod block;
 pub mod chunks;
 pub mod coder;
 pub mod compressors;
-pub mod corpora;
 pub mod interval;
 pub mod measure;
 pub mod predictor;

@@ -193,6 +193,9 @@ pub const DEFAULT_CORPUS: &str = "enwik8";
 /// Tokens of a sequence if nothing is said: the paper's.
 pub const DEFAULT_CONTEXT: usize = 2048;
 
+/// The longest context: attention's time grows with its square, and tables of positions with it.
+pub const MOST_CONTEXT: usize = 65_536;
+
 /// Tokens that a size trains on if nothing is said: 20 for each weight outside the embeddings
 /// (Hoffmann et al., arXiv 2203.15556).
 #[must_use]

@@ -12,6 +12,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Base of the rotary positions' wavelengths (RoPE, arXiv 2104.09864).
+pub const ROPE_BASE: f64 = 10_000.0;
+
 /// A named row of choices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

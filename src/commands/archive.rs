@@ -6,13 +6,13 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use lmtrain_engine::SavedWeights;
 use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
 use lmtrain_runs::{Bytes, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, from_code};
-use lmtrain_train::{Device, SavedWeights};
 use serde::Serialize;
 
 use super::output::print_json;
@@ -37,7 +37,7 @@ pub(super) struct Summary {
 }
 
 pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<()> {
-    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     if let Some(model) = &arguments.by.model {
         let model = pretrained::open(model, context)?;
         let options = ArchiveOptions::new(model.archive_name(), &model.model);
@@ -85,7 +85,7 @@ pub(super) fn compress_file(
     context: &Context,
 ) -> Result<Summary> {
     let plan = &weights.origin.plan;
-    let predictor = weights.predictor(&Device::Cpu)?;
+    let predictor = weights.predictor()?;
     let tokenizer = of_weights(weights, context)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
     options.embedded = embed_model.then(|| Embedded {
@@ -126,7 +126,7 @@ fn compress_with(
 }
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
-    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let (file, output) = (&arguments.file, &arguments.output);
     let model = arguments.model.as_ref().map(|name| pretrained::open(name, context));
     let summary = decompress_file(file, output, model.transpose()?.as_ref(), context)?;
@@ -160,7 +160,7 @@ pub(super) fn decompress_file(
             (weights, tokenizer)
         }
     };
-    let predictor = weights.predictor(&Device::Cpu)?;
+    let predictor = weights.predictor()?;
     let by = (predictor.as_ref(), tokenizer.as_ref());
     restore(reader, (file, output), by, (start, length), context)
 }
@@ -251,6 +251,7 @@ fn summarise(summary: ArchiveSummary, seconds: f64) -> Summary {
 
 impl Summary {
     /// Archive / raw bytes.
+    #[cfg(feature = "train")]
     pub(super) fn rate(&self) -> Option<f64> {
         self.rate
     }

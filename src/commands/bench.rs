@@ -10,7 +10,6 @@ use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::units::short_count;
 use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization};
 use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
-use lmtrain_train::SavedWeights;
 use serde::{Deserialize, Serialize};
 
 use super::output::{print_json, print_table};
@@ -56,7 +55,7 @@ struct Speed {
 }
 
 pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
-    let simd = lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    let simd = lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     if let [size, flops] = &arguments.within[..] {
         let size = size.parse().map_err(anyhow::Error::msg)?;
         return print_json(&measure(arguments, size, flops.parse()?, context)?);
@@ -119,8 +118,8 @@ fn measure(
         Some(tokens_per_s * flops_per_token as f64 / gemm_flops_per_s)
     };
     if wanted(Surface::Score) || wanted(Surface::Code) {
-        let weights = SavedWeights::untrained(&plan)?.in_precision(plan.precision);
-        let predictor = weights.predictor(&arguments.device)?;
+        let weights = lmtrain_train::untrained(&plan)?;
+        let predictor = arguments.device.predictor(&weights, plan.precision)?;
         let tokens_per_s = score(&plan, &*predictor, arguments.steps)?;
         speed.score_tokens_per_s = Some(tokens_per_s);
         speed.score_peak_share = share(tokens_per_s, plan.flops_per_token() / 3);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
-use lmtrain_eval::corpora::{self, FetchOptions, Presence, Verdict};
+use lmtrain_corpora::{self as corpora, FetchOptions, Presence, Verdict};
 use lmtrain_runs::Bytes;
 
 use super::output::{print_json, print_table};

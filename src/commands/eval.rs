@@ -4,16 +4,17 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::device::Device;
 use anyhow::{Result, bail};
+use lmtrain_corpora::{Corpus, CorpusIdentity, Part, Split, TrainedOn};
+use lmtrain_engine::SavedWeights;
 use lmtrain_eval::compressors::{self, Compressor};
-use lmtrain_eval::corpora::{Corpus, CorpusIdentity, Part, Split, TrainedOn};
 use lmtrain_eval::measure::{
     CompressorMeasurement, Draw, Measured, Measurement, Outcome, Progress,
 };
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
 use lmtrain_runs::{Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
-use lmtrain_train::{Device, SavedWeights};
 
 use super::output::print_rates;
 use super::pretrained;
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
 
 /// Measures what is asked for and not recorded yet, and gives every record.
 pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRecord>> {
-    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let selection = Selection {
         names: &arguments.run,
         sizes: &arguments.size,
@@ -331,7 +332,7 @@ pub(super) fn run_rates(
     let (weights, weight_bytes) = saved.recoded(settings.code)?;
     record.weight_bytes = Some(weight_bytes);
     record.bytes_per_parameter = Some(weight_bytes.as_f64() / plan.parameters() as f64);
-    let predictor = weights.in_precision(settings.precision).predictor(&settings.device)?;
+    let predictor = settings.device.predictor(&weights, settings.precision)?;
     let measurement = Measurement {
         predictor: predictor.as_ref(),
         tokenizer: tokenizer.as_ref(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use lmtrain_eval::corpora::{Corpus, Encoded, Part, Split};
+use lmtrain_corpora::{Corpus, Encoded, Part, Split};
 use lmtrain_runs::plan::{Plan, default_tokens};
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Bytes, Run, Size, StepRecord, Tokenization};
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
     if arguments.name.is_some() && arguments.size.len() * arguments.tokenizer.len() > 1 {
         bail!("`--name` names one run, and several are asked for");
     }
-    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let corpus = open_corpus(&arguments.corpus, context)?;
     let (mut plans, mut outcomes) = (Vec::new(), Vec::new());
     for size in &arguments.size {

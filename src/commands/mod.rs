@@ -1,17 +1,21 @@
 //! The commands: glue only. Each resolves its arguments, calls the crates, keeps records and prints.
 
 mod archive;
+#[cfg(feature = "train")]
 mod bench;
 mod data;
 mod eval;
+#[cfg(feature = "train")]
 mod fit;
 #[cfg(feature = "hub")]
 mod hub;
 mod output;
 mod pretrained;
+#[cfg(feature = "train")]
 mod quickstart;
 mod report;
 mod select;
+#[cfg(feature = "train")]
 mod sweep;
 mod tokenizer;
 
@@ -24,13 +28,16 @@ use crate::context::Context;
 /// Does what was asked.
 pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
     match command {
+        #[cfg(feature = "train")]
         Command::Quickstart(arguments) => quickstart::run(&arguments, context),
         Command::Data(arguments) => data::run(&arguments, context),
         Command::Tokenizer(arguments) => tokenizer::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Fit(mut arguments) => {
             arguments.device = context.open_device(arguments.device)?;
             fit::run(&arguments, context)
         }
+        #[cfg(feature = "train")]
         Command::Sweep(mut arguments) => {
             arguments.device = context.open_device(arguments.device)?;
             sweep::run(&arguments, context)
@@ -42,6 +49,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         Command::Compress(arguments) => archive::compress(&arguments, context),
         Command::Decompress(arguments) => archive::decompress(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
+        #[cfg(feature = "train")]
         Command::Bench(mut arguments) => {
             arguments.device = context.open_device(arguments.device)?;
             bench::run(&arguments, context)

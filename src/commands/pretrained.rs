@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use lmtrain_corpora::Corpus;
+use lmtrain_engine::pretrained::PretrainedModel;
 use lmtrain_eval::Predictor;
-use lmtrain_eval::corpora::Corpus;
 use lmtrain_eval::measure::{Measurement, Outcome, Progress};
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::{Bits, Bytes, RateRecord, Span};
 use lmtrain_tokenizers::Tokenizer;
-use lmtrain_train::pretrained::PretrainedModel;
 
 use super::eval::{
     GROUP_CHUNKS, Settings, blank, fill, forget_if, length_of, recorded, span_of, tell,
@@ -108,7 +108,7 @@ pub(super) fn rate(
         return Ok(Some(found));
     }
     let elsewhere =
-        named.model.on(&settings.device, settings.precision).map_err(anyhow::Error::msg)?;
+        settings.device.pretrained(&named.model, settings.precision).map_err(anyhow::Error::msg)?;
     let measurement = Measurement {
         predictor: elsewhere.as_deref().unwrap_or(&named.model),
         tokenizer: named.model.tokenizer(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use lmtrain_corpora::{Corpus, FetchOptions, Part, Presence, Split};
 use lmtrain_eval::compressors;
-use lmtrain_eval::corpora::{Corpus, FetchOptions, Part, Presence, Split};
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, WeightCode};
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         coding: true,
         code: WeightCode::F16,
         again: false,
-        device: lmtrain_train::Device::Cpu,
+        device: crate::device::Device::Cpu,
         precision: lmtrain_runs::Precision::F32,
     };
     let mut records = Vec::new();
@@ -131,7 +131,7 @@ fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
         accumulate: 1,
         train_on: cli::TrainOn::Split,
         seed: 0,
-        device: lmtrain_train::Device::Cpu,
+        device: crate::device::Device::Cpu,
         precision: None,
         name: Some(name.to_owned()),
         resume: false,

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use lmtrain_eval::corpora::{self, Corpus};
+use lmtrain_corpora::{self as corpora, Corpus};
+use lmtrain_engine::SavedWeights;
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Plan, Run, Size, Tokenization};
-use lmtrain_train::SavedWeights;
 
 use crate::context::Context;
 use crate::progress::Progress;

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::device::Device;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use lmtrain_eval::corpora::Corpus;
+use lmtrain_corpora::Corpus;
 use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Plan};
-use lmtrain_train::Device;
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -58,7 +58,7 @@ struct Shown<'a> {
 }
 
 pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
-    lmtrain_train::simd_level().map_err(anyhow::Error::msg)?;
+    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let sweep = sweep(arguments)?;
     let mut jobs = jobs(&sweep, arguments.device, context)?;
     let [of_runs, of_compressors] = sweep.evals()?;

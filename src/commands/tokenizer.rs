@@ -1,17 +1,17 @@
 //! `lmtrain tokenizer`: trains vocabularies. And which one a run is trained with, and found again by
 //! whoever measures, compresses or decompresses with the run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use lmtrain_eval::corpora::{Corpus, Part, Split};
+use lmtrain_corpora::{Corpus, Part, Split};
+use lmtrain_engine::SavedWeights;
 use lmtrain_runs::units::short_seconds;
 use lmtrain_runs::{Bytes, Span, Tokenization};
 use lmtrain_tokenizers::{
     BpeTokenizer, ByteTokenizer, Tokenizer, TokenizerError, TrainingText, from_code,
 };
-use lmtrain_train::SavedWeights;
 use serde::Serialize;
 
 use super::output::{print_json, print_table};
@@ -224,8 +224,9 @@ pub(super) fn keep(tokenizer: &dyn Tokenizer, context: &Context) -> Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "train")]
 /// Puts the vocabulary beside the run's weights, and refuses a run begun with another.
-pub(super) fn put_with_run(tokenizer: &BpeTokenizer, file: &Path) -> Result<()> {
+pub(super) fn put_with_run(tokenizer: &BpeTokenizer, file: &std::path::Path) -> Result<()> {
     if !file.is_file() {
         return Ok(tokenizer.write(file)?);
     }

@@ -61,8 +61,8 @@ fn the_entropy_of_markov_is_approached_from_above() {
         study.json(&format!("eval --json --run entropy --corpus {corpus} --part test --chunk 128"));
     let measured = records[0]["bits_per_byte"].as_f64().expect("measured");
     let interval = &records[0]["raw_rate_interval"];
-    let data = lmtrain_eval::corpora::DataDirectory::at(study.path("data"));
-    let entropy = lmtrain_eval::corpora::open(corpus, &data)
+    let data = lmtrain_corpora::DataDirectory::at(study.path("data"));
+    let entropy = lmtrain_corpora::open(corpus, &data)
         .expect("always there")
         .entropy_rate()
         .expect("known exactly");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
-use lmtrain_eval::corpora::{Corpus, Encoded};
+use lmtrain_corpora::{Corpus, Encoded};
 use lmtrain_runs::Plan;
 use lmtrain_runs::random::SplitMix64;
 

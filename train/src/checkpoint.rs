@@ -13,8 +13,9 @@ use crate::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::State;
-use crate::tensor_file::{FormatError, Numbers, Precision, TensorFile};
-use crate::weights::{Origin, network_from, tensors_of};
+use crate::weights::{network_from, tensors_of};
+use lmtrain_engine::Origin;
+use lmtrain_engine::tensor_file::{FormatError, Numbers, Precision, TensorFile};
 
 /// How far training has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -7,6 +7,9 @@ use std::sync::atomic::AtomicBool;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
+use lmtrain_engine::pretrained::PretrainedModel;
+use lmtrain_engine::{SavedWeights, WeightsError};
+use lmtrain_eval::Predictor;
 use lmtrain_runs::{Plan, Precision};
 
 use crate::batches::Tokens;
@@ -131,6 +134,48 @@ impl Device {
             Some(precision) => Ok(precision),
             None if known => Ok(Precision::Bf16),
             None => Ok(Precision::F32),
+        }
+    }
+
+    /// A trained run, ready to predict here; a GPU scores in `precision`, the processor in f32.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen, or a GPU fails.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the processor has f32"))]
+    pub fn predictor(
+        &self,
+        saved: &SavedWeights,
+        precision: Precision,
+    ) -> Result<Box<dyn Predictor>, WeightsError> {
+        match self {
+            Self::Auto | Self::Cpu => saved.predictor(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => {
+                let device = self.cuda_devices()[0].clone();
+                Ok(Box::new(crate::scorer::Scorer::<Cuda>::new(saved, precision, device)?))
+            }
+        }
+    }
+
+    /// A pretrained model on a GPU, where it measures only, with weights copied there; nothing for the processor,
+    /// which the model itself is for.
+    ///
+    /// # Errors
+    /// What the device failed with.
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the model itself"))]
+    pub fn pretrained<'a>(
+        &self,
+        model: &'a PretrainedModel,
+        precision: Precision,
+    ) -> Result<Option<Box<dyn Predictor + 'a>>, String> {
+        match self {
+            Self::Auto | Self::Cpu => Ok(None),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => {
+                let device = self.cuda_devices()[0].clone();
+                let model = crate::on_device::OnDevice::<Cuda>::new(model, precision, device)?;
+                Ok(Some(Box::new(model)))
+            }
         }
     }
 

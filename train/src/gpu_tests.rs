@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use burn::backend::Flex;
-use lmtrain_eval::corpora::Corpus;
+use lmtrain_corpora::Corpus;
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Budget, Plan, Precision, Store};
 
@@ -15,8 +15,9 @@ use crate::cuda::{self, Cuda};
 use crate::device::{Device, on_gpus};
 use crate::learner::{self, Job};
 use crate::ops::Kernels;
-use crate::predictor::SavedWeights;
-use crate::reference_tests::{batch, gradients, network, plan};
+use crate::reference_tests::{batch, gradients, network};
+use lmtrain_engine::SavedWeights;
+use lmtrain_engine::testing::plan;
 
 const STEPS: u64 = 200;
 const CONTEXT: usize = 2048;
@@ -92,8 +93,7 @@ fn train(
 }
 
 fn bits_per_byte(weights: &SavedWeights, precision: Precision, device: Device) -> f64 {
-    let weights = weights.clone().in_precision(precision);
-    let predictor = weights.predictor(&device).expect("loads");
+    let predictor = device.predictor(weights, precision).expect("loads");
     let held_out: Vec<u32> = text()[TRAINING_BYTES..].iter().map(|byte| u32::from(*byte)).collect();
     let chunks: Vec<&[u32]> = held_out.chunks_exact(CONTEXT).take(32).collect();
     let bits = predictor.score(&chunks).expect("scores");

@@ -91,8 +91,8 @@ impl<B: Backend> Network<B> {
     #[must_use]
     pub fn rounded(mut self) -> Self {
         let Architecture { width, heads, choices, .. } = self.architecture;
-        let held = crate::kernels::HeldAs::of_run(&choices, width / heads);
-        self.architecture.rounded = held == crate::kernels::HeldAs::Bytes;
+        let held = lmtrain_engine::held_by_run(&choices, width / heads);
+        self.architecture.rounded = held == lmtrain_kernels::HeldAs::Bytes;
         self
     }
 

@@ -8,22 +8,19 @@ use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::Tensor;
 use burn_train::TrainStep;
-use lmtrain_runs::plan::TrainOn;
+use lmtrain_engine::testing::{plan, weights};
+use lmtrain_kernels::testing::assert_same_bits;
+use lmtrain_runs::Plan;
 use lmtrain_runs::recipe::Recipe;
-use lmtrain_runs::{Budget, Bytes, Plan, Precision, Tokenization};
 use serde_json::Value;
 
 use crate::batches::Batch;
-use crate::kernels::testing::assert_same_bits;
+
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::{RecipeOptimizer, State};
 use crate::paths::Paths;
-use crate::tensor_file::{Numbers, TensorFile};
 use crate::weights::{network_from, tensors_of};
-
-const TIME: usize = 16;
-const STEPS: u64 = 20;
 
 /// Float32 rounds at 6e-8; sums of some hundred terms and a chain of layers bring that to about
 /// 1e-6, and Newton–Schulz, which amplifies small singular values 3.4 times a step, to 1e-4.
@@ -33,58 +30,10 @@ const TRAINING_TOLERANCE: f64 = 1e-3;
 
 impl Kernels for NdArray {}
 
-pub(crate) fn plan(recipe: Recipe) -> Plan {
-    Plan {
-        name: "reference".into(),
-        size: "50K".parse().expect("in the ladder"),
-        tokenization: Tokenization::Bytes,
-        recipe,
-        corpus: "none".into(),
-        corpus_bytes: Bytes(0),
-        corpus_sha256: String::new(),
-        train_on: TrainOn::All,
-        budget: Budget::Steps(STEPS),
-        steps: STEPS,
-        context: TIME,
-        batch: 2,
-        accumulation: 1,
-        seed: 0,
-        validate_every: STEPS,
-        validation_sequences: 1,
-        choices: recipe.choices(),
-        precision: Precision::F32,
-    }
-}
-
 pub(crate) fn batch<B: Kernels>(plan: &Plan, step: u64) -> Batch<Autodiff<B>> {
     let token = |i: u64| ((7 * i + 3 * i * i + 11 * step) % 256) as i32;
     let (time, count) = (plan.context, (plan.batch * plan.context) as u64);
     Batch::new(plan.begin_token(), (0..count).map(token).collect(), time, &Default::default())
-}
-
-/// Centre and deviation of a parameter's weights, as in `make.py`.
-fn spread(path: &str) -> (f64, f64) {
-    match path.rsplit_once('.').map_or(path, |(_, name)| name) {
-        "embedding" => (0.0, 0.5),
-        "qkv" => (0.0, 0.25),
-        "head" | "proj" | "up" => (0.0, 0.2),
-        "gain" => (1.5, 0.2),
-        "scale" => (1.0, 0.1),
-        _ => (0.0, 0.1),
-    }
-}
-
-/// Weights that leave nothing at zero, by the formula of `make.py`.
-pub(crate) fn weights(plan: &Plan) -> TensorFile {
-    let mut file = TensorFile::default();
-    let shapes = tensors_of(&Network::<NdArray>::new(plan, &Default::default()));
-    for (index, (path, numbers)) in shapes.into_iter().enumerate() {
-        let (centre, deviation) = spread(&path);
-        let value = |i: usize| centre + deviation * (1.3 * i as f64 + 0.7 * index as f64).sin();
-        let values = (0..numbers.values.len()).map(|i| value(i) as f32).collect();
-        file.tensors.insert(path, Numbers { shape: numbers.shape, values });
-    }
-    file
 }
 
 /// The network of [`weights`].

@@ -6,17 +6,17 @@ use std::ops::Range;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use lmtrain_eval::{Predictor, PredictorError, Session};
-use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
+use lmtrain_runs::{Plan, Precision};
 use sha2::{Digest, Sha256};
 
 use crate::batches::Batch;
 use crate::guard::guarded;
 use crate::network::Network;
 use crate::ops::Kernels;
-use crate::predictor::{SavedWeights, WeightsError, check};
-use crate::tensor_file::TensorFile;
 use crate::weights::network_from;
+use lmtrain_engine::tensor_file::TensorFile;
+use lmtrain_engine::{SavedWeights, WeightsError, check};
 
 /// Tokens of one pass through the network: enough to keep a GPU busy.
 const TOKENS_A_PASS: usize = 1 << 16;
@@ -34,8 +34,12 @@ impl<B: Kernels> Scorer<B> {
     ///
     /// # Errors
     /// If a tensor is missing or misshapen, or the device fails.
-    pub(crate) fn new(saved: &SavedWeights, device: B::Device) -> Result<Self, WeightsError> {
-        let plan = Plan { precision: saved.precision, ..saved.origin.plan.clone() };
+    pub(crate) fn new(
+        saved: &SavedWeights,
+        precision: Precision,
+        device: B::Device,
+    ) -> Result<Self, WeightsError> {
+        let plan = Plan { precision, ..saved.origin.plan.clone() };
         let load = || {
             TensorFile::from_bytes(&saved.bytes)
                 .and_then(|mut file| network_from(&plan, &mut file, &device))
@@ -139,10 +143,9 @@ mod tests {
     use lmtrain_runs::recipe::Recipe;
 
     use super::*;
-    use crate::device::Device;
-    use crate::reference_tests::{plan, weights};
-    use crate::tensor_file::Precision;
-    use crate::weights::Origin;
+    use lmtrain_engine::Origin;
+    use lmtrain_engine::tensor_file::Precision as Stored;
+    use lmtrain_engine::testing::{plan, weights};
 
     #[test]
     fn a_device_without_kernels_scores_what_the_processor_does() {
@@ -151,10 +154,11 @@ mod tests {
             let mut file = weights(&plan);
             let origin = Origin { plan, tokenizer: String::new(), step: 1 };
             file.metadata = serde_json::to_string(&origin).expect("serialises");
-            let bytes = file.to_bytes(Precision::Half).expect("fits");
+            let bytes = file.to_bytes(Stored::Half).expect("fits");
             let saved = SavedWeights::from_bytes(bytes, "a test").expect("weights");
-            let scorer = Scorer::<NdArray>::new(&saved, Default::default()).expect("loads");
-            let processor = saved.predictor(&Device::Cpu).expect("loads");
+            let scorer =
+                Scorer::<NdArray>::new(&saved, Precision::F32, Default::default()).expect("loads");
+            let processor = saved.predictor().expect("loads");
             assert_ne!(scorer.identity(), processor.identity());
             let mut generator = SplitMix64::new(1);
             let chunks: Vec<Vec<u32>> = [90, 90, 0, 7, 90]

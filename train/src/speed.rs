@@ -20,9 +20,9 @@ use crate::device::on_gpus;
 use crate::learner::{self, TrainError};
 use crate::network::Network;
 use crate::ops::{Kernels, number_type};
-use crate::predictor::{SavedWeights, WeightsError};
-use crate::tensor_file::{self, TensorFile};
-use crate::weights::{Origin, tensors_of};
+use crate::weights::tensors_of;
+use lmtrain_engine::tensor_file::{self, TensorFile};
+use lmtrain_engine::{Origin, SavedWeights, WeightsError};
 
 /// Times of which the shortest counts.
 const TRIALS: usize = 7;
@@ -87,25 +87,23 @@ impl Device {
     }
 }
 
-impl SavedWeights {
-    /// The weights that a plan's seed draws, with none of the outputs at zero: as good as trained
-    /// ones for measuring speed, and for nothing else.
-    ///
-    /// # Errors
-    /// If they cannot be stored.
-    pub fn untrained(plan: &Plan) -> Result<Self, WeightsError> {
-        let mut plan = plan.clone();
-        plan.choices.zero_outputs = false;
-        let network = Network::<Flex>::new(&plan, &FlexDevice);
-        let place = format!("a new {}", plan.size);
-        let origin = Origin { plan, tokenizer: "00".repeat(32), step: 0 };
-        let metadata = serde_json::to_string(&origin).unwrap_or_default();
-        let file = TensorFile { metadata, tensors: tensors_of(&network) };
-        let bytes = file
-            .to_bytes(tensor_file::Precision::Half)
-            .map_err(|source| WeightsError::Format { place: place.clone(), source })?;
-        Self::from_bytes(bytes, &place)
-    }
+/// The weights that a plan's seed draws, with none of the outputs at zero: as good as trained ones for
+/// measuring speed, and for nothing else.
+///
+/// # Errors
+/// If they cannot be stored.
+pub fn untrained(plan: &Plan) -> Result<SavedWeights, WeightsError> {
+    let mut plan = plan.clone();
+    plan.choices.zero_outputs = false;
+    let network = Network::<Flex>::new(&plan, &FlexDevice);
+    let place = format!("a new {}", plan.size);
+    let origin = Origin { plan, tokenizer: "00".repeat(32), step: 0 };
+    let metadata = serde_json::to_string(&origin).unwrap_or_default();
+    let file = TensorFile { metadata, tensors: tensors_of(&network) };
+    let bytes = file
+        .to_bytes(tensor_file::Precision::Half)
+        .map_err(|source| WeightsError::Format { place: place.clone(), source })?;
+    SavedWeights::from_bytes(bytes, &place)
 }
 
 /// Tokens drawn at random, as many as some steps take.

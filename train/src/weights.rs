@@ -1,5 +1,4 @@
-//! Networks to and from named tensors. Weights never travel without their plan and the identity of
-//! their tokenizer, which are the file's metadata.
+//! Networks to and from named tensors.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +6,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use lmtrain_runs::Plan;
-use serde::{Deserialize, Serialize};
 
 use crate::network::Network;
 use crate::paths::Paths;
-use crate::tensor_file::{FormatError, Numbers, TensorFile};
-
-/// What must be known to use weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The plan they were trained by.
-    pub plan: Plan,
-    /// SHA-256 of the tokenizer's vocabulary, hexadecimal; zeros for bytes.
-    pub tokenizer: String,
-    /// Optimizer steps that made them.
-    pub step: u64,
-}
+use lmtrain_engine::tensor_file::{FormatError, Numbers, TensorFile};
 
 /// The tensors of a network, by the paths of its fields.
 #[must_use]

@@ -19,8 +19,8 @@ use crate::checkpoint::{self, Progress, Saved};
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::{RecipeOptimizer, State};
-use crate::tensor_file::FormatError;
 use components::{Components, Factor, Gauge, NoLoader, Silent};
+use lmtrain_engine::tensor_file::FormatError;
 use segments::Segments;
 use workers::Workers;
 
@@ -272,10 +272,10 @@ fn time_steps<B: Kernels>(
 mod tests {
     use super::*;
     use crate::batches::ByteTokens;
-    use crate::reference_tests::plan;
     use burn::backend::Flex;
     use burn::backend::flex::FlexDevice;
-    use lmtrain_eval::corpora::Corpus;
+    use lmtrain_corpora::Corpus;
+    use lmtrain_engine::testing::plan;
     use lmtrain_runs::Store;
     use lmtrain_runs::recipe::{Optimizer, Recipe};
 

@@ -25,7 +25,7 @@ use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::RecipeOptimizer;
 use crate::validation::Validation;
-use crate::weights::Origin;
+use lmtrain_engine::Origin;
 
 /// A checkpoint is made at least this often, whatever the segments' length.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(120);

@@ -142,7 +142,7 @@ mod tests {
     use burn::backend::flex::FlexDevice;
     use burn::module::AutodiffModule;
     use burn_train::Learner;
-    use lmtrain_eval::corpora::Corpus;
+    use lmtrain_corpora::Corpus;
     use lmtrain_runs::Plan;
     use lmtrain_runs::recipe::Recipe;
 
@@ -151,8 +151,9 @@ mod tests {
     use crate::learner::TrainError;
     use crate::learner::components::{Components, Factor};
     use crate::optimizer::{RecipeOptimizer, State};
-    use crate::reference_tests::{network, plan};
+    use crate::reference_tests::network;
     use crate::weights::tensors_of;
+    use lmtrain_engine::testing::plan;
 
     const STEPS: u64 = 4;
 

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Tensor, TensorData};
+use lmtrain_runs::recipe::ROPE_BASE;
 
+use super::AttentionKept;
 use super::reference::{rms_norm, rms_norm_backward, single};
-use super::{AttentionKept, ROPE_BASE};
 
 /// Scores of a block, roughly: 256 MiB in f32.
 const SCORES: usize = 1 << 26;

@@ -10,7 +10,7 @@ use lmtrain_runs::recipe::Activation;
 use super::{
     AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Kernels, MlpHalf, MuonSettings,
 };
-use crate::kernels::{self, AttentionShape, LinearShape};
+use lmtrain_kernels::{self as kernels, AttentionShape, LinearShape};
 
 /// A tensor that can be read as a slice.
 struct Slice(FlexTensor);

@@ -20,9 +20,6 @@ use burn::tensor::{Int, Tensor};
 use lmtrain_runs::Precision;
 use lmtrain_runs::recipe::Activation;
 
-/// Base of the rotary positions' wavelengths (RoPE, arXiv 2104.09864).
-pub const ROPE_BASE: f64 = 10_000.0;
-
 /// The head: hidden states to logits.
 #[derive(Clone, Debug)]
 pub struct Head<B: Backend> {

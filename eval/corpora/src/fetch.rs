@@ -1,0 +1,139 @@
+//! Getting published corpora: what is asked for, whether it is here already, and where it is not.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::archive::Format;
+use super::catalogue::holders;
+use super::directory::DataDirectory;
+use super::download::Download;
+use super::error::CorpusError;
+use super::name::{Request, parse};
+use super::open::find_published;
+use super::progress::ProgressCallback;
+
+/// How to download.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// The longest that making a connection may take; 5 seconds unless told.
+    pub connect_timeout: Duration,
+    /// The longest that a server may send nothing; 30 seconds unless told.
+    pub stall_timeout: Duration,
+    /// How often a download that broke off is continued, as long as each time brings something;
+    /// 10 unless told.
+    pub retries: u32,
+    /// Where the ZIP archive is, if not at its home.
+    pub url: Option<String>,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            retries: 10,
+            url: None,
+        }
+    }
+}
+
+/// What a download came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The corpus whose file it is: the one asked for, or one that begins with it.
+    pub holder: String,
+    /// That file.
+    pub path: PathBuf,
+    /// Bytes that came over the network.
+    pub downloaded_bytes: u64,
+    /// Whether there was nothing to do.
+    pub was_there: bool,
+}
+
+/// Gets a published corpus into the data directory, if it is not there. A download that was
+/// interrupted is gone on with, and what came is named only when its hash is the published one.
+///
+/// # Errors
+/// If the corpus is not a published one, the network or the disk fails, or something else came.
+/// After [`CorpusError::Interrupted`] and [`CorpusError::BrokenOff`] what came is kept.
+pub fn fetch(
+    name: &str,
+    data: &DataDirectory,
+    options: &FetchOptions,
+    progress: &mut ProgressCallback,
+) -> Result<Fetched, CorpusError> {
+    let refuse = |reason| Err(CorpusError::NothingToFetch { name: name.to_owned(), reason });
+    let name = match parse(name)? {
+        Request::Published(name, _) => name,
+        Request::File(_) | Request::Path(_) => return refuse("it is not published"),
+        _ => return refuse("it is always there"),
+    };
+    if let Ok(held) = find_published(name, data) {
+        return was_there(held.holder, held.holder_bytes, held.file, data);
+    }
+    let downloadable =
+        holders(name).find_map(|(holder, published)| Some((holder, published, published.url?)));
+    let Some((holder, published, url)) = downloadable else {
+        return refuse("nobody publishes it");
+    };
+    let url = options.url.as_deref().unwrap_or(url);
+    let download = Download { holder, published, url, options };
+    let (path, downloaded_bytes) = download.run(&data.text(), progress)?;
+    Ok(Fetched { holder: holder.to_owned(), path, downloaded_bytes, was_there: false })
+}
+
+/// Nothing to do, unless the file is evidently not what its name says. (Only a plain file shows.)
+fn was_there(
+    holder: &str,
+    expected: u64,
+    path: PathBuf,
+    data: &DataDirectory,
+) -> Result<Fetched, CorpusError> {
+    let found = path.metadata().map_err(CorpusError::file("read", &path))?.len();
+    if Format::of(&path) == Format::Plain && found != expected {
+        let hint = data.command(&format!("data fetch {holder}"));
+        let name = holder.to_owned();
+        return Err(CorpusError::WrongLength { name, path, found, expected, hint });
+    }
+    Ok(Fetched { holder: holder.to_owned(), path, downloaded_bytes: 0, was_there: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::archive::tests::packed;
+    use crate::progress::silent;
+    use crate::test_server::Server;
+
+    #[test]
+    fn only_what_is_published_and_absent_is_fetched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDirectory::at(folder.path());
+        let options = FetchOptions::default();
+        for name in ["source", "markov", "my-notes", "./enwik8"] {
+            let error = fetch(name, &data, &options, &mut silent).expect_err("not to be had");
+            assert!(matches!(error, CorpusError::NothingToFetch { .. }), "{error}");
+        }
+        fs::create_dir(data.text()).expect("made");
+        let file = fs::File::create(data.text().join("enwik8")).expect("made");
+        let error = fetch("enwik7", &data, &options, &mut silent).expect_err("not enwik8");
+        assert!(matches!(error, CorpusError::WrongLength { expected: 100_000_000, .. }), "{error}");
+        file.set_len(100_000_000).expect("long");
+        let fetched = fetch("enwik7", &data, &options, &mut silent).expect("nothing to do");
+        assert!(fetched.was_there && fetched.holder == "enwik8");
+    }
+
+    #[test]
+    fn a_beginning_comes_with_the_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDirectory::at(folder.path());
+        let server = Server::of_file(packed(b"not enwik8", Format::Zip));
+        let url = Some(server.url().to_owned());
+        let options = FetchOptions { url, ..FetchOptions::default() };
+        let error = fetch("enwik7", &data, &options, &mut silent).expect_err("something else");
+        let message = error.to_string();
+        assert!(message.contains(server.url()) && message.contains("is not enwik8"), "{message}");
+    }
+}

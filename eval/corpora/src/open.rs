@@ -1,0 +1,273 @@
+//! From what was asked for to a corpus.
+
+use std::path::{Path, PathBuf};
+
+use super::archive::Format;
+use super::cache::unpacked;
+use super::catalogue::{Published, holders};
+use super::corpus::Corpus;
+use super::directory::{DataDirectory, corpus_name, path_corpus_name};
+use super::error::CorpusError;
+use super::files::{Contents, map};
+use super::markov::MarkovSource;
+use super::name::{MarkovOptions, RandomOptions, Request, parse};
+use super::progress::{ProgressCallback, silent};
+use super::random::uniform_bytes;
+
+/// The project's own text: `build.rs` packs it.
+pub(super) static SOURCE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/source.txt"));
+
+/// Opens a corpus by name or path.
+///
+/// A name is a known corpus, with options after a colon if it takes any (`markov:order=3,seed=7`);
+/// else a file in the data directory; else a file in the working directory. What has a separator
+/// in it is a path.
+///
+/// # Errors
+/// If there is no such corpus, its name is none, or its file cannot be read or unpacked.
+pub fn open(name_or_path: &str, data: &DataDirectory) -> Result<Corpus, CorpusError> {
+    open_with(name_or_path, data, &mut silent)
+}
+
+/// As [`open`], telling how far it is when a compressed file is unpacked for the first time.
+///
+/// # Errors
+/// As [`open`]; [`CorpusError::Interrupted`] if the callback says so.
+pub fn open_with(
+    name_or_path: &str,
+    data: &DataDirectory,
+    progress: &mut ProgressCallback,
+) -> Result<Corpus, CorpusError> {
+    match parse(name_or_path)? {
+        Request::Published(name, published) => open_published(name, published, data, progress),
+        Request::Source => Ok(Corpus::new("source".to_owned(), Contents::Packed(SOURCE))),
+        Request::Random(options) => Ok(random(&options)),
+        Request::Markov(options) => markov(&options),
+        Request::Path(path) => open_path(path, vec![path.to_owned()], data, progress),
+        Request::File(name) => match data.file_of(name) {
+            Some(file) => open_file(&file, corpus_name(&file), data, progress),
+            None => {
+                let looked_for = vec![data.looked_for(name), PathBuf::from(name)];
+                open_path(Path::new(name), looked_for, data, progress)
+            }
+        },
+    }
+}
+
+/// A published corpus's bytes on this machine.
+pub(super) struct Held {
+    /// The published corpus that the file is: the one asked for, or one that begins with it.
+    pub(super) holder: &'static str,
+    pub(super) holder_bytes: u64,
+    pub(super) file: PathBuf,
+}
+
+/// Finds a published corpus in the data directory: its own file, else the next longer one's.
+pub(super) fn find_published(
+    name: &'static str,
+    data: &DataDirectory,
+) -> Result<Held, CorpusError> {
+    let mut looked_for = Vec::new();
+    for (holder, published) in holders(name) {
+        if let Some(file) = data.file_of(holder) {
+            return Ok(Held { holder, holder_bytes: published.bytes, file });
+        }
+        looked_for.push(data.looked_for(holder));
+    }
+    let hint = data.command(&format!("data fetch {name}"));
+    Err(CorpusError::Absent { name: name.to_owned(), looked_for, hint })
+}
+
+fn open_published(
+    name: &'static str,
+    published: &Published,
+    data: &DataDirectory,
+    progress: &mut ProgressCallback,
+) -> Result<Corpus, CorpusError> {
+    let held = find_published(name, data)?;
+    let corpus = open_file(&held.file, name.to_owned(), data, progress)?;
+    if corpus.length() != held.holder_bytes {
+        return Err(CorpusError::WrongLength {
+            name: held.holder.to_owned(),
+            path: held.file,
+            found: corpus.length(),
+            expected: held.holder_bytes,
+            hint: data.command(&format!("data fetch {name}")),
+        });
+    }
+    Ok(corpus.beginning(published.bytes))
+}
+
+/// Opens a file given as a path; `looked_for` is what to say if it is not there.
+fn open_path(
+    path: &Path,
+    looked_for: Vec<PathBuf>,
+    data: &DataDirectory,
+    progress: &mut ProgressCallback,
+) -> Result<Corpus, CorpusError> {
+    if !path.exists() {
+        let name = path.display().to_string();
+        return Err(CorpusError::Absent { name, looked_for, hint: data.command("data list") });
+    }
+    open_file(path, path_corpus_name(path), data, progress)
+}
+
+/// Opens a file that is there, under this name.
+pub(super) fn open_file(
+    path: &Path,
+    name: String,
+    data: &DataDirectory,
+    progress: &mut ProgressCallback,
+) -> Result<Corpus, CorpusError> {
+    if !path.metadata().map_err(CorpusError::file("read", path))?.is_file() {
+        return Err(CorpusError::NotAFile(path.to_owned()));
+    }
+    let contents = match Format::of(path) {
+        Format::Plain => map(path)?,
+        format => map(&unpacked(path, format, data, progress)?)?,
+    };
+    Ok(Corpus::new(name, contents).at_path(path))
+}
+
+fn random(options: &RandomOptions) -> Corpus {
+    let bytes = uniform_bytes(options.seed, options.bytes as usize);
+    Corpus::from_bytes(options.to_string(), bytes).with_entropy_rate(8.0)
+}
+
+fn markov(options: &MarkovOptions) -> Result<Corpus, CorpusError> {
+    let source = MarkovSource::new(options)?;
+    let bytes = source.sample(options.bytes as usize);
+    Ok(Corpus::from_bytes(options.to_string(), bytes).with_entropy_rate(source.entropy_rate()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::archive::tests::packed;
+
+    fn fixture() -> (tempfile::TempDir, DataDirectory) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDirectory::at(folder.path()).with_cache(folder.path().join("cache"));
+        fs::create_dir(data.text()).expect("made");
+        (folder, data)
+    }
+
+    fn put(data: &DataDirectory, file: &str, content: &[u8]) {
+        fs::write(data.text().join(file), content).expect("written");
+    }
+
+    #[test]
+    fn files_open_by_name_whatever_their_packing() {
+        let (_folder, data) = fixture();
+        put(&data, "plain", b"plain");
+        put(&data, "note.txt", b"note");
+        put(&data, "v1.5", b"dots");
+        put(&data, "empty", b"");
+        put(&data, "a.xz", &packed(b"xz", Format::Xz));
+        put(&data, "b.txt.gz", &packed(b"gzip", Format::Gzip));
+        put(&data, "c.zip", &packed(b"zip", Format::Zip));
+        put(&data, "none.gz", &packed(b"", Format::Gzip));
+        for (name, opened, content) in [
+            ("plain", "plain", &b"plain"[..]),
+            ("note", "note", b"note"),
+            ("note.txt", "note", b"note"),
+            ("v1.5", "v1.5", b"dots"),
+            ("empty", "empty", b""),
+            ("a", "a", b"xz"),
+            ("b", "b", b"gzip"),
+            ("b.txt.gz", "b", b"gzip"),
+            ("c", "c", b"zip"),
+            ("none", "none", b""),
+        ] {
+            let corpus = open(name, &data).expect(name);
+            assert_eq!((corpus.name(), corpus.bytes()), (opened, content));
+            assert!(corpus.path().is_some_and(|path| path.starts_with(data.text())));
+            assert_eq!(corpus.entropy_rate(), None);
+        }
+    }
+
+    #[test]
+    fn paths_open_and_do_not_pass_for_known_corpora() {
+        let (folder, data) = fixture();
+        let path = folder.path().join("enwik8.gz");
+        fs::write(&path, packed(b"not it", Format::Gzip)).expect("written");
+        let corpus = open(&path.display().to_string(), &data).expect("opens");
+        assert_eq!((corpus.bytes(), corpus.name()), (&b"not it"[..], &*path.display().to_string()));
+        let folder_path = data.text().display().to_string();
+        assert!(matches!(open(&folder_path, &data), Err(CorpusError::NotAFile(_))));
+    }
+
+    #[test]
+    fn a_longer_corpus_serves_for_its_beginning() {
+        let (_folder, data) = fixture();
+        // As long as enwik8, and taking no room: a file of zeros that are not written.
+        let file = fs::File::create(data.text().join("enwik8")).expect("made");
+        file.set_len(100_000_000).expect("long");
+        for (name, length) in [("enwik7", 10_000_000), ("enwik8", 100_000_000)] {
+            let corpus = open(name, &data).expect(name);
+            assert_eq!((corpus.name(), corpus.length()), (name, length));
+        }
+        assert!(open("enwik9", &data).expect_err("too short").is_absent());
+        file.set_len(99).expect("short");
+        let message = open("enwik7", &data).expect_err("of a wrong length").to_string();
+        assert!(message.contains("has 99 bytes, and enwik8 has 100000000"), "{message}");
+    }
+
+    #[test]
+    fn absence_is_explained() {
+        let (folder, data) = fixture();
+        let message = open("enwik8", &data).expect_err("absent").to_string();
+        let text = folder.path().join("text").display().to_string();
+        assert!(message.starts_with("corpus `enwik8` is not here: looked for "), "{message}");
+        assert!(message.contains(&text) && message.contains("enwik9[.txt][.xz|.gz|.zip]"));
+        assert!(message.ends_with("\nhint: `lmtrain data fetch enwik8`"), "{message}");
+        let given = DataDirectory::resolve(Some(folder.path())).expect("given");
+        let message = open("nonesuch", &given).expect_err("absent").to_string();
+        assert!(message.contains("lmtrain data list --data-dir"), "{message}");
+    }
+
+    #[test]
+    fn what_the_program_makes_is_always_there() {
+        let (_folder, data) = fixture();
+        let source = open("source", &data).expect("opens");
+        assert!(source.starts_with(b"==> ") && source.length() > 100_000);
+        let own = b"fn what_the_program_makes_is_always_there()";
+        assert!(source.windows(own.len()).any(|window| window == own));
+        let random = open("random:bytes=1K,seed=3", &data).expect("opens");
+        assert_eq!((random.name(), random.length()), ("random:seed=3,bytes=1000", 1000));
+        assert_eq!(random.entropy_rate(), Some(8.0));
+        let markov = open("markov:order=1,bytes=10", &data).expect("opens");
+        assert_eq!(markov.name(), "markov:order=1,bytes=10");
+        assert!(markov.entropy_rate().is_some_and(|rate| rate > 1.0 && rate < 4.0));
+    }
+
+    #[test]
+    fn the_wikipedia_stand_in_is_the_one_that_is_published() {
+        let Some(root) = std::env::var_os("LMTRAIN_DATA") else {
+            assert!(std::env::var_os("CI").is_none(), "CI must set LMTRAIN_DATA");
+            println!("left out: LMTRAIN_DATA is not set");
+            return;
+        };
+        let cache = tempfile::tempdir().expect("a folder");
+        let data = DataDirectory::at(root).with_cache(cache.path());
+        let corpus = open("wiki15-8", &data).expect("opens");
+        assert_eq!(corpus.length(), 100_000_000);
+        let expected = "3a26cd99663c1dd177826ec1c60533c038115d8ef4b315e7cc6db030ee2b3735";
+        assert_eq!(corpus.sha256(), expected);
+        let listing = data.list().expect("lists");
+        let listed = listing.iter().find(|listing| listing.name == "wiki15-8").expect("listed");
+        assert_eq!(listed.bytes, Some(100_000_000));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_opens_or_is_refused(name in "\\PC{1,20}") {
+            let (_folder, data) = fixture();
+            let _ = open(&name, &data);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The engine: decoder-only Transformers on the processor, for scoring and coding, straight on the kernels. No burn.
+//!
+//! It knows networks by a plain description ([`Transformer`]), trained here ([`SavedWeights`]) or elsewhere
+//! ([`pretrained`]); weights are packed once, in the precision they come in. Whole chunks and cached steps share every
+//! row-wise operation and give the same bits, at every SIMD level and thread count (design, section 4). Keys and
+//! values are rounded to what a cache holds in both, and queries as they meet them
+//! ([`HeldAs`](lmtrain_kernels::HeldAs)). To its left is the evaluator, whose [`Predictor`](lmtrain_eval::Predictor)
+//! it implements; to its right the trainer, which has a network of its own in burn.
+
+// Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
+#![allow(rustdoc::broken_intra_doc_links)]
+
+mod layout;
+mod origin;
+mod predictor;
+pub mod pretrained;
+mod recipes;
+mod rows;
+mod session;
+mod shapes;
+pub mod tensor_file;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod transformer;
+mod weight_code;
+mod whole;
+
+pub use layout::{rotary_frequencies, source_dimension};
+pub use origin::Origin;
+pub use predictor::{SavedWeights, WeightsError, check};
+pub use recipes::held_by_run;
+pub use session::EngineSession;
+pub use shapes::shapes;
+pub use transformer::{Layer, Order, Transformer};
+pub use whole::PartSink;
+
+use lmtrain_kernels::{PackedHead, level};
+
+/// A network ready to run. It is shared by threads and never changes.
+pub struct Engine {
+    network: Transformer,
+    /// Rows that go through a layer's products together.
+    tile: usize,
+}
+
+impl Engine {
+    /// Checks a network's parts against each other.
+    ///
+    /// # Errors
+    /// If they do not fit, naming the part.
+    pub fn new(network: Transformer) -> Result<Self, String> {
+        network.check()?;
+        let inner = network.layers.iter().map(|layer| layer.up.stride()).max().unwrap_or(1);
+        // Between the MLP's layers a tile takes 384 KiB, or 96 rows where those are wide.
+        Ok(Self { tile: (98_304 / inner).clamp(96, 256), network })
+    }
+
+    /// Number of different tokens that it predicts.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.network.head.outputs()
+    }
+
+    /// Tokens that it can be fed: those with an embedding.
+    #[must_use]
+    pub fn known_tokens(&self) -> usize {
+        self.network.embedding().outputs()
+    }
+
+    /// The most tokens that a sequence may have.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.network.context
+    }
+
+    /// Sequences that a session best has: two, if they hold no more than 8 MiB of keys and values, which then stay in
+    /// a core's share of the caches (measured at 200K and 3.2M parameters, where more gain nothing); more where the
+    /// weights outgrow the caches, so that every step has to fetch them (a rule of thumb).
+    #[must_use]
+    pub fn side_by_side(&self) -> u16 {
+        let held =
+            |layer: &Layer| 2 * layer.heads.key_heads * layer.heads.dims * layer.heads.held.bytes();
+        let held: usize = self.network.layers.iter().map(held).sum();
+        let fitting = (8 << 20) / (held * self.context().min(2048)).max(1);
+        let outgrown = self.network.weight_bytes() / (16 << 20);
+        u16::try_from(fitting.clamp(1, 2).max(outgrown.min(32))).unwrap_or(1)
+    }
+
+    /// The network that it runs.
+    #[must_use]
+    pub fn network(&self) -> &Transformer {
+        &self.network
+    }
+
+    fn head(&self) -> PackedHead<'_> {
+        PackedHead { weights: &self.network.head, soft_cap: self.network.soft_cap }
+    }
+}
+
+/// The SIMD level of the calling thread; the application reports a bad `LMTRAIN_SIMD` before it comes here.
+fn current_level() -> lmtrain_kernels::Level {
+    level().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The SIMD level that the processor's kernels run at, as a name.
+///
+/// # Errors
+/// If `LMTRAIN_SIMD` asks for one that there is not, or that this machine does not have.
+pub fn simd_level() -> Result<String, String> {
+    level().map(|level| level.to_string())
+}

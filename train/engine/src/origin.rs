@@ -1,0 +1,16 @@
+//! Where weights come from. Weights never travel without their plan and the identity of their tokenizer, which are
+//! the file's metadata.
+
+use lmtrain_runs::Plan;
+use serde::{Deserialize, Serialize};
+
+/// What must be known to use weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The plan they were trained by.
+    pub plan: Plan,
+    /// SHA-256 of the tokenizer's vocabulary, hexadecimal; zeros for bytes.
+    pub tokenizer: String,
+    /// Optimizer steps that made them.
+    pub step: u64,
+}

@@ -1,0 +1,182 @@
+//! Language models from elsewhere, in the layout of Hugging Face: a folder with `config.json`, `model.safetensors`
+//! (or shards with `model.safetensors.index.json`) and `tokenizer.json`.
+//!
+//! ```text
+//! config.json ──► config ─┐
+//!                         ├─ catalogue ─► gpt2 | neox | llama | mistral | qwen ─► engine::Transformer
+//! *.safetensors ► weights ┘                  (which key goes where, one file each)
+//! ```
+//!
+//! Weights are packed straight from the mapped files in the numbers they are stored in, and the files' memory is
+//! given back as it goes. To add an architecture: a file with its keys, and a row in `catalogue.rs`.
+
+mod catalogue;
+mod config;
+mod error;
+mod gpt2;
+mod heads;
+mod llama;
+mod matrix;
+mod mistral;
+mod neox;
+mod predictor;
+mod qwen;
+mod rope;
+mod safetensors;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+use std::path::Path;
+
+use lmtrain_runs::Bytes;
+use lmtrain_tokenizers::PretrainedTokenizer;
+use sha2::{Digest, Sha256};
+
+use crate::Engine;
+use catalogue::Architecture;
+use config::Config;
+use weights::Weights;
+
+pub use catalogue::ARCHITECTURES;
+pub use error::PretrainedError;
+
+/// The file of a model's tokenizer.
+const TOKENIZER: &str = "tokenizer.json";
+/// What ends a text, and so stands before one too, where the configuration names no token.
+const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// A model ready to predict, on the processor; it measures on other devices too ([`Self::on`]).
+pub struct PretrainedModel {
+    engine: Engine,
+    tokenizer: PretrainedTokenizer,
+    architecture: &'static str,
+    begin: u32,
+    parameters: u64,
+    stored: Bytes,
+    identity: [u8; 32],
+}
+
+impl std::fmt::Debug for PretrainedModel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PretrainedModel")
+            .field("architecture", &self.architecture)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PretrainedModel {
+    /// Opens the model of a folder.
+    ///
+    /// # Errors
+    /// [`PretrainedError`] names the file, and the key or tensor, that is missing, damaged or of a kind that this
+    /// program does not know.
+    pub fn open(folder: &Path) -> Result<Self, PretrainedError> {
+        if !folder.is_dir() {
+            return Err(PretrainedError::NoFolder(folder.to_owned()));
+        }
+        let config = Config::read(folder)?;
+        let architecture = catalogue::find(&config)?;
+        let path = folder.join(TOKENIZER);
+        if !path.is_file() {
+            return Err(PretrainedError::missing(folder, TOKENIZER, error::TOKENIZER_HINT));
+        }
+        let tokenizer = PretrainedTokenizer::read(&path)?;
+        Self::build(architecture, &config, &Weights::open(folder)?, tokenizer)
+    }
+
+    fn build(
+        architecture: &'static Architecture,
+        config: &Config,
+        weights: &Weights,
+        tokenizer: PretrainedTokenizer,
+    ) -> Result<Self, PretrainedError> {
+        let transformer = (architecture.read)(config, weights)?;
+        weights.check_all_used(architecture)?;
+        let engine = Engine::new(transformer).map_err(|reason| config.refuse(reason))?;
+        let begin = begin_token(config, architecture, &tokenizer)?;
+        let known = engine.known_tokens();
+        if begin as usize >= known {
+            return Err(
+                config.refuse(format!("the begin token {begin} is not of the {known} embedded"))
+            );
+        }
+        let identity = identity(architecture, config, weights, begin);
+        Ok(Self {
+            engine,
+            tokenizer,
+            architecture: architecture.name,
+            begin,
+            parameters: weights.parameters(),
+            stored: Bytes(weights.stored_bytes()),
+            identity,
+        })
+    }
+
+    /// The name of its architecture.
+    #[must_use]
+    pub fn architecture(&self) -> &'static str {
+        self.architecture
+    }
+
+    /// Its tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &PretrainedTokenizer {
+        &self.tokenizer
+    }
+
+    /// Its network.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// All its weights, those that are used twice counted once.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.parameters
+    }
+
+    /// What they take in the model's own files.
+    #[must_use]
+    pub fn stored_bytes(&self) -> Bytes {
+        self.stored
+    }
+}
+
+/// What is fed before a text: the configuration's `bos_token_id`, else its `eos_token_id` (the first, if there are
+/// several), else `<|endoftext|>`. GPT-2 and Qwen have no begin token; their end token separates texts in
+/// training, and so stands before one.
+fn begin_token(
+    config: &Config,
+    architecture: &Architecture,
+    tokenizer: &PretrainedTokenizer,
+) -> Result<u32, PretrainedError> {
+    let [bos, eos] = architecture.ends;
+    let named = match config.token("bos_token_id", bos)? {
+        Some(token) => Some(token),
+        None => config.token("eos_token_id", eos)?,
+    };
+    named.or_else(|| tokenizer.token(END_OF_TEXT)).ok_or_else(|| {
+        config.refuse(format!(
+            "it names no `bos_token_id` and no `eos_token_id`, and the tokenizer has no {END_OF_TEXT}: \
+             something must be fed before a text"
+        ))
+    })
+}
+
+/// SHA-256 of what decides the probabilities: the configuration as it was used, the tensors, the begin token.
+fn identity(
+    architecture: &Architecture,
+    config: &Config,
+    weights: &Weights,
+    begin: u32,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(format!("lmtrain pretrained 1\n{}\nbegin {begin}\n", architecture.model_type));
+    hash.update(config.used());
+    hash.update(weights.digests());
+    hash.finalize().into()
+}

@@ -1,0 +1,101 @@
+//! Files of weights: `model.safetensors`, or the shards that `model.safetensors.index.json` lists. Mapped, and
+//! believed only as far as the file's length bears out: the crate checks that tensors tile the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use lmtrain_corpora::MappedFile;
+use safetensors::tensor::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use super::error::{PretrainedError, WEIGHTS_HINT};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// Bytes before a file's header: its length.
+const LENGTH_BYTES: usize = 8;
+
+/// A file of tensors.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) map: MappedFile,
+}
+
+/// Where a tensor is.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Index of its file.
+    pub(super) file: usize,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// Its bytes in the file.
+    pub(super) range: Range<usize>,
+}
+
+/// Tensors of all files, by name.
+pub(super) type Places = BTreeMap<String, Place>;
+
+/// Opens a folder's weights.
+pub(super) fn open(folder: &Path) -> Result<(Vec<File>, Places), PretrainedError> {
+    let single = folder.join(SINGLE);
+    if single.is_file() {
+        let mut places = Places::new();
+        let file = read(single, 0, &mut places)?;
+        return Ok((vec![file], places));
+    }
+    let index = folder.join(INDEX);
+    if !index.is_file() {
+        return Err(PretrainedError::missing(folder, SINGLE, WEIGHTS_HINT));
+    }
+    shards(folder, &index)
+}
+
+/// The index of a model in several files.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+fn shards(folder: &Path, index: &Path) -> Result<(Vec<File>, Places), PretrainedError> {
+    let text = std::fs::read(index)
+        .map_err(|source| PretrainedError::Read { path: index.to_owned(), source })?;
+    let refuse = |reason: String| PretrainedError::refused(index, reason);
+    let Index { weight_map } =
+        serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
+    let names: BTreeSet<&String> = weight_map.values().collect();
+    let (mut files, mut places) = (Vec::new(), Places::new());
+    for name in names {
+        // An index is anyone's: it names files beside itself.
+        let mut parts = Path::new(name).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(refuse(format!("it names the file `{name}`, outside the folder")));
+        }
+        files.push(read(folder.join(name), files.len(), &mut places)?);
+    }
+    for (tensor, file) in &weight_map {
+        let found = places.get(tensor).map(|place| &files[place.file].path);
+        if found.is_none_or(|path| *path != folder.join(file)) {
+            return Err(refuse(format!("tensor `{tensor}` is not in {file}")));
+        }
+    }
+    Ok((files, places))
+}
+
+/// Maps a file and adds its tensors.
+fn read(path: PathBuf, index: usize, places: &mut Places) -> Result<File, PretrainedError> {
+    let map = MappedFile::open(&path)?;
+    let refuse = |reason: String| PretrainedError::refused(&path, reason);
+    let (header, metadata) = SafeTensors::read_metadata(map.bytes())
+        .map_err(|error| refuse(format!("it is no whole safetensors file: {error}")))?;
+    let start = LENGTH_BYTES + header;
+    for (name, info) in metadata.tensors() {
+        let (first, end) = info.data_offsets;
+        let range = start + first..start + end;
+        let place = Place { file: index, dtype: info.dtype, shape: info.shape.clone(), range };
+        if places.insert(name.clone(), place).is_some() {
+            return Err(refuse(format!("tensor `{name}` is in another file too")));
+        }
+    }
+    Ok(File { path, map })
+}

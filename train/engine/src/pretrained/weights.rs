@@ -1,0 +1,230 @@
+//! A model's tensors: taken by name and shape, each noted as used and hashed as it is packed, so that missing,
+//! misshapen and surplus ones are named, and its file's memory is given back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rayon::prelude::*;
+use safetensors::tensor::Dtype;
+use sha2::{Digest, Sha256};
+
+use super::catalogue::Architecture;
+use super::error::PretrainedError;
+use super::matrix::{Inputs, Lies, Matrix, Tensor, pack};
+use super::safetensors::{File, Place, Places, open};
+use lmtrain_kernels::{PackedWeights, Precision};
+
+/// All tensors of a model.
+pub(super) struct Weights {
+    files: Vec<File>,
+    places: Places,
+    /// SHA-256 of those that were used.
+    digests: Mutex<BTreeMap<String, [u8; 32]>>,
+    /// Copies of others.
+    tied: Mutex<BTreeSet<String>>,
+}
+
+impl Weights {
+    /// Opens a folder's weights.
+    pub(super) fn open(folder: &Path) -> Result<Self, PretrainedError> {
+        let (files, places) = open(folder)?;
+        Ok(Self { files, places, digests: Mutex::default(), tied: Mutex::default() })
+    }
+
+    /// What names begin with: `base`, or nothing in models that were saved without their head.
+    pub(super) fn base(&self, base: &'static str, probe: &str) -> &'static str {
+        if self.places.contains_key(&format!("{base}{probe}")) { base } else { "" }
+    }
+
+    /// An error that names a tensor's file.
+    fn refuse(&self, place: Option<&Place>, reason: String) -> PretrainedError {
+        let file = place.map_or(0, |place| place.file);
+        PretrainedError::refused(&self.files[file].path, reason)
+    }
+
+    /// The tensor of this name and shape.
+    fn take(&self, name: &str, shape: &[usize]) -> Result<Tensor<'_>, PretrainedError> {
+        let found = self.places.get_key_value(name);
+        let missing = || self.refuse(None, format!("tensor `{name}` is missing"));
+        let (name, place) = found.ok_or_else(missing)?;
+        let precision = match place.dtype {
+            Dtype::F32 => Precision::Single,
+            Dtype::F16 => Precision::Half,
+            Dtype::BF16 => Precision::Bfloat,
+            other => {
+                let why = format!(
+                    "tensor `{name}` is stored as {other:?}; F32, F16 and BF16 can be used"
+                );
+                return Err(self.refuse(Some(place), why));
+            }
+        };
+        if place.shape != shape {
+            let has = &place.shape;
+            let why = format!("tensor `{name}` has shape {has:?} where {shape:?} belongs");
+            return Err(self.refuse(Some(place), why));
+        }
+        let bytes = &self.files[place.file].map.bytes()[place.range.clone()];
+        Ok(Tensor { name, precision, shape: &place.shape, bytes })
+    }
+
+    /// The first dimension of a table of rows of this width, such as an embedding.
+    pub(super) fn rows(&self, name: &str, width: usize) -> Result<usize, PretrainedError> {
+        match self.places.get(name).map(|place| &place.shape[..]) {
+            Some(&[rows, found]) if found == width && rows > 0 => Ok(rows),
+            // For the error.
+            _ => self.take(name, &[0, width]).map(|_| 0),
+        }
+    }
+
+    /// The numbers of a vector.
+    pub(super) fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>, PretrainedError> {
+        let tensor = self.take(name, &[length])?;
+        self.note(&tensor);
+        Ok(tensor.all())
+    }
+
+    /// A table of rows, each filled up to `filled` numbers.
+    pub(super) fn table(
+        &self,
+        name: &str,
+        [rows, width]: [usize; 2],
+        filled: usize,
+    ) -> Result<Vec<f32>, PretrainedError> {
+        let tensor = self.take(name, &[rows, width])?;
+        self.note(&tensor);
+        let mut numbers = vec![0.0; rows * filled];
+        for (row, to) in numbers.chunks_exact_mut(filled).enumerate() {
+            tensor.numbers(row * width, &mut to[..width]);
+        }
+        Ok(numbers)
+    }
+
+    /// A matrix.
+    pub(super) fn matrix(
+        &self,
+        name: &str,
+        lies: Lies,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<Matrix<'_>, PretrainedError> {
+        let shape = match lies {
+            Lies::Outputs => [outputs, inputs],
+            Lies::Inputs => [inputs, outputs],
+        };
+        Ok(Matrix { tensor: self.take(name, &shape)?, lies, inputs, outputs })
+    }
+
+    /// The table of embeddings [tokens, width] and the head: one matrix if they are tied, where the file may hold it
+    /// twice. The first is absent if it is the second.
+    pub(super) fn ends(
+        &self,
+        [embedding, head]: [&str; 2],
+        [width, filled]: [usize; 2],
+        tied: bool,
+    ) -> Result<(Option<PackedWeights>, PackedWeights), PretrainedError> {
+        let tokens = self.rows(embedding, width)?;
+        let pack = |name| self.plain(name, Lies::Outputs, [width, tokens], [filled, tokens]);
+        if !tied {
+            return Ok((Some(pack(embedding)?), pack(head)?));
+        }
+        if let Some(place) = self.places.get(head) {
+            let [one, other] = [embedding, head].map(|name| self.take(name, &[tokens, width]));
+            if one?.bytes != other?.bytes {
+                let why =
+                    format!("tensor `{head}` differs from `{embedding}`, which it is tied to");
+                return Err(self.refuse(Some(place), why));
+            }
+            self.tied().insert(head.to_owned());
+        }
+        Ok((None, pack(embedding)?))
+    }
+
+    /// Packs matrices as [`pack()`] does, hashes them meanwhile, and gives back their memory.
+    pub(super) fn pack(
+        &self,
+        matrices: &[Matrix<'_>],
+        inputs: &Inputs,
+        outputs: usize,
+        source: impl Fn(usize) -> Option<(usize, usize)> + Sync,
+    ) -> PackedWeights {
+        let hash = || matrices.par_iter().for_each(|matrix| self.note(&matrix.tensor));
+        let (packed, ()) = rayon::join(|| pack(matrices, inputs, outputs, &source), hash);
+        for matrix in matrices {
+            if let Some(place) = self.places.get(matrix.tensor.name) {
+                self.files[place.file].map.release(place.range.clone());
+            }
+        }
+        packed
+    }
+
+    /// Packs one matrix as it is, inputs and outputs filled up.
+    pub(super) fn plain(
+        &self,
+        name: &str,
+        lies: Lies,
+        shape: [usize; 2],
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<PackedWeights, PretrainedError> {
+        let matrix = self.matrix(name, lies, shape)?;
+        let source = |output| (output < shape[1]).then_some((0, output));
+        Ok(self.pack(&[matrix], &Inputs::First(shape[0], inputs), outputs, source))
+    }
+
+    /// Notes a tensor as used.
+    fn note(&self, tensor: &Tensor<'_>) {
+        let mut hash = Sha256::new();
+        hash.update(format!("{:?} {:?}\n", tensor.precision, tensor.shape));
+        hash.update(tensor.bytes);
+        self.noted().insert(tensor.name.to_owned(), hash.finalize().into());
+    }
+
+    fn noted(&self) -> MutexGuard<'_, BTreeMap<String, [u8; 32]>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tied(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.tied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses tensors that the network has no place for.
+    pub(super) fn check_all_used(
+        &self,
+        architecture: &Architecture,
+    ) -> Result<(), PretrainedError> {
+        let (noted, tied) = (self.noted(), self.tied());
+        let surplus = self.places.iter().find(|(name, _)| {
+            !noted.contains_key(*name)
+                && !tied.contains(*name)
+                && !architecture.beside.iter().any(|end| name.ends_with(end))
+        });
+        match surplus {
+            None => Ok(()),
+            Some((name, place)) => {
+                let model = architecture.class;
+                Err(self.refuse(Some(place), format!("tensor `{name}` is no part of a {model}")))
+            }
+        }
+    }
+
+    /// The used tensors' places.
+    fn used(&self) -> Vec<&Place> {
+        self.noted().keys().filter_map(|name| self.places.get(name)).collect()
+    }
+
+    /// Numbers in all used tensors.
+    pub(super) fn parameters(&self) -> u64 {
+        self.used().iter().map(|place| place.shape.iter().product::<usize>() as u64).sum()
+    }
+
+    /// Bytes of all used tensors.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.used().iter().map(|place| place.range.len() as u64).sum()
+    }
+
+    /// Names and hashes of all used tensors.
+    pub(super) fn digests(&self) -> Vec<u8> {
+        let line =
+            |(name, digest): (&String, &[u8; 32])| [name.as_bytes(), &[0], &digest[..]].concat();
+        self.noted().iter().flat_map(line).collect()
+    }
+}

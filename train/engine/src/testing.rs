@@ -1,0 +1,89 @@
+//! What tests share: a plan with weights by a formula, and the pretrained fixtures as folders.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::{Budget, Bytes, Plan, Precision, Tokenization};
+
+use crate::shapes;
+use crate::tensor_file::{Numbers, TensorFile};
+
+/// Tokens of a sequence of [`plan`].
+const TIME: usize = 16;
+/// Its steps.
+const STEPS: u64 = 20;
+
+/// The plan of `train/reference/make.py`.
+#[must_use]
+pub fn plan(recipe: Recipe) -> Plan {
+    Plan {
+        name: "reference".into(),
+        size: "50K".parse().expect("in the ladder"),
+        tokenization: Tokenization::Bytes,
+        recipe,
+        corpus: "none".into(),
+        corpus_bytes: Bytes(0),
+        corpus_sha256: String::new(),
+        train_on: TrainOn::All,
+        budget: Budget::Steps(STEPS),
+        steps: STEPS,
+        context: TIME,
+        batch: 2,
+        accumulation: 1,
+        seed: 0,
+        validate_every: STEPS,
+        validation_sequences: 1,
+        choices: recipe.choices(),
+        precision: Precision::F32,
+    }
+}
+
+/// Centre and deviation of a parameter's weights, as in `make.py`.
+fn spread(path: &str) -> (f64, f64) {
+    match path.rsplit_once('.').map_or(path, |(_, name)| name) {
+        "embedding" => (0.0, 0.5),
+        "qkv" => (0.0, 0.25),
+        "head" | "proj" | "up" => (0.0, 0.2),
+        "gain" => (1.5, 0.2),
+        "scale" => (1.0, 0.1),
+        _ => (0.0, 0.1),
+    }
+}
+
+/// Weights that leave nothing at zero, by the formula of `make.py`.
+#[must_use]
+pub fn weights(plan: &Plan) -> TensorFile {
+    let mut file = TensorFile::default();
+    for (index, (path, shape)) in shapes(plan).into_iter().enumerate() {
+        let (centre, deviation) = spread(&path);
+        let value = |i: usize| centre + deviation * (1.3 * i as f64 + 0.7 * index as f64).sin();
+        let values = (0..shape.iter().product()).map(|i| value(i) as f32).collect();
+        file.tensors.insert(path, Numbers { shape, values });
+    }
+    file
+}
+
+/// The pretrained networks of random weights, in `train/reference/pretrained`.
+pub const FIXTURES: [&str; 8] =
+    ["gpt2", "neox", "neox-serial", "llama3", "llama-linear", "mistral", "qwen2", "qwen3"];
+
+/// Where they are.
+#[must_use]
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../reference/pretrained")
+}
+
+/// A copy of a fixture as a model's folder, which may be spoilt.
+#[must_use]
+pub fn copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = fs::read_dir(fixtures().join(name)).expect("the fixture");
+    for path in files.map(|entry| entry.expect("a file").path()) {
+        fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let tokenizer = "tokenizer.json";
+    fs::copy(fixtures().join(tokenizer), folder.path().join(tokenizer)).expect("copied");
+    folder
+}

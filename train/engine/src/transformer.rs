@@ -1,0 +1,128 @@
+//! What a network is to the engine: widths, norms and packed weights, in the order they are used.
+
+use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RotaryTable, RowNorm};
+
+/// Where the norms stand around a layer's two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// x + attention(norm x), then x + mlp(norm x).
+    PreNorm,
+    /// x + attention(norm x) + mlp(norm x), both of the same x.
+    Parallel,
+    /// norm(x + attention x), then norm(x + mlp x).
+    PostNorm,
+}
+
+/// A decoder-only Transformer. Every width is a multiple of 16, the stream, heads and MLPs being filled up with zeros.
+pub struct Transformer {
+    /// Numbers of a token in the residual stream.
+    pub width: usize,
+    /// Most tokens of a sequence.
+    pub context: usize,
+    /// [width, known tokens]: a column for each token; the head's columns if absent.
+    pub embedding: Option<PackedWeights>,
+    /// What embeddings are multiplied by.
+    pub embedding_scale: f32,
+    /// Learned positions [context, width], added to the embeddings.
+    pub positions: Option<Vec<f32>>,
+    /// Norm of the embeddings.
+    pub embedding_norm: Option<RowNorm>,
+    /// Rotation of queries and keys, for `context` positions.
+    pub rotary: Option<RotaryTable>,
+    /// Where the layers' norms stand.
+    pub order: Order,
+    /// The layers, first to last.
+    pub layers: Vec<Layer>,
+    /// Norm before the head.
+    pub final_norm: Option<RowNorm>,
+    /// [width, vocabulary].
+    pub head: PackedWeights,
+    /// Logits become c · tanh(logit / c).
+    pub soft_cap: Option<f32>,
+}
+
+/// One layer: attention and MLP around the residual stream.
+pub struct Layer {
+    /// The attention's norm: before or after it, as the order says.
+    pub attention_norm: Option<RowNorm>,
+    /// Shape and scales of the attention.
+    pub heads: AttentionHeads,
+    /// [width, heads.row()]: queries, keys, values.
+    pub qkv: PackedWeights,
+    /// [heads.width(), width]: what the heads give back to the stream.
+    pub mixing: PackedWeights,
+    /// The MLP's norm.
+    pub mlp_norm: Option<RowNorm>,
+    /// [width, inner]: what gates the MLP, in networks that multiply: activation(gate x)·(up x).
+    pub gate: Option<PackedWeights>,
+    /// [width, inner].
+    pub up: PackedWeights,
+    /// What follows `gate`, or `up` where there is none.
+    pub activation: Gate,
+    /// [inner, width], filled up to `up`'s stride.
+    pub down: PackedWeights,
+}
+
+impl Transformer {
+    /// The table of embeddings.
+    #[must_use]
+    pub fn embedding(&self) -> &PackedWeights {
+        self.embedding.as_ref().unwrap_or(&self.head)
+    }
+
+    /// Memory that the packed weights take.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(|layer| {
+            let Layer { qkv, mixing, gate, up, down, .. } = layer;
+            [Some(qkv), Some(mixing), gate.as_ref(), Some(up), Some(down)]
+        });
+        let ends = [self.embedding.as_ref(), Some(&self.head)];
+        layers.chain(ends).flatten().map(PackedWeights::bytes).sum()
+    }
+
+    /// Checks that all parts fit together.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let Self { width, context, .. } = *self;
+        fits("the width", width.is_multiple_of(16) && width > 0)?;
+        fits("the context", context > 0)?;
+        let shape = |name: &str, weights: &PackedWeights, inputs: usize, outputs: usize| {
+            fits(name, weights.inputs() == inputs && weights.outputs() == outputs)
+        };
+        shape("the embedding", self.embedding(), width, self.embedding().outputs())?;
+        shape("the head", &self.head, width, self.head.outputs())?;
+        fits("the vocabulary", self.head.outputs() > 0)?;
+        let positions = self.positions.as_ref().map(Vec::len);
+        fits("the positions", positions.is_none_or(|numbers| numbers == context * width))?;
+        fits("the embedding's norm", norm_fits(self.embedding_norm.as_ref(), width))?;
+        fits("the final norm", norm_fits(self.final_norm.as_ref(), width))?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let heads = &layer.heads;
+            let inner = layer.up.outputs();
+            let table = self.rotary.as_ref();
+            let turns =
+                |table: &RotaryTable| table.dims() == heads.dims && table.positions() >= context;
+            let check = || {
+                fits("the heads", heads.fits())?;
+                fits("the rotation", table.is_none_or(turns))?;
+                shape("qkv", &layer.qkv, width, heads.row())?;
+                shape("mixing", &layer.mixing, heads.width(), width)?;
+                shape("up", &layer.up, width, inner)?;
+                layer.gate.as_ref().map_or(Ok(()), |gate| shape("gate", gate, width, inner))?;
+                shape("down", &layer.down, layer.up.stride(), width)?;
+                fits("the attention's norm", norm_fits(layer.attention_norm.as_ref(), width))?;
+                fits("the MLP's norm", norm_fits(layer.mlp_norm.as_ref(), width))
+            };
+            check().map_err(|error: String| format!("layer {index}: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn fits(name: &str, condition: bool) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(format!("{name} does not fit the rest of the network")) }
+}
+
+fn norm_fits(norm: Option<&RowNorm>, width: usize) -> bool {
+    norm.is_none_or(|norm| norm.fits(width))
+}

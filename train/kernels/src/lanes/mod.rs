@@ -1,0 +1,436 @@
+//! Sixteen `f32` lanes at every SIMD level: the one vocabulary that the kernels are written in.
+//!
+//! A level is a token (`Scalar`, `Avx2`, `Avx512`, `Neon`) that exists only where the processor can run it.
+//! Each operation is exactly rounded or exact, and is defined bit for bit, so that all levels agree.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+
+use super::level::{Instructions, Level};
+
+/// How many `f32` a vector holds, at every level.
+pub(super) const LANES: usize = 16;
+
+/// The operations of one level on vectors of 16 `f32`.
+pub(super) trait Lanes: Copy + Send + Sync + 'static {
+    /// Sixteen `f32`.
+    type Vector: Copy;
+    /// Whether a vector fills one register of 32: such levels take larger register tiles.
+    const WIDE: bool;
+
+    fn splat(self, value: f32) -> Self::Vector;
+    /// # Safety
+    /// `from` must be valid for reading 16 `f32`; it need not be aligned.
+    unsafe fn load(self, from: *const f32) -> Self::Vector;
+    /// # Safety
+    /// `to` must be valid for writing 16 `f32`; it need not be aligned.
+    unsafe fn store(self, to: *mut f32, vector: Self::Vector);
+
+    /// Sixteen IEEE half-precision numbers, widened: exact.
+    /// # Safety
+    /// `from` must be valid for reading 16 `u16`; it need not be aligned.
+    unsafe fn load_half(self, from: *const u16) -> Self::Vector;
+    /// Rounds to IEEE half precision, to the nearest, ties to even; beyond ±65519 that is an infinity.
+    /// # Safety
+    /// `to` must be valid for writing 16 `u16`; it need not be aligned.
+    unsafe fn store_half(self, to: *mut u16, vector: Self::Vector);
+    /// Sixteen bfloat16 numbers, the upper halves of `f32`, widened: exact.
+    /// # Safety
+    /// `from` must be valid for reading 16 `u16`; it need not be aligned.
+    unsafe fn load_bfloat(self, from: *const u16) -> Self::Vector;
+    /// Sixteen powers of two by the exponents of `f32`: 2^(b − 127) for a byte b from 1 to 254.
+    /// # Safety
+    /// `from` must be valid for reading 16 `u8`.
+    unsafe fn load_powers(self, from: *const u8) -> Self::Vector;
+    /// Σ query·(key − 128) for 64 keys [dims / 4, 64, 4], sixteen to a vector: exact, if it is within ±2²⁴.
+    /// The query's bytes are from −127 to 127, with this total, and the keys' from 1 to 255; a key with a 0 has any
+    /// sum.
+    /// # Safety
+    /// `keys` must be valid for reading 64 times as many bytes as the query has, which are a multiple of four.
+    unsafe fn dot_bytes(self, query: &[i8], total: i32, keys: *const u8) -> [Self::Vector; 4];
+    /// Σ weight·value with values [16, stride, 4] of 64 keys, the first sixteen of a stride to the first vector: exact,
+    /// if it is within ±2²⁴.
+    /// # Safety
+    /// `values` must be valid for reading the first 16·V fours of each stride.
+    unsafe fn mix_bytes<const V: usize>(
+        self,
+        weights: &[u8; 64],
+        values: *const i8,
+        stride: usize,
+    ) -> [Self::Vector; V];
+    /// Lanes 8 to 15, then lanes 0 to 7.
+    fn swap_halves(self, a: Self::Vector) -> Self::Vector;
+
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sqrt(self, a: Self::Vector) -> Self::Vector;
+    /// `a` less the nearest whole number, ties to even: exact, in [−½, ½]; for finite `a`.
+    fn fraction(self, a: Self::Vector) -> Self::Vector;
+    /// `a·b + c`, rounded once.
+    fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a > b ? a : b` in each lane: `b` where they are equal or either is not a number.
+    fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a < b ? a : b` in each lane: `b` where they are equal or either is not a number.
+    fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a > b ? yes : no` in each lane: `no` where either is not a number.
+    fn select_greater(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+    /// The bits of `a` plus the bits of `count` shifted left by 23: `a·2ⁿ` where the low bits of `count` hold `n`.
+    fn shift_exponent(self, a: Self::Vector, count: Self::Vector) -> Self::Vector;
+    /// Whether every lane has `a` equal to `b`.
+    fn all_equal(self, a: Self::Vector, b: Self::Vector) -> bool;
+    /// The sum by the fixed tree: lanes i and i+8, then i and i+4, i+2, i+1.
+    fn sum(self, a: Self::Vector) -> f32;
+    /// The sums of four vectors, each by that tree.
+    #[inline(always)]
+    fn sum_four(self, vectors: [Self::Vector; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        for (sum, vector) in sums.iter_mut().zip(vectors) {
+            *sum = self.sum(vector);
+        }
+        sums
+    }
+    /// The largest by the same tree, of `max` of two lanes.
+    fn largest(self, a: Self::Vector) -> f32;
+    /// `rows[i][j]` becomes `rows[j][i]`.
+    fn transpose(self, rows: &mut [Self::Vector; LANES]);
+
+    /// Zero in each lane.
+    #[inline(always)]
+    fn zero(self) -> Self::Vector {
+        self.splat(0.0)
+    }
+
+    /// Each lane rounded to IEEE half precision and back; beyond ±65504, and where it is not a number, clamped.
+    #[inline(always)]
+    fn round_half(self, a: Self::Vector) -> Self::Vector {
+        const LARGEST: f32 = 65_504.0;
+        let a = self.min(self.max(a, self.splat(-LARGEST)), self.splat(LARGEST));
+        let mut halves = [0_u16; LANES];
+        // SAFETY: the array holds 16 `u16`.
+        unsafe {
+            self.store_half(halves.as_mut_ptr(), a);
+            self.load_half(halves.as_ptr())
+        }
+    }
+
+    /// The lanes as an array.
+    #[inline(always)]
+    fn array(self, a: Self::Vector) -> [f32; LANES] {
+        let mut array = [0.0; LANES];
+        // SAFETY: the array holds 16 `f32`.
+        unsafe { self.store(array.as_mut_ptr(), a) };
+        array
+    }
+
+    /// An array as a vector.
+    #[inline(always)]
+    fn vector(self, array: &[f32; LANES]) -> Self::Vector {
+        // SAFETY: the array holds 16 `f32`.
+        unsafe { self.load(array.as_ptr()) }
+    }
+
+    /// The first 16 values of a slice; absent ones are `fill`.
+    #[inline(always)]
+    fn load_slice(self, from: &[f32], fill: f32) -> Self::Vector {
+        if from.len() >= LANES {
+            // SAFETY: the slice holds at least 16 `f32`.
+            return unsafe { self.load(from.as_ptr()) };
+        }
+        let mut array = [fill; LANES];
+        array[..from.len()].copy_from_slice(from);
+        self.vector(&array)
+    }
+
+    /// Writes the first 16 places of a slice, or as many as there are.
+    #[inline(always)]
+    fn store_slice(self, to: &mut [f32], vector: Self::Vector) {
+        if to.len() >= LANES {
+            // SAFETY: the slice holds at least 16 `f32`.
+            return unsafe { self.store(to.as_mut_ptr(), vector) };
+        }
+        let array = self.array(vector);
+        let count = to.len();
+        to.copy_from_slice(&array[..count]);
+    }
+}
+
+/// Asks for the cache line at an address, which need not be the program's, ahead of its use.
+#[inline(always)]
+pub(super) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has it, and it changes nothing that the program sees.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// The largest of 16 numbers. Which of two zeros it gives is not defined: callers must not depend on that.
+#[inline(always)]
+pub(super) fn largest<L: Lanes>(lanes: L, a: L::Vector) -> f32 {
+    lanes.largest(a)
+}
+
+/// A piece of work written once for every level: `run` is compiled per level, inlined under its instructions.
+pub(super) trait Kernel {
+    /// What the work gives back.
+    type Output;
+    /// Does the work. Implementations must be `#[inline(always)]`, or the level's instructions do not reach it.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// Runs a kernel at a level, which is one that this machine has.
+#[inline]
+pub(super) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
+    match level.instructions() {
+        Instructions::Scalar => kernel.run(scalar::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a `Level` is made by detection alone, so the machine has these instructions.
+        Instructions::Avx2 => unsafe { avx2::run(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Instructions::Avx512 => unsafe { avx512::run(kernel) },
+        #[cfg(target_arch = "aarch64")]
+        Instructions::Neon => kernel.run(neon::Neon),
+        #[allow(unreachable_patterns)]
+        _ => unreachable!("level {level} is not of this architecture"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every operation on two vectors; not-a-number, zeros of both signs and infinities included.
+    struct Operations([f32; LANES], [f32; LANES]);
+
+    impl Kernel for Operations {
+        type Output = Vec<u32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<u32> {
+            let (a, b) = (lanes.vector(&self.0), lanes.vector(&self.1));
+            let mut rows = [a; LANES];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = lanes.add(b, lanes.splat(i as f32));
+            }
+            lanes.transpose(&mut rows);
+            let mut results = vec![
+                lanes.add(a, b),
+                lanes.sub(a, b),
+                lanes.mul(a, b),
+                lanes.div(a, b),
+                lanes.fma(a, b, b),
+                lanes.fraction(lanes.min(lanes.max(a, lanes.splat(-3e8)), lanes.splat(7.5))),
+                lanes.sqrt(a),
+                lanes.max(a, b),
+                lanes.min(a, b),
+                lanes.select_greater(a, b, lanes.splat(1.0), lanes.zero()),
+                lanes.shift_exponent(lanes.splat(1.5), lanes.splat(12_582_912.0 + 3.0)),
+                lanes.splat(lanes.sum(a)),
+                lanes.splat(lanes.largest(a)),
+                lanes.load_slice(&lanes.sum_four([a, b, rows[1], rows[5]]), 0.0),
+                lanes.splat(lanes.all_equal(a, b) as u32 as f32),
+                lanes.splat(lanes.all_equal(b, b) as u32 as f32),
+                lanes.load_slice(&self.0[..7], 2.0),
+                lanes.swap_halves(a),
+                lanes.round_half(a),
+                lanes.round_half(lanes.mul(a, lanes.splat(1e5))),
+            ];
+            results.extend(rows);
+            let values = results.into_iter().flat_map(|vector| lanes.array(vector));
+            // Which not-a-number an operation gives is nobody's business.
+            values.map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() }).collect()
+        }
+    }
+
+    /// All numbers of 16 bits, widened as halves and as bfloat16, and what halves round to.
+    struct Widths;
+
+    impl Kernel for Widths {
+        type Output = Vec<u32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<u32> {
+            let all: Vec<u16> = (0..=u16::MAX).collect();
+            let (mut results, mut stored) = (Vec::new(), [0_u16; LANES]);
+            for sixteen in all.chunks_exact(LANES) {
+                // SAFETY: sixteen numbers are there, and places for sixteen.
+                let (half, bfloat) = unsafe {
+                    let half = lanes.load_half(sixteen.as_ptr());
+                    (half, lanes.load_bfloat(sixteen.as_ptr()))
+                };
+                // Between two halves: ties, and what lies just beside them.
+                for factor in [1.0, 1.0 + 1.0 / 2048.0, 1.0 + 1.1 / 2048.0, 1.0 - 1.0 / 4096.0] {
+                    let value = lanes.mul(half, lanes.splat(factor));
+                    // SAFETY: as above.
+                    unsafe { lanes.store_half(stored.as_mut_ptr(), value) };
+                    let nan = lanes.array(value).map(f32::is_nan);
+                    results.extend((0..LANES).map(|i| if nan[i] { 0 } else { stored[i].into() }));
+                }
+                let values = lanes.array(half).into_iter().chain(lanes.array(bfloat));
+                results.extend(values.map(|v| if v.is_nan() { 0x7fc0_0000 } else { v.to_bits() }));
+            }
+            results
+        }
+    }
+
+    /// All numbers of 8 bits, as exponents.
+    struct Powers;
+
+    impl Kernel for Powers {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            let bytes: Vec<u8> = (0..=u8::MAX).collect();
+            let sixteens = bytes.chunks_exact(LANES);
+            // SAFETY: sixteen bytes are there.
+            sixteens
+                .flat_map(|from| lanes.array(unsafe { lanes.load_powers(from.as_ptr()) }))
+                .collect()
+        }
+    }
+
+    /// A query and its 64 keys.
+    struct Dot<'a>(&'a [i8], &'a [u8]);
+
+    impl Kernel for Dot<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            assert_eq!(self.1.len(), 64 * self.0.len());
+            let total = self.0.iter().map(|number| i32::from(*number)).sum();
+            // SAFETY: as asserted.
+            let sums = unsafe { lanes.dot_bytes(self.0, total, self.1.as_ptr()) };
+            sums.into_iter().flat_map(|sums| lanes.array(sums)).collect()
+        }
+    }
+
+    #[test]
+    fn dot_products_of_bytes_are_exact() {
+        for dims in [4, 16, 48, 256] {
+            for large in [false, true] {
+                let number = |i: usize| match large {
+                    true => [-127, 127][i / 4 % 2],
+                    false => (i * 7919 % 255) as i32 - 127,
+                };
+                let query: Vec<i8> = (0..dims).map(|d| number(d * 31 + 5) as i8).collect();
+                let key = |key: usize, d: usize| number(key * 577 + d * 13);
+                let keys: Vec<u8> = (0..dims / 4)
+                    .flat_map(|four| (0..256).map(move |i| (four * 4 + i % 4, i / 4)))
+                    .map(|(d, at)| (key(at, d) + 128) as u8)
+                    .collect();
+                let expected: Vec<f32> = (0..64)
+                    .map(|at| {
+                        (0..dims).map(|d| i32::from(query[d]) * key(at, d)).sum::<i32>() as f32
+                    })
+                    .collect();
+                for level in Level::all_available() {
+                    assert_eq!(dispatch(level, Dot(&query, &keys)), expected, "{level} {dims}");
+                }
+            }
+        }
+    }
+
+    /// Weights, values and their stride.
+    struct Mix<'a>(&'a [u8; 64], &'a [i8], usize);
+
+    impl Kernel for Mix<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            let Mix(weights, values, stride) = self;
+            assert!(values.len() == 64 * stride && stride >= 64);
+            let mut sums = Vec::new();
+            // SAFETY: as asserted.
+            unsafe {
+                let one = lanes.mix_bytes::<1>(weights, values.as_ptr(), stride);
+                let two = lanes.mix_bytes::<2>(weights, values.as_ptr(), stride);
+                let four = lanes.mix_bytes::<4>(weights, values.as_ptr(), stride);
+                for sum in one.into_iter().chain(two).chain(four) {
+                    sums.extend(lanes.array(sum));
+                }
+            }
+            sums
+        }
+    }
+
+    #[test]
+    fn mixes_of_bytes_are_exact() {
+        for stride in [64, 80] {
+            for large in [false, true] {
+                let weight = |key: usize| if large { 255 } else { (key * 7919 % 256) as u8 };
+                let value = |key: usize, d: usize| match large {
+                    true => [-127, 127][d % 2],
+                    false => ((key * 577 + d * 131) % 255) as i32 - 127,
+                };
+                let values: Vec<i8> = (0..16)
+                    .flat_map(|four| (0..4 * stride).map(move |i| (four * 4 + i % 4, i / 4)))
+                    .map(|(key, d)| value(key, d) as i8)
+                    .collect();
+                let sum = |d: usize| {
+                    (0..64).map(|key| i32::from(weight(key)) * value(key, d)).sum::<i32>() as f32
+                };
+                let dims = (0..16).chain(0..32).chain(0..64);
+                let expected: Vec<f32> = dims.map(sum).collect();
+                for level in Level::all_available() {
+                    let weights = std::array::from_fn(weight);
+                    let found = dispatch(level, Mix(&weights, &values, stride));
+                    assert_eq!(found, expected, "{level} {stride}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_are_exponents() {
+        for level in Level::all_available() {
+            let powers = dispatch(level, Powers);
+            for byte in 1..u8::MAX {
+                let expected = f32::powi(2.0, i32::from(byte) - 127);
+                assert_eq!(powers[usize::from(byte)], expected, "{level} {byte}");
+            }
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_every_number_of_sixteen_bits() {
+        let expected = dispatch(Level::SCALAR, Widths);
+        for level in Level::all_available() {
+            assert!(dispatch(level, Widths) == expected, "{level}");
+        }
+    }
+
+    #[test]
+    fn levels_agree_on_every_operation() {
+        let special = [0.0, -0.0, 1.0, -1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3.5e-39];
+        let a: [f32; LANES] = std::array::from_fn(|i| special[i % 8]);
+        for shift in 0..16 {
+            let b: [f32; LANES] = std::array::from_fn(|i| special[(i * 3 + shift + i / 8) % 8]);
+            let c: [f32; LANES] = std::array::from_fn(|i| (i as f32 * 1.37 + shift as f32).sin());
+            for (left, right) in [(a, b), (b, a), (c, c), (c, b), (a, a)] {
+                let expected = dispatch(Level::SCALAR, Operations(left, right));
+                for level in Level::all_available() {
+                    assert_eq!(dispatch(level, Operations(left, right)), expected, "{level}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! CPU kernels of the network: forward, backward, the cached step and the optimizer.
+//!
+//! The contract (design, section 4): a result is the same bits for every SIMD level, thread count and batch
+//! size, and whether a chunk is evaluated whole or token by token. How each file keeps it:
+//! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference), or
+//!   exact, as whole numbers are, in any order;
+//! - a sum over a row uses 16 fixed lanes and one fixed tree (`Lanes::sum`);
+//! - exp, log and tanh are polynomials of our own (`math`);
+//! - threads split outputs, never a sum.
+//!
+//! Every kernel is written once over 16 lanes (`lanes::Lanes`) and compiled once per level (`lanes::dispatch`).
+
+// The only part of the project with `unsafe`: intrinsics and the pointers of the inner loops.
+#![allow(unsafe_code)]
+// Register tiles are arrays of vectors that several loops index in step.
+#![allow(clippy::needless_range_loop)]
+
+mod activation;
+mod aligned;
+mod attention;
+mod embedding;
+mod gate;
+mod head;
+mod lanes;
+mod level;
+mod linear;
+mod math;
+mod memory;
+mod norm;
+mod optimizer;
+mod parallel;
+
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
+
+pub use activation::{Activation, Kept, activate, activate_backward, add};
+pub use attention::{
+    AttentionHeads, AttentionShape, HeldAs, KeyValueCache, RotaryTable, attention,
+    attention_backward, attention_cached, attention_whole, prepare_rows, rotary_frequency,
+};
+pub use embedding::{embedding, embedding_backward};
+pub use gate::Gate;
+pub use head::{Head, head_loss, head_loss_gradients};
+pub use head::{PackedHead, head_nats, head_probabilities};
+pub use level::{Level, level, with_level};
+pub use linear::{
+    After, LinearShape, PackedWeights, Precision, linear, linear_activate, linear_add,
+    linear_grad_bias, linear_grad_input, linear_grad_input_activate, linear_grad_weight, product,
+};
+pub use memory::keep_freed_memory;
+pub use norm::{RowNorm, layer_norm, layer_norm_backward, norm_rows, rms_norm, rms_norm_backward};
+pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
+pub use parallel::on_this_thread;
