@@ -1,0 +1,73 @@
+# The checks of CI, each by its name: `just clippy`, `just test`, all of them by `just ci`.
+# `.ci/run` installs what they need on a bare machine and runs them all.
+
+target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+host := `rustc -vV | sed -n 's/^host: //p'`
+arm := "aarch64-unknown-linux-gnu"
+
+# List the checks.
+default:
+    @just --list
+
+# Everything that CI runs, in its order.
+ci: format clippy docs msrv deny test without-burn quickstart hub sanitize arm
+
+# Formatting.
+format:
+    cargo fmt --all --check
+
+# Lints: as it is built by default, with every feature, and without burn.
+clippy:
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+    cargo clippy --locked --workspace --all-targets --features cuda,hub -- -D warnings
+    cargo clippy --locked --all-targets --no-default-features -- -D warnings
+
+# Documentation, private items and every feature included.
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --features cuda,hub
+
+# The oldest toolchain that is promised builds the program.
+msrv:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    promised="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
+    case "$(rustc --version)" in
+        "rustc $promised."*) cargo check --locked ;;
+        *) rustup toolchain install "$promised" --profile minimal && cargo "+$promised" check --locked ;;
+    esac
+
+# Licences, sources and duplicate bans of the dependencies.
+deny:
+    cargo deny --locked check bans licenses sources
+
+# Everything that can be tested without a GPU: the README's test command.
+test:
+    cargo test --locked
+
+# The program without burn: it builds, and its tests pass (among them: every golden archive is restored).
+without-burn:
+    cargo test --locked --no-default-features --test cli golden
+
+# The README's first command on a fresh machine: no data, no network. By the binary of the tests; the README says
+# `cargo run --release`, which would build everything once more.
+quickstart:
+    "{{ target }}/debug/lmtrain" quickstart --offline --minutes 0.5 --runs-dir "$(mktemp -d)" --data-dir "$(mktemp -d)"
+
+# Models by their name, from a hub on this machine.
+hub:
+    cargo test --locked --features hub --test cli hub
+
+# The kernels, nearly all of the `unsafe` code, under AddressSanitizer at every SIMD level.
+# An unstable flag of the compiler, hence the bootstrap variable.
+sanitize:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --lib -p lmtrain-kernels --target {{ host }}
+
+# On an emulated 64-bit ARM, where NEON is the level besides scalar: the kernels' tests, and the whole program
+# without burn, which restores every golden archive.
+arm:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
+    cargo test --locked --lib -p lmtrain-kernels --target {{ arm }}
+    cargo test --locked --no-default-features --test cli --target {{ arm }} golden
