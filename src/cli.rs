@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use crate::device::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "train")]
+use lmtrain_runs::Setting;
+#[cfg(feature = "train")]
 use lmtrain_runs::plan::MOST_CONTEXT;
-use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::recipe::{self, Choice, Recipe};
 use lmtrain_runs::record::{Chunking, WeightCode};
 #[cfg(feature = "train")]
 use lmtrain_runs::sweep::Shard;
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     /// Training, scoring and coding speed on this machine
     #[cfg(feature = "train")]
     Bench(Bench),
+    /// The table of choices: what each recipe has, and what `fit --set` takes
+    Recipes,
     /// Print a shell's completion script
     Completions {
         /// The shell
@@ -140,6 +144,7 @@ pub(crate) struct Tokenizer {
 
 #[cfg(feature = "train")]
 #[derive(Debug, Args)]
+#[command(after_help = after_fit())]
 pub(crate) struct Fit {
     /// Sizes: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M, or a shape such as w160l4h5
     #[arg(long, required = true, value_delimiter = ',')]
@@ -156,17 +161,21 @@ pub(crate) struct Fit {
     /// Row of choices: modern practice, or what the paper published
     #[arg(long, default_value = "modern")]
     pub(crate) recipe: Recipe,
+    /// Choose otherwise than the recipe; the keys are below
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Setting>,
     #[command(flatten)]
     pub(crate) budget: BudgetArguments,
     /// Tokens of a sequence
     #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
     pub(crate) context: usize,
-    /// Sequences of one pass [default: 2 with `modern`, 32 with `paper`]
-    #[arg(long, value_parser = parse_positive)]
-    pub(crate) batch: Option<usize>,
-    /// Passes whose gradients make one step; more, with a smaller batch, saves memory
-    #[arg(long, default_value = "1", value_parser = parse_positive)]
-    pub(crate) accumulate: usize,
+    /// Sequences of one pass: `--set batch=N` [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = parse_batch)]
+    pub(crate) batch: Option<Setting>,
+    /// Passes whose gradients make one step; more, with a smaller batch, saves memory:
+    /// `--set accumulation=N` [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = parse_accumulation)]
+    pub(crate) accumulate: Option<Setting>,
     /// Which bytes train
     #[arg(long, value_enum, default_value_t = TrainOn::Split)]
     pub(crate) train_on: TrainOn,
@@ -238,7 +247,7 @@ file, the flags below are one grid.")]
 pub(crate) struct Sweep {
     /// File of the sweep
     #[arg(value_name = "PLAN.toml", required_unless_present = "size", conflicts_with_all = [
-        "size", "tokenizer", "recipe", "seed", "corpus", "tokens", "minutes", "eval_corpus",
+        "size", "tokenizer", "recipe", "set", "seed", "corpus", "tokens", "minutes", "eval_corpus",
         "sample_chunks", "compressor",
     ])]
     pub(crate) plan: Option<PathBuf>,
@@ -251,6 +260,9 @@ pub(crate) struct Sweep {
     /// Recipes
     #[arg(long, alias = "recipes", value_delimiter = ',')]
     pub(crate) recipe: Vec<String>,
+    /// Choices otherwise than the recipe's, such as matrix-learning-rate=0.01,0.02
+    #[arg(long, value_name = "KEY=VALUE,…")]
+    pub(crate) set: Vec<String>,
     /// Seeds
     #[arg(long, alias = "seeds", value_delimiter = ',')]
     pub(crate) seed: Vec<String>,
@@ -406,6 +418,9 @@ pub(crate) struct Report {
     /// Folder to write [default: report, in the runs' folder]
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Draw the rate against these choices too, such as matrix-learning-rate: a line a size
+    #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = parse_axis)]
+    pub(crate) by: Vec<&'static Choice>,
     /// Open the page in a browser
     #[arg(long)]
     pub(crate) open: bool,
@@ -423,6 +438,9 @@ pub(crate) struct Bench {
     /// Row of choices
     #[arg(long, default_value = "modern")]
     pub(crate) recipe: Recipe,
+    /// Choose otherwise than the recipe, as with `fit`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Setting>,
     /// Sequences of one pass
     #[arg(long, default_value = "4", value_parser = parse_positive)]
     pub(crate) batch: usize,
@@ -491,6 +509,35 @@ fn parse_positive(text: &str) -> Result<usize, String> {
         0 => Err("it must be at least 1".to_owned()),
         count => usize::try_from(count).map_err(|_| "it is too large".to_owned()),
     }
+}
+
+#[cfg(feature = "train")]
+/// `4` as `--set batch=4`.
+fn parse_batch(text: &str) -> Result<Setting, String> {
+    format!("batch={}", parse_count(text)?).parse()
+}
+
+#[cfg(feature = "train")]
+/// `4` as `--set accumulation=4`.
+fn parse_accumulation(text: &str) -> Result<Setting, String> {
+    format!("accumulation={}", parse_count(text)?).parse()
+}
+
+/// A choice that rates can be drawn against.
+fn parse_axis(text: &str) -> Result<&'static Choice, String> {
+    let choice = recipe::choice(text)?;
+    let numeric = choice.is_numeric().then_some(choice);
+    numeric.ok_or_else(|| format!("`{text}` is {}: no number to draw against", choice.range()))
+}
+
+#[cfg(feature = "train")]
+/// The table of choices, as `fit --help` ends with it.
+fn after_fit() -> String {
+    let mut text = "Choices that `--set` takes (`lmtrain recipes` has each recipe's):\n".to_owned();
+    for choice in recipe::CHOICES {
+        text += &format!("  {:<24} {} ({})\n", choice.key, choice.about, choice.range());
+    }
+    text
 }
 
 /// `2048` bytes, or `2048tokens`.

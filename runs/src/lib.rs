@@ -15,7 +15,7 @@ pub mod units;
 
 pub use plan::{Budget, Plan};
 pub use precision::Precision;
-pub use recipe::{Choices, Recipe};
+pub use recipe::{Choices, Recipe, Setting};
 pub use record::{RateRecord, Span, StepRecord};
 pub use size::{LADDER, Size};
 pub use store::{Run, Store, StoreError};

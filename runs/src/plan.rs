@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
-use crate::recipe::{Begin, Choices, Norm, Recipe};
+use crate::recipe::{Begin, Choices, Norm, Recipe, Row, Setting, text};
 use crate::size::Size;
 use crate::tokenization::Tokenization;
 use crate::units::{Bytes, short_count};
@@ -67,7 +67,7 @@ pub struct Plan {
     pub validate_every: u64,
     /// Sequences of one validation.
     pub validation_sequences: usize,
-    /// What the recipe's row said when the plan was made.
+    /// What the recipe's row said when the plan was made, and what was set instead.
     pub choices: Choices,
     /// In what numbers it trains.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
@@ -89,7 +89,8 @@ impl Plan {
             name += &format!("-c{}", self.context);
         }
         let sequences = self.batch * self.accumulation;
-        if sequences != self.recipe.default_batch() {
+        let usual = self.usual();
+        if sequences != usual.batch * usual.accumulation {
             name += &format!("-b{sequences}");
         }
         match self.budget {
@@ -101,7 +102,50 @@ impl Plan {
         if self.precision != Precision::F32 {
             name += &format!("-{}", self.precision);
         }
+        for Setting { choice, value } in self.unusual() {
+            // The sequences of a step are named already.
+            if !["batch", "accumulation"].contains(&choice.key) {
+                name += &format!("-{}={}", choice.short, text(&value));
+            }
+        }
         format!("{name}-s{}", self.seed)
+    }
+
+    /// Its row of the table of choices.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        Row { batch: self.batch, accumulation: self.accumulation, choices: self.choices }
+    }
+
+    /// The row that its recipe has for a plan like it.
+    #[must_use]
+    pub fn usual(&self) -> Row {
+        self.recipe.row_for(self.size)
+    }
+
+    /// The choices that are not those of its recipe.
+    #[must_use]
+    pub fn unusual(&self) -> Vec<Setting> {
+        self.row().beside(&self.usual())
+    }
+
+    /// The same by key, as records hold them.
+    #[must_use]
+    pub fn unusual_values(&self) -> serde_json::Map<String, serde_json::Value> {
+        let pair = |Setting { choice, value }| (choice.key.to_owned(), value);
+        self.unusual().into_iter().map(pair).collect()
+    }
+
+    /// Attention heads of a block.
+    #[must_use]
+    pub fn heads(&self) -> usize {
+        self.choices.head_size.map_or(self.size.heads, |dimensions| self.size.width / dimensions)
+    }
+
+    /// Dimensions of a head.
+    #[must_use]
+    pub fn head_dimension(&self) -> usize {
+        self.size.width / self.heads()
     }
 
     /// Rows of the embedding table: the vocabulary's, and the begin token's where it has its own.
@@ -131,7 +175,7 @@ impl Plan {
     /// Every parameter: what the adjusted rate counts.
     #[must_use]
     pub fn parameters(&self) -> u64 {
-        let Size { width, layers, heads, .. } = self.size;
+        let (Size { width, layers, .. }, heads) = (self.size, self.heads());
         let norms = if self.choices.norm == Norm::PostLayer { 4 * width } else { 0 };
         let biases = if self.choices.biases { 5 * width } else { 0 };
         let gains = if self.choices.qk_norm { heads } else { 0 };
@@ -236,7 +280,7 @@ pub(crate) mod tests {
             seed: 0,
             validate_every: 100,
             validation_sequences: 16,
-            choices: Recipe::Modern.choices(),
+            choices: Recipe::Modern.row().choices,
             precision: Precision::F32,
         };
         plan.name = plan.name_of();
@@ -255,14 +299,21 @@ pub(crate) mod tests {
         plan.precision = Precision::Bf16;
         plan.seed = 3;
         assert_eq!(plan.name_of(), "200K-bpe-5000-modern-my-file.txt-c512-b8-10min-bf16-s3");
+        plan = Plan { batch: 4, ..example() };
+        plan.choices.matrix_learning_rate = 0.01;
+        plan.choices.soft_cap = None;
+        plan.choices.epsilon = 1e-8;
+        assert_eq!(plan.name_of(), "200K-bytes-modern-b4-sc=off-mlr=0.01-eps=1e-8-s0");
     }
 
     #[test]
     fn parameters_are_counted() {
         let mut plan = example();
         assert_eq!(plan.parameters(), 196_608 + (257 + 256) * 64 + 4 * 4);
+        plan.choices.head_size = Some(64);
+        assert_eq!(plan.parameters(), 196_608 + (257 + 256) * 64 + 4, "one head, one gain a layer");
         plan.recipe = Recipe::Paper;
-        plan.choices = Recipe::Paper.choices();
+        plan.choices = Recipe::Paper.row().choices;
         assert_eq!(plan.parameters(), 196_608 + 512 * 64 + 256 + 4 * (4 * 64 + 5 * 64));
     }
 

@@ -2,6 +2,7 @@
 //! absent, never 0. Keys of the JSON are the fields' names.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::recipe::Recipe;
 use crate::size::Size;
@@ -209,6 +210,9 @@ pub struct RateRecord {
     /// Its recipe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipe: Option<Recipe>,
+    /// The choices in which it differs from its recipe's row, by their keys.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub choices: Map<String, Value>,
     /// Its tokenization.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenization: Option<Tokenization>,
@@ -392,6 +396,7 @@ pub(crate) mod tests {
             architecture: None,
             size: None,
             recipe: None,
+            choices: Map::new(),
             tokenization: Some(Tokenization::Bytes),
             parameters: Some(100),
             bytes_per_parameter: Some(2.0),

@@ -53,14 +53,19 @@ impl Size {
         12 * self.layers as u64 * (self.width * self.width) as u64
     }
 
-    /// The same depth and head dimension, at the largest width at which `parameters` counts no more
-    /// than `limit`: what compares vocabularies at equal total size. At least one head.
+    /// The same depth, with heads of this dimension, at the largest width at which `parameters`
+    /// counts no more than `limit`: what compares vocabularies at equal total size. At least one head.
     #[must_use]
-    pub fn within(&self, limit: u64, parameters: impl Fn(Size) -> u64) -> Size {
-        let dimension = self.head_dimension();
+    pub fn within(&self, dimension: usize, limit: u64, parameters: impl Fn(Size) -> u64) -> Size {
         let of = |heads| Size { width: heads * dimension, layers: self.layers, heads };
         let fits = |heads: &usize| parameters(of(*heads)) <= limit;
         of((1..=self.heads).rev().find(fits).unwrap_or(1))
+    }
+
+    /// Whether it is of the ladder.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        LADDER.iter().any(|(_, size)| size == self)
     }
 
     /// Dimension of one attention head.
@@ -192,12 +197,12 @@ mod tests {
             move |size: Size| size.core_parameters() + (2 * vocabulary * size.width) as u64
         };
         let limit = total(256)(size);
-        let smaller = size.within(limit, total(5000));
+        let smaller = size.within(32, limit, total(5000));
         assert_eq!(smaller.to_string(), "w160l4h5");
         assert!(total(5000)(smaller) <= limit);
         let wider = Size { width: 192, heads: 6, ..smaller };
         assert!(total(5000)(wider) > limit, "the next is too large");
-        assert_eq!(size.within(limit, total(256)), size);
-        assert_eq!(size.within(0, total(256)).heads, 1);
+        assert_eq!(size.within(32, limit, total(256)), size);
+        assert_eq!(size.within(32, 0, total(256)).heads, 1);
     }
 }

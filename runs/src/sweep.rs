@@ -10,6 +10,7 @@
 //! tokenizer = ["bytes", "bpe-5000"]
 //! corpus = "wiki15-8"
 //! tokens = "30M"
+//! set.matrix-learning-rate = [0.01, 0.02]   # any choice of the recipe's table
 //!
 //! [[eval]]                           # every run is measured by every one of these
 //! corpus = ["wiki15-tail-20M"]
@@ -108,15 +109,27 @@ impl Sweep {
 fn combinations(grid: &Table) -> Result<Vec<Vec<String>>, SweepError> {
     let mut all = vec![Vec::new()];
     for (key, value) in grid {
-        let choices = texts(key, value)?;
-        let with = |flags: &Vec<String>, choice: &String| {
-            let mut flags = flags.clone();
-            flags.extend(flag(key, choice));
-            flags
-        };
-        all = all.iter().flat_map(|flags| choices.iter().map(|it| with(flags, it))).collect();
+        for choices in axes(key, value)? {
+            let with = |flags: &Vec<String>, choice: &Vec<String>| [&flags[..], choice].concat();
+            all = all.iter().flat_map(|flags| choices.iter().map(|it| with(flags, it))).collect();
+        }
     }
     Ok(all)
+}
+
+/// The axes of a grid that a key stands for, each the flags of its places: one, or one for each
+/// choice of the table `set`.
+fn axes(key: &str, value: &Value) -> Result<Vec<Vec<Vec<String>>>, SweepError> {
+    match value {
+        Value::Table(choices) if key == "set" => {
+            let axis = |(name, value): (&String, &Value)| {
+                let texts = texts(&format!("set.{name}"), value)?.into_iter();
+                Ok(texts.map(|it| vec!["--set".to_owned(), format!("{name}={it}")]).collect())
+            };
+            choices.iter().map(axis).collect()
+        }
+        value => Ok(vec![texts(key, value)?.iter().map(|it| flag(key, it)).collect()]),
+    }
 }
 
 /// A table as flags, its lists joined by commas.
@@ -239,6 +252,26 @@ mod tests {
         let [runs, compressors] = sweep.evals().expect("flags");
         assert_eq!(runs[0].join(" "), "--corpus a,b --sample-chunks 100");
         assert!(compressors[0].join(" ").contains("--compressor gzip,lzma2"));
+    }
+
+    #[test]
+    fn choices_are_axes() {
+        let text = "[[fit]]\nsize = \"200K\"\nset.beta1 = [0.8, 0.9]\nset.qk-norm = [true, false]\n\
+                    set.soft-cap = \"off\"";
+        let fits = text.parse::<Sweep>().expect("a sweep").fits().expect("flags");
+        let lines: Vec<String> = fits.iter().map(|flags| flags.join(" ")).collect();
+        assert_eq!(lines.len(), 4);
+        for beta1 in ["0.8", "0.9"] {
+            for norm in ["true", "false"] {
+                let sets = [format!("beta1={beta1}"), format!("qk-norm={norm}")];
+                let has =
+                    |line: &&String| sets.iter().all(|set| line.contains(&format!("--set {set}")));
+                assert_eq!(lines.iter().filter(has).count(), 1, "{lines:?}");
+            }
+        }
+        assert!(lines.iter().all(|line| line.contains("--set soft-cap=off")), "{lines:?}");
+        let sweep: Sweep = "[[fit]]\nset.beta1 = []".parse().expect("a sweep");
+        assert_eq!(sweep.fits(), Err(SweepError::Empty { key: "set.beta1".into() }));
     }
 
     #[test]

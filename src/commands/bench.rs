@@ -147,6 +147,8 @@ fn precision(arguments: &Bench) -> Result<Precision> {
 }
 
 fn plan(arguments: &Bench, size: Size) -> Result<Plan> {
+    let row = arguments.recipe.row_for(size).with(&arguments.set).map_err(anyhow::Error::msg)?;
+    row.choices.check_width(size.width).map_err(anyhow::Error::msg)?;
     Ok(Plan {
         name: format!("bench-{size}"),
         size,
@@ -164,7 +166,7 @@ fn plan(arguments: &Bench, size: Size) -> Result<Plan> {
         seed: 0,
         validate_every: 1000,
         validation_sequences: 1,
-        choices: arguments.recipe.choices(),
+        choices: row.choices,
         precision: precision(arguments)?,
     })
 }

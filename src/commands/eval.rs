@@ -205,6 +205,7 @@ pub(super) fn blank(
         architecture: None,
         size: None,
         recipe: None,
+        choices: Default::default(),
         tokenization: None,
         parameters: None,
         bytes_per_parameter: None,
@@ -389,6 +390,7 @@ fn describe(record: &mut RateRecord, plan: &Plan, weights: &SavedWeights) {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     record.size = Some(plan.size);
     record.recipe = Some(plan.recipe);
+    record.choices = plan.unusual_values();
     record.tokenization = Some(plan.tokenization.clone());
     record.parameters = Some(plan.parameters());
     record.trained_on = Some(plan.corpus.clone());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use lmtrain_corpora::{Corpus, Encoded, Part, Split};
 use lmtrain_runs::plan::{Plan, default_tokens};
+use lmtrain_runs::recipe::{Row, text};
 use lmtrain_runs::units::{short_count, short_seconds};
-use lmtrain_runs::{Budget, Bytes, Run, Size, StepRecord, Tokenization};
+use lmtrain_runs::{Budget, Bytes, Run, Setting, Size, StepRecord, Tokenization};
 use lmtrain_tokenizers::{BpeTokenizer, Tokenizer};
 use lmtrain_train::{ByteTokens, Device, Fitted, Job, Tokens};
 use serde::Serialize;
@@ -22,6 +23,8 @@ use crate::context::Context;
 const VALIDATIONS: u64 = 20;
 const VALIDATION_SEQUENCES: u64 = 32;
 const VALIDATION_SHARE: u64 = 7;
+/// Letters of a run's name: it is a folder, and part of other files' names.
+const LONGEST_NAME: usize = 200;
 /// Share of a budget in minutes that steps may take; the rest validates and saves.
 const STEPPING_SHARE: f64 = 0.93;
 
@@ -137,6 +140,11 @@ pub(super) fn plan_of(
     tokenization: &Tokenization,
     corpus: &Corpus,
 ) -> Result<Plan> {
+    let set = arguments.batch.iter().chain(&arguments.accumulate).chain(&arguments.set);
+    let set: Vec<Setting> = set.cloned().collect();
+    let Row { batch, accumulation, choices } =
+        arguments.recipe.row_for(size).with(&set).map_err(anyhow::Error::msg)?;
+    choices.check_width(size.width).map_err(anyhow::Error::msg)?;
     let mut plan = Plan {
         name: String::new(),
         size,
@@ -149,18 +157,21 @@ pub(super) fn plan_of(
         budget: Budget::Steps(0),
         steps: 0,
         context: arguments.context,
-        batch: arguments.batch.unwrap_or(arguments.recipe.default_batch()),
-        accumulation: arguments.accumulate,
+        batch,
+        accumulation,
         seed: arguments.seed,
         validate_every: 1,
         validation_sequences: 1,
-        choices: arguments.recipe.choices(),
+        choices,
         precision: arguments.device.precision(arguments.precision).map_err(anyhow::Error::msg)?,
     };
     if arguments.equal_total {
         let of_bytes = Plan { tokenization: Tokenization::Bytes, ..plan.clone() };
         let parameters = |size| Plan { size, ..plan.clone() }.parameters();
-        plan.size = size.within(of_bytes.parameters(), parameters);
+        let within = size.within(plan.head_dimension(), of_bytes.parameters(), parameters);
+        if within.width != size.width {
+            plan.size = within;
+        }
     }
     plan.budget = match &arguments.budget {
         cli::BudgetArguments { tokens: Some(tokens), .. } => Budget::Tokens(*tokens),
@@ -184,6 +195,12 @@ fn known_steps(plan: &Plan) -> Option<u64> {
 }
 
 fn check_name(name: &str) -> Result<()> {
+    if name.len() > LONGEST_NAME {
+        bail!(
+            "`{name}` is longer than the {LONGEST_NAME} letters that a run's name may have\n\
+             hint: `--name` gives it a shorter one"
+        );
+    }
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
     if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe)
     {
@@ -252,8 +269,17 @@ fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> 
     writeln!(
         out,
         "network        {} layers of width {}, {} heads, {} recipe, {}",
-        plan.size.layers, plan.size.width, plan.size.heads, plan.recipe, plan.precision
+        plan.size.layers,
+        plan.size.width,
+        plan.heads(),
+        plan.recipe,
+        plan.precision
     )?;
+    let usual = plan.usual();
+    for Setting { choice, value } in plan.unusual() {
+        let [value, usual] = [&value, &usual.get(choice)].map(text);
+        writeln!(out, "choice         {} {value}, where {} has {usual}", choice.key, plan.recipe)?;
+    }
     writeln!(
         out,
         "parameters     {} ({} of them in embedding and head)",
@@ -298,6 +324,11 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
         check_memory(&plan, arguments.device)?;
     }
     prepare(&run, &plan, arguments)?;
+    for Setting { choice, .. } in plan.unusual() {
+        if let Some(why) = plan.choices.idle(choice.key) {
+            context.say(&format!("note: `{}` changes nothing, since {why}", choice.key));
+        }
+    }
     if let Some(vocabulary) = &vocabulary {
         put_with_run(vocabulary, &run.tokenizer_path())?;
     }

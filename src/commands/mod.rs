@@ -13,6 +13,7 @@ mod output;
 mod pretrained;
 #[cfg(feature = "train")]
 mod quickstart;
+mod recipes;
 mod report;
 mod select;
 #[cfg(feature = "train")]
@@ -54,6 +55,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
             arguments.device = context.open_device(arguments.device)?;
             bench::run(&arguments, context)
         }
+        Command::Recipes => recipes::run(context),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             clap_complete::generate(shell, &mut command, "lmtrain", &mut std::io::stdout());

@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     round_trip(&name, &corpus, context)?;
 
     context.say("\n4. report");
-    let report_arguments = cli::Report { output: None, open: false };
+    let report_arguments = cli::Report { output: None, by: Vec::new(), open: false };
     output::print_rates(&records, context.json)?;
     if records
         .iter()
@@ -128,7 +128,8 @@ fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
         budget: BudgetArguments { tokens: None, steps: None, minutes: Some(minutes) },
         context: CONTEXT,
         batch: None,
-        accumulate: 1,
+        accumulate: None,
+        set: Vec::new(),
         train_on: cli::TrainOn::Split,
         seed: 0,
         device: crate::device::Device::Cpu,

@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Report, context: &Context) -> Result<()> {
 pub(super) fn make(arguments: &Report, context: &Context) -> Result<Written> {
     let out = arguments.output.clone().unwrap_or_else(|| context.store.root().join("report"));
     let command = context.provenance("").command;
-    report::write(&context.store, &out, &Options { command })
+    report::write(&context.store, &out, &Options { command, by: arguments.by.clone() })
 }
 
 /// Opens a page with the system's opener.

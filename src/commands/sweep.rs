@@ -178,7 +178,7 @@ fn of_flags(arguments: &cli::Sweep) -> Sweep {
         let given = lists.iter().filter(|(_, values)| !values.is_empty());
         given.map(|(key, values)| ((*key).to_owned(), list(values))).collect()
     };
-    let fit = table(&[
+    let mut fit = table(&[
         ("size", &arguments.size),
         ("tokenizer", &arguments.tokenizer),
         ("recipe", &arguments.recipe),
@@ -187,6 +187,15 @@ fn of_flags(arguments: &cli::Sweep) -> Sweep {
         ("tokens", &arguments.tokens),
         ("minutes", &arguments.minutes),
     ]);
+    let set = arguments.set.iter().map(|set| {
+        let (key, values) = set.split_once('=').unwrap_or((set, ""));
+        let values: Vec<String> = values.split(',').map(str::to_owned).collect();
+        (key.to_owned(), list(&values))
+    });
+    let set: Table = set.collect();
+    if !set.is_empty() {
+        fit.insert("set".to_owned(), Value::Table(set));
+    }
     let chunks: Vec<String> = arguments.sample_chunks.iter().map(ToString::to_string).collect();
     let eval = table(&[
         ("corpus", &arguments.eval_corpus),

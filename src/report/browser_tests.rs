@@ -76,7 +76,7 @@ fn open(browser: &str, page: &Path, width: u32) -> (String, Vec<String>) {
 fn page_with(folder: &Path, more: &str) -> PathBuf {
     let store = Store::new(folder.join("runs"));
     samples::study(&store);
-    let options = Options { command: "lmtrain report".into() };
+    let options = Options { command: "lmtrain report".into(), by: Vec::new() };
     let written = write(&store, &folder.join("out"), &options).expect("written");
     let text = std::fs::read_to_string(&written.page).expect("readable");
     let path = folder.join("probed.html");

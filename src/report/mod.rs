@@ -20,6 +20,7 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use lmtrain_runs::recipe::Choice;
 use lmtrain_runs::store::{Store, write_atomic};
 
 use data::Data;
@@ -31,6 +32,8 @@ use draw::render;
 pub(crate) struct Options {
     /// The command line that makes the report: it is stated under every figure.
     pub(crate) command: String,
+    /// Choices to draw rates against, besides.
+    pub(crate) by: Vec<&'static Choice>,
 }
 
 /// What was written.
@@ -44,8 +47,8 @@ pub(crate) struct Written {
 
 /// A figure with its files' contents.
 struct Drawn {
-    name: &'static str,
-    title: &'static str,
+    name: String,
+    title: String,
     caption: String,
     svg: String,
     png: Vec<u8>,
@@ -77,7 +80,7 @@ pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Writ
              hint: `lmtrain quickstart` makes a first study, `lmtrain fit --size 200K` a run"
         );
     }
-    let figures = drawn(&data)?;
+    let figures = drawn(&data, &options.by)?;
     let tables = tabled(&data);
     let page = out.join("index.html");
     let html = page::page(&data, &figures, &tables, options);
@@ -99,22 +102,36 @@ pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Writ
     Ok(Written { page, files: files.into_iter().map(|(path, _)| path).collect() })
 }
 
-fn drawn(data: &Data) -> Result<Vec<Drawn>> {
+fn drawn(data: &Data, by: &[&'static Choice]) -> Result<Vec<Drawn>> {
     let mut drawn = Vec::new();
+    for choice in by {
+        let Some(figure) = figures::by_choice::figure(data, choice) else {
+            let key = choice.key;
+            bail!(
+                "nothing is measured of runs that differ in `{key}` alone\n\
+                 hint: `lmtrain sweep --size 200K --set {key}=…,…` makes some"
+            );
+        };
+        drawn.push(draw(format!("by-{}", choice.key), format!("Rate by {}", choice.key), figure)?);
+    }
     for figures::Entry { name, title, make } in figures::FIGURES {
         let Some(figure) = make(data) else { continue };
-        let (wide, narrow) = ((figure.draw)(WIDE), (figure.draw)(NARROW));
-        drawn.push(Drawn {
-            name,
-            title,
-            svg: render::svg(&wide, title)?,
-            png: render::png(&wide)?,
-            csv: figure.data.csv(),
-            inline: [render::inline_svg(&wide, title)?, render::inline_svg(&narrow, title)?],
-            caption: figure.caption,
-        });
+        drawn.push(draw((*name).to_owned(), (*title).to_owned(), figure)?);
     }
     Ok(drawn)
+}
+
+fn draw(name: String, title: String, figure: figures::Figure) -> Result<Drawn> {
+    let (wide, narrow) = ((figure.draw)(WIDE), (figure.draw)(NARROW));
+    Ok(Drawn {
+        svg: render::svg(&wide, &title)?,
+        png: render::png(&wide)?,
+        csv: figure.data.csv(),
+        inline: [render::inline_svg(&wide, &title)?, render::inline_svg(&narrow, &title)?],
+        caption: figure.caption,
+        name,
+        title,
+    })
 }
 
 fn tabled(data: &Data) -> Vec<Tabled> {
@@ -133,7 +150,7 @@ mod tests {
     use std::fs;
 
     fn options() -> Options {
-        Options { command: "lmtrain report".into() }
+        Options { command: "lmtrain report".into(), by: Vec::new() }
     }
 
     #[test]

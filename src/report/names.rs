@@ -1,7 +1,9 @@
 //! Names of rows and curves: of a run only what tells it from the others, of a compressor its name
 //! and preset.
 
+use lmtrain_runs::Setting;
 use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::recipe;
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::units::short_count;
 use lmtrain_runs::{Plan, RateRecord};
@@ -15,9 +17,8 @@ pub(crate) fn distinguishing(plans: &[&Plan]) -> Vec<String> {
         let rivals = |index: usize| all.iter().filter(move |other| index < 5 || other[0] == own[0]);
         let told =
             |index: usize| index == 0 || rivals(index).any(|other| other[index] != own[index]);
-        let kept: Vec<&str> =
-            (0..own.len()).filter(|&index| told(index)).map(|index| own[index].as_str()).collect();
-        kept.join(", ")
+        let kept = (0..own.len()).filter(|&index| told(index)).map(|index| own[index].as_str());
+        kept.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
     };
     let names: Vec<String> = all.iter().map(short).collect();
     let alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
@@ -39,9 +40,18 @@ fn choices(plan: &Plan) -> Vec<String> {
         plan.corpus.clone(),
         train_on.to_owned(),
         format!("context {}", plan.context),
+        chosen(plan),
         format!("{} tokens", short_count(plan.tokens())),
         format!("seed {}", plan.seed),
     ]
+}
+
+/// The choices of a plan that are not its recipe's: `beta1=0.9, soft-cap=off`.
+#[must_use]
+pub(crate) fn chosen(plan: &Plan) -> String {
+    let settings = plan.unusual().into_iter();
+    let pair = |Setting { choice, value }| format!("{}={}", choice.key, recipe::text(&value));
+    settings.map(pair).collect::<Vec<_>>().join(", ")
 }
 
 /// A compressor's name with its preset, if it has one, in few letters: `gzip 9` of `level 9`,
@@ -106,6 +116,10 @@ mod tests {
         assert_eq!(distinguishing(&[&small, &large]), ["200K", "3.2M"]);
         let names = distinguishing(&[&small, &large, &other]);
         assert_eq!(names, ["200K", "3.2M, seed 0", "3.2M, seed 1"]);
+        let mut chosen = samples::plan("3.2M", 0);
+        chosen.choices.beta1 = 0.9;
+        chosen.batch = 4;
+        assert_eq!(distinguishing(&[&chosen, &large])[0], "3.2M, batch=4, beta1=0.9");
         assert!(distinguishing(&[]).is_empty());
         assert_eq!(distinguishing(&[&large, &large])[0], large.name, "at worst the full name");
     }

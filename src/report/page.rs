@@ -41,7 +41,7 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
     text += &answers(data);
     text += &facts(data);
     text += "<nav aria-label=\"Contents\">\n<ol>\n";
-    let figure_titles = figures.iter().map(|figure| (figure.name, figure.title));
+    let figure_titles = figures.iter().map(|figure| (&*figure.name, &*figure.title));
     let table_titles = tables.iter().map(|table| (table.name, table.title));
     for (name, title) in figure_titles.map(of_figure).chain(table_titles.map(of_table)) {
         let _ = writeln!(text, "<li><a href=\"#{name}\">{}</a></li>", html(title));
@@ -62,11 +62,11 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
     text
 }
 
-fn of_figure((name, title): (&str, &'static str)) -> (String, &'static str) {
+fn of_figure<'a>((name, title): (&str, &'a str)) -> (String, &'a str) {
     (format!("figure-{name}"), title)
 }
 
-fn of_table((name, title): (&str, &'static str)) -> (String, &'static str) {
+fn of_table<'a>((name, title): (&str, &'a str)) -> (String, &'a str) {
     (format!("table-{name}"), title)
 }
 
@@ -226,7 +226,7 @@ mod tests {
         let mut rate = samples::rate("200K", "enwik8", 0.3);
         rate.name = run_name.into();
         run.append_rate(&rate).expect("appended");
-        let options = Options { command: "lmtrain report --out '<here>'".into() };
+        let options = Options { command: "lmtrain report --out '<here>'".into(), by: Vec::new() };
         let written = crate::report::write(&store, &folder.path().join("out"), &options);
         std::fs::read_to_string(written.expect("written").page).expect("readable")
     }

@@ -35,7 +35,7 @@ pub(crate) fn plan(size: &str, seed: u64) -> Plan {
         seed,
         validate_every: 100,
         validation_sequences: 16,
-        choices: Recipe::Modern.choices(),
+        choices: Recipe::Modern.row().choices,
         precision: lmtrain_runs::Precision::F32,
     };
     plan.name = plan.name_of();
@@ -95,6 +95,7 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         architecture: None,
         size: Some(plan.size),
         recipe: Some(plan.recipe),
+        choices: plan.unusual_values(),
         tokenization: Some(plan.tokenization.clone()),
         parameters: Some(plan.parameters()),
         bytes_per_parameter: Some(2.0),
@@ -123,6 +124,7 @@ pub(crate) fn pretrained(name: &str, corpus: &str, parameters: u64, raw: f64) ->
         architecture: Some("Llama".into()),
         size: None,
         recipe: None,
+        choices: Default::default(),
         tokenization: Some(Tokenization::Pretrained(32_000)),
         tokens: Some(tokens),
         parameters: Some(parameters),
@@ -274,6 +276,7 @@ pub(crate) fn compressor(name: &str, corpus: &str, chunking: Chunking, rate: f64
         in_sample_bytes: Bytes(0),
         size: None,
         recipe: None,
+        choices: Default::default(),
         tokenization: None,
         parameters: None,
         bytes_per_parameter: None,

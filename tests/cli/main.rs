@@ -2,6 +2,7 @@
 
 mod archives;
 mod bench;
+mod choices;
 mod errors;
 mod eval;
 mod fit;

@@ -12,12 +12,8 @@ use lmtrain_runs::{Choices, Plan, Precision};
 
 use crate::ops::{AttentionHalf, Head, MlpHalf, Ops, number_type};
 
-/// Deviation of the paper's embeddings (haiku's TruncatedNormal(0.02)).
-const PAPER_EMBEDDING_DEVIATION: f32 = 0.02;
 /// A normal cut off at ±2 has this deviation; haiku divides it out of its linear layers.
 const CUT_NORMAL_DEVIATION: f32 = 0.879_625_7;
-/// Queries and keys of RMS 1 give scores within ±√d; a gain of 1.5 lets attention grow sharp.
-const INITIAL_GAIN: f32 = 1.5;
 
 /// A decoder-only Transformer.
 #[derive(Module, Debug)]
@@ -73,15 +69,14 @@ impl<B: Backend> Network<B> {
         let mut draw = Draw { generator: SplitMix64::stream(plan.seed, 0), device };
         let (width, choices) = (plan.size.width, plan.choices);
         let vocabulary = plan.tokenization.vocabulary();
-        let embedding_deviation =
-            if choices.scale_embeddings { PAPER_EMBEDDING_DEVIATION } else { 1.0 };
-        let embedding = draw.matrix([plan.embedding_rows(), width], embedding_deviation);
+        let deviation = choices.embedding_deviation as f32;
+        let embedding = draw.matrix([plan.embedding_rows(), width], deviation);
         let blocks = (0..plan.size.layers)
-            .map(|_| Block::new(width, plan.size.heads, &choices, &mut draw))
+            .map(|_| Block::new(width, plan.heads(), &choices, &mut draw))
             .collect();
         let head = draw.output([width, vocabulary], &choices);
         let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
-        let (heads, precision) = (plan.size.heads, plan.precision);
+        let (heads, precision) = (plan.heads(), plan.precision);
         let architecture = Architecture { width, heads, choices, precision, rounded: false };
         Self { embedding, blocks, head, head_bias, architecture }
     }
@@ -178,11 +173,11 @@ impl<B: Backend> Block<B> {
     fn new(width: usize, heads: usize, choices: &Choices, draw: &mut Draw<'_, B>) -> Self {
         let layer_norm = choices.norm == Norm::PostLayer;
         Self {
-            qkv: draw.input([width, 3 * width]),
-            gain: choices.qk_norm.then(|| draw.vector(heads, INITIAL_GAIN)),
+            qkv: draw.input([width, 3 * width], choices),
+            gain: choices.qk_norm.then(|| draw.vector(heads, choices.initial_gain as f32)),
             proj: draw.output([width, width], choices),
             attention_norm: layer_norm.then(|| LayerNorm::new(width, draw)),
-            up: draw.input([width, 4 * width]),
+            up: draw.input([width, 4 * width], choices),
             up_bias: choices.biases.then(|| draw.vector(4 * width, 0.0)),
             down: draw.output([4 * width, width], choices),
             down_bias: choices.biases.then(|| draw.vector(width, 0.0)),
@@ -266,14 +261,16 @@ impl<B: Backend> Draw<'_, B> {
         self.parameter(TensorData::new(values, shape))
     }
 
-    /// [inputs, outputs] that keep the variance: 1/√inputs (haiku's default for linear layers).
-    fn input(&mut self, shape: [usize; 2]) -> Param<Tensor<B, 2>> {
-        self.matrix(shape, 1.0 / (shape[0] as f32).sqrt() / CUT_NORMAL_DEVIATION)
+    /// [inputs, outputs] that keep the variance where the scale is 1: 1/√inputs (haiku's default for
+    /// linear layers).
+    fn input(&mut self, shape: [usize; 2], choices: &Choices) -> Param<Tensor<B, 2>> {
+        let scale = choices.matrix_scale as f32;
+        self.matrix(shape, scale / (shape[0] as f32).sqrt() / CUT_NORMAL_DEVIATION)
     }
 
     /// [inputs, outputs] that write to the residual stream or the logits.
     fn output(&mut self, shape: [usize; 2], choices: &Choices) -> Param<Tensor<B, 2>> {
-        if choices.zero_outputs { self.matrix(shape, 0.0) } else { self.input(shape) }
+        if choices.zero_outputs { self.matrix(shape, 0.0) } else { self.input(shape, choices) }
     }
 
     fn vector(&mut self, length: usize, value: f32) -> Param<Tensor<B, 1>> {

@@ -16,12 +16,6 @@ use crate::network::Network;
 use crate::ops::{AdamSettings, Kernels, MuonSettings};
 use crate::paths::Paths;
 
-/// β of Adam in the paper's recipe (the defaults of its library), and its ε.
-const ADAM: (f64, f64, f64) = (0.9, 0.999, 1e-8);
-/// β of AdamW beside Muon, and its ε.
-const ADAM_BESIDE_MUON: (f64, f64, f64) = (0.8, 0.95, 1e-10);
-const MUON_MOMENTUM: f64 = 0.95;
-
 /// What the optimizer remembers: of each parameter, by path, the moments, flattened.
 #[derive(Clone, Debug)]
 pub struct State<B: Kernels> {
@@ -43,6 +37,7 @@ impl<B: Kernels> Default for State<B> {
 #[derive(Clone)]
 pub struct RecipeOptimizer<B: Kernels> {
     choices: Choices,
+    steps: u64,
     precision: Precision,
     parts: usize,
     state: Arc<Mutex<State<B>>>,
@@ -53,8 +48,8 @@ impl<B: Kernels> RecipeOptimizer<B> {
     /// parts of a step, and is averaged.
     #[must_use]
     pub fn new(plan: &Plan, state: State<B>) -> Self {
-        let (choices, precision) = (plan.choices, plan.precision);
-        Self { choices, precision, parts: plan.accumulation, state: Arc::new(Mutex::new(state)) }
+        let Plan { choices, steps, precision, accumulation: parts, .. } = *plan;
+        Self { choices, steps, precision, parts, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Global norm of the last gradient, before clipping.
@@ -96,7 +91,9 @@ impl<B: Kernels> burn::optim::Optimizer<Network<Autodiff<B>>, Autodiff<B>> for R
         state.gradient_norm = norm;
         state.step += 1;
         network.map(&mut Update {
-            optimizer: self.choices.optimizer,
+            choices: self.choices,
+            momentum: self.choices.momentum_at(state.step - 1, self.steps),
+            weight_decay: self.choices.weight_decay_at(state.step - 1, self.steps),
             precision: self.precision,
             factor,
             scale,
@@ -158,7 +155,11 @@ impl<B: Kernels> ModuleVisitor<Autodiff<B>> for Gather<'_> {
 
 /// Applies one step to each parameter that has a gradient.
 struct Update<'a, B: Kernels> {
-    optimizer: Optimizer,
+    choices: Choices,
+    /// At this step.
+    momentum: f64,
+    /// At this step, before the learning rate.
+    weight_decay: f64,
     precision: Precision,
     factor: f64,
     scale: Option<Tensor<B, 1>>,
@@ -168,35 +169,30 @@ struct Update<'a, B: Kernels> {
 }
 
 impl<B: Kernels> Update<'_, B> {
-    /// Muon's settings, if it is Muon that moves this parameter.
-    fn muon(&self, path: &str, rank: usize) -> Option<MuonSettings> {
-        match self.optimizer {
-            Optimizer::Muon { matrix_learning_rate, weight_decay, .. }
-                if rank == 2 && path.starts_with("blocks.") =>
-            {
-                Some(MuonSettings {
-                    learning_rate: matrix_learning_rate * self.factor,
-                    momentum: MUON_MOMENTUM,
-                    weight_decay,
-                    column_blocks: if path.ends_with("qkv") { 3 } else { 1 },
-                    precision: self.precision,
-                })
-            }
-            _ => None,
+    /// Muon's settings for a matrix of the blocks.
+    fn muon(&self, path: &str) -> MuonSettings {
+        MuonSettings {
+            learning_rate: self.learning_rate(path),
+            momentum: self.momentum,
+            weight_decay: if self.choices.cautious_decay { 0.0 } else { self.weight_decay },
+            column_blocks: if path.ends_with("qkv") { 3 } else { 1 },
+            precision: self.precision,
         }
     }
 
     fn adam(&self, path: &str) -> AdamSettings {
-        let (rate, (beta1, beta2, epsilon)) = match self.optimizer {
-            Optimizer::Adam { learning_rate } => (learning_rate, ADAM),
-            Optimizer::Muon { embedding_learning_rate, head_learning_rate, .. } => {
-                let of_embedding = path == "embedding";
-                let rate = if of_embedding { embedding_learning_rate } else { head_learning_rate };
-                (rate, ADAM_BESIDE_MUON)
-            }
+        let Choices { beta1, beta2, epsilon, .. } = self.choices;
+        let (learning_rate, step) = (self.learning_rate(path), self.state.step);
+        AdamSettings { learning_rate, beta1, beta2, epsilon, step }
+    }
+
+    fn learning_rate(&self, path: &str) -> f64 {
+        let rate = match path {
+            "embedding" => self.choices.embedding_learning_rate,
+            path if is_matrix(path) => self.choices.matrix_learning_rate,
+            _ => self.choices.head_learning_rate,
         };
-        let step = self.state.step;
-        AdamSettings { learning_rate: rate * self.factor, beta1, beta2, epsilon, step }
+        rate * self.factor
     }
 
     fn update<const D: usize>(
@@ -207,7 +203,7 @@ impl<B: Kernels> Update<'_, B> {
         let path = self.paths.current();
         let shape = weights.shape();
         let count = shape.num_elements();
-        let (flat, gradient) = (weights.reshape([count]), gradient.reshape([count]));
+        let (before, gradient) = (weights.reshape([count]), gradient.reshape([count]));
         let gradient = match &self.scale {
             Some(scale) => gradient * scale.clone(),
             None => gradient,
@@ -215,22 +211,52 @@ impl<B: Kernels> Update<'_, B> {
         let zeros = || Tensor::zeros([count], &gradient.device());
         let mut moments = self.state.moments.remove(&path).unwrap_or_default().into_iter();
         let first = moments.next().unwrap_or_else(zeros);
-        let (flat, moments) = match self.muon(&path, D) {
-            Some(settings) => {
-                let square = [shape[0], shape[1]];
-                let state = [flat.reshape(square), first.reshape(square)];
-                let [weights, momentum] = B::muon_step(settings, gradient.reshape(square), state);
-                (weights.reshape([count]), vec![momentum.reshape([count])])
+        let is_muon = is_matrix(&path) && self.choices.optimizer == Optimizer::Muon;
+        let decays = is_matrix(&path) && self.weight_decay > 0.0;
+        let kept = (decays && (self.choices.cautious_decay || !is_muon)).then(|| before.clone());
+        let (after, moments) = if is_muon {
+            let square = [shape[0], shape[1]];
+            let state = [before.reshape(square), first.reshape(square)];
+            let settings = self.muon(&path);
+            let [weights, momentum] = B::muon_step(settings, gradient.reshape(square), state);
+            (weights.reshape([count]), vec![momentum.reshape([count])])
+        } else {
+            let state = [before, first, moments.next().unwrap_or_else(zeros)];
+            let [weights, first, second] = B::adam_step(self.adam(&path), gradient, state);
+            (weights, vec![first, second])
+        };
+        let after = match kept {
+            Some(before) => {
+                let share = self.weight_decay * self.learning_rate(&path);
+                decayed(before, after, share, self.choices.cautious_decay)
             }
-            None => {
-                let state = [flat, first, moments.next().unwrap_or_else(zeros)];
-                let [weights, first, second] = B::adam_step(self.adam(&path), gradient, state);
-                (weights, vec![first, second])
-            }
+            None => after,
         };
         self.state.moments.insert(path, moments);
-        flat.reshape(shape)
+        after.reshape(shape)
     }
+}
+
+/// Whether it is one of the blocks' matrices: all that these hold of rank two.
+fn is_matrix(path: &str) -> bool {
+    path.starts_with("blocks.")
+        && ["qkv", "proj", "up", "down"].iter().any(|name| path.ends_with(&format!(".{name}")))
+}
+
+/// Weights after a step, less this share of what they were before it; of cautious decay only where
+/// the step made them smaller as well (Chen et al., arXiv 2510.12402).
+fn decayed<B: Kernels>(
+    before: Tensor<B, 1>,
+    after: Tensor<B, 1>,
+    share: f64,
+    cautious: bool,
+) -> Tensor<B, 1> {
+    let lost = before.clone() * share;
+    if !cautious {
+        return after - lost;
+    }
+    let grew = ((before.clone() - after.clone()) * before).lower_equal_elem(0.0);
+    after - lost.mask_fill(grew, 0.0)
 }
 
 impl<B: Kernels> ModuleMapper<Autodiff<B>> for Update<'_, B> {
@@ -252,5 +278,58 @@ impl<B: Kernels> ModuleMapper<Autodiff<B>> for Update<'_, B> {
         };
         let updated = Tensor::from_inner(self.update(tensor.inner(), gradient)).require_grad();
         Param::from_mapped_value(id, updated, mapper)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::module::AutodiffModule;
+    use burn::optim::Optimizer as _;
+    use burn_train::TrainStep;
+    use lmtrain_runs::Recipe;
+
+    use super::*;
+    use crate::reference_tests::{batch, network, plan};
+    use crate::weights::tensors_of;
+
+    /// The weights of a run after two steps: the sum of their magnitudes, by path.
+    fn trained(optimizer: Optimizer, weight_decay: f64, cautious: bool) -> BTreeMap<String, f64> {
+        let mut plan = plan(Recipe::Modern);
+        plan.choices.optimizer = optimizer;
+        (plan.choices.weight_decay, plan.choices.cautious_decay) = (weight_decay, cautious);
+        let mut network = network::<Flex>(&plan);
+        let mut optimizer = RecipeOptimizer::<Flex>::new(&plan, State::default());
+        for step in 0..2 {
+            let gradients = network.step(batch(&plan, step)).grads;
+            network = optimizer.step(1.0, network, gradients);
+        }
+        let sum = |numbers: Vec<f32>| numbers.iter().map(|it| f64::from(it.abs())).sum();
+        let tensors = tensors_of(&network.valid()).into_iter();
+        tensors.map(|(path, numbers)| (path, sum(numbers.values))).collect()
+    }
+
+    #[test]
+    fn weight_decay_shrinks_the_matrices_alone() {
+        for optimizer in [Optimizer::Muon, Optimizer::Adam] {
+            let none = trained(optimizer, 0.0, false);
+            let [cautious, plain] = [true, false].map(|it| trained(optimizer, 5.0, it));
+            for path in ["blocks.0.up", "blocks.3.qkv"] {
+                let sums = [&plain, &cautious, &none].map(|weights| weights[path]);
+                assert!(sums.is_sorted() && sums[0] < 0.95 * sums[2], "{optimizer:?}: {sums:?}");
+            }
+            let others = (plain["embedding"] / none["embedding"] - 1.0).abs();
+            assert!(others < 0.01, "the embedding does not decay: {others}");
+        }
+    }
+
+    #[test]
+    fn cautious_decay_leaves_what_grew() {
+        let tensor = |values: [f32; 4]| Tensor::<Flex, 1>::from_floats(values, &Default::default());
+        let (before, after) = (tensor([1.0, 1.0, -1.0, -1.0]), tensor([0.9, 1.1, -1.1, -0.9]));
+        let found: Vec<f32> = decayed(before, after, 0.5, true).into_data().iter().collect();
+        for (found, expected) in found.into_iter().zip([0.4, 1.1, -1.1, -0.4]) {
+            assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+        }
     }
 }

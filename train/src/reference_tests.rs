@@ -119,7 +119,7 @@ fn agrees<B: Kernels>(recipe: Recipe) {
     for (step, (expected_loss, expected_norm)) in (0..).zip(expected) {
         let output = network.step(batch(&plan, step));
         let loss = output.item.loss.into_data().iter::<f64>().next().expect("one number");
-        let factor = plan.choices.schedule.factor(step, plan.steps);
+        let factor = plan.choices.factor(step, plan.steps);
         network = optimizer.step(factor, network, output.grads);
         close("loss of a step", loss, expected_loss, expected_loss, TRAINING_TOLERANCE);
         let norm = optimizer.gradient_norm();
@@ -153,7 +153,7 @@ fn fifty_steps_give_the_same_weights_everywhere() {
             let mut network = network::<Flex>(&plan);
             let mut optimizer = RecipeOptimizer::<Flex>::new(&plan, State::default());
             for step in 0..plan.steps {
-                let factor = plan.choices.schedule.factor(step, plan.steps);
+                let factor = plan.choices.factor(step, plan.steps);
                 let gradients = network.step(batch(&plan, step)).grads;
                 network = optimizer.step(factor, network, gradients);
             }

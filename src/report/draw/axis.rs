@@ -1,4 +1,4 @@
-//! Logarithmic axes: their range, their ticks at round numbers, and how those are written.
+//! Axes, logarithmic or even: their range, their ticks at round numbers, and how those are written.
 
 use lmtrain_runs::Bytes;
 use lmtrain_runs::units::short_count;
@@ -20,12 +20,14 @@ pub(crate) enum Unit {
     Power,
 }
 
-/// A logarithmic axis.
+/// An axis.
 #[derive(Clone, Debug)]
 pub(crate) struct Axis {
     low: f64,
     high: f64,
     unit: Unit,
+    /// Whether equal distances are equal differences; else they are equal ratios.
+    even: bool,
 }
 
 /// Ticks of a decade, the densest first.
@@ -56,19 +58,43 @@ impl Axis {
         });
         let (low, high) = ends?;
         let more = (LEAST_SPAN / (high / low)).max(1.0).sqrt();
-        Some(Self { low: low / room / more, high: high * room * more, unit })
+        Some(Self { low: low / room / more, high: high * room * more, unit, even: false })
+    }
+
+    /// An even axis over all the values, with this share of room at both ends. Absent if there are
+    /// none.
+    #[must_use]
+    pub(crate) fn even_over(
+        values: impl IntoIterator<Item = f64>,
+        room: f64,
+        unit: Unit,
+    ) -> Option<Self> {
+        let proper = values.into_iter().filter(|value| value.is_finite());
+        let ends = proper.fold(None, |ends: Option<(f64, f64)>, value| {
+            Some(ends.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+        });
+        let (low, high) = ends?;
+        // A single value, too, has a scale beside it.
+        let span = if high > low { high - low } else { low.abs().max(1.0) };
+        Some(Self { low: low - room * span, high: high + room * span, unit, even: true })
     }
 
     /// Where a value lies: 0 at the low end, 1 at the high one.
     #[must_use]
     pub(crate) fn position(&self, value: f64) -> f64 {
-        (value / self.low).ln() / (self.high / self.low).ln()
+        match self.even {
+            true => (value - self.low) / (self.high - self.low),
+            false => (value / self.low).ln() / (self.high / self.low).ln(),
+        }
     }
 
     /// The value that lies there: the inverse of [`Self::position`].
     #[must_use]
     pub(crate) fn value(&self, position: f64) -> f64 {
-        self.low * (position * (self.high / self.low).ln()).exp()
+        match self.even {
+            true => self.low + position * (self.high - self.low),
+            false => self.low * (position * (self.high / self.low).ln()).exp(),
+        }
     }
 
     /// The nearest value on the axis.
@@ -93,13 +119,34 @@ impl Axis {
     /// least so far apart, as a share of the axis.
     #[must_use]
     pub(crate) fn ticks(&self, apart: f64) -> Vec<(f64, String)> {
-        let sets = TICKS.iter().map(|of_decade| self.multiples(of_decade, 1));
-        let sparse = (2..300).map(|every| self.multiples(&[1.0], every));
         let fits = |ticks: &Vec<f64>| {
             ticks.windows(2).all(|two| self.position(two[1]) - self.position(two[0]) >= apart)
         };
-        let ticks = sets.chain(sparse).find(fits).unwrap_or_default();
+        let ticks = match self.even {
+            true => self.even_ticks(apart),
+            false => {
+                let sets = TICKS.iter().map(|of_decade| self.multiples(of_decade, 1));
+                let sparse = (2..300).map(|every| self.multiples(&[1.0], every));
+                sets.chain(sparse).find(fits).unwrap_or_default()
+            }
+        };
         ticks.into_iter().map(|value| (value, self.unit.write(value))).collect()
+    }
+
+    /// Multiples of the least of 1, 2 or 5 times a power of ten that lies so far apart.
+    fn even_ticks(&self, apart: f64) -> Vec<f64> {
+        let least = apart * (self.high - self.low);
+        let power = least.log10().floor() as i32;
+        let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * 10f64.powi(power));
+        let step = steps.into_iter().find(|step| *step >= least).unwrap_or(steps[3]);
+        let [first, last] =
+            [(self.low / step).ceil(), (self.high / step).floor()].map(|it| it as i64);
+        // Division gives the nearest floats where a step is below 1.
+        let scaled = |index: i64| match power {
+            ..0 => index as f64 * (step * 10f64.powi(-power)).round() / 10f64.powi(-power),
+            _ => index as f64 * step,
+        };
+        (first..=last).map(scaled).collect()
     }
 
     /// Values on the axis that are one of `of_decade` times a power of ten, of every n-th decade.
@@ -179,6 +226,19 @@ mod tests {
         assert_eq!(texts(&[1e6, 1e9], Unit::Bytes, 0.3), ["1 MB", "10 MB", "100 MB", "1 GB"]);
         assert_eq!(texts(&[9e13, 6e14], Unit::Power, 0.2), ["10¹⁴", "2·10¹⁴", "5·10¹⁴"]);
         assert!(texts(&[1e-300, 1e300], Unit::Number, 0.2).len() <= 6);
+    }
+
+    #[test]
+    fn even_axes_have_even_ticks() {
+        let axis = Axis::even_over([0.0, 0.1, 0.2], 0.05, Unit::Number).expect("values");
+        let texts: Vec<String> = axis.ticks(0.2).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["0", "0.05", "0.1", "0.15", "0.2"]);
+        assert!((axis.position(0.1) - 0.5).abs() < 1e-12 && axis.value(0.5) == 0.1);
+        for value in [0.0, 2.3, -7e9] {
+            let axis = Axis::even_over([value], 0.1, Unit::Number).expect("a value");
+            assert!(!axis.ticks(0.2).is_empty() && axis.holds(value), "{value}");
+        }
+        assert!(Axis::even_over([f64::NAN], 0.1, Unit::Number).is_none());
     }
 
     #[test]

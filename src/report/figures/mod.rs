@@ -1,6 +1,7 @@
 //! Figures: records in, scenes out. To add one, add a file and a row in [`FIGURES`].
 
 mod best_size;
+pub(crate) mod by_choice;
 pub(crate) mod curves;
 mod fitted;
 mod frontier;

@@ -1,5 +1,4 @@
-//! A figure of named series: points joined by lines on two logarithmic axes, each named where it
-//! ends.
+//! A figure of named series: points joined by lines on two axes, each named where it ends.
 
 use super::Figure;
 use super::fitted::band;
@@ -100,7 +99,7 @@ impl Series {
     }
 }
 
-/// The figure of some series; absent without points.
+/// The figure of some series on logarithmic axes; absent without points.
 pub(crate) fn figure(
     series: Vec<Series>,
     x: &Titled,
@@ -109,11 +108,25 @@ pub(crate) fn figure(
     (caption, data): (String, Table),
 ) -> Option<Figure> {
     let points = || series.iter().flat_map(|series| &series.points);
+    let across = Axis::over(points().map(|point| point.0), 1.15, x.unit)?;
+    let up = Axis::over(points().map(|point| point.1), 1.06, y.unit)?;
+    let (x, y) = ((x.title.to_owned(), across), (y.title.to_owned(), up));
+    Some(figure_on(series, x, y, key, (caption, data)))
+}
+
+/// The same on axes of one's own, each with its title.
+pub(crate) fn figure_on(
+    series: Vec<Series>,
+    (x_title, x): (String, Axis),
+    (y_title, y): (String, Axis),
+    key: Vec<(Marker, String)>,
+    (caption, data): (String, Table),
+) -> Figure {
     let chart = Chart {
-        y_title: y.title.into(),
-        x_title: x.title.into(),
-        x: Axis::over(points().map(|point| point.0), 1.15, x.unit)?,
-        y: Axis::over(points().map(|point| point.1), 1.06, y.unit)?,
+        y_title,
+        x_title,
+        x,
+        y,
         labels: series.iter().filter_map(Series::label).collect(),
         key,
     };
@@ -123,5 +136,5 @@ pub(crate) fn figure(
             series.iter().for_each(|series| series.draw_markers(scene, frame));
         })
     };
-    Some(Figure { caption, data, draw: Box::new(draw) })
+    Figure { caption, data, draw: Box::new(draw) }
 }

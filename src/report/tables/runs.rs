@@ -19,6 +19,7 @@ const COLUMNS: &[Filled<RunData>] = &[
         Cell::number(Some(run.plan.parameters() as f64), format::grouped)
     }),
     ("trained on", false, |_, run| Cell::text(&run.plan.corpus)),
+    ("chosen", false, |_, run| Cell::text(names::chosen(&run.plan))),
     ("tokens", true, |_, run| tokens(run)),
     ("FLOPs", true, |_, run| {
         let seen = run.steps.last().map(|step| step.tokens as f64);
@@ -50,7 +51,7 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     let row = |run: &RunData| COLUMNS.iter().map(|(_, _, cell)| cell(data, run)).collect();
     let rows: Vec<Vec<Cell>> = data.runs.iter().map(row).collect();
     (!rows.is_empty()).then(|| Table {
-        caption: "Parameters are all of them, embeddings included. FLOPs are three forward passes \
+        caption: "“Chosen” is where a run departs from its recipe's row. Parameters are all of them, embeddings included. FLOPs are three forward passes \
                   a token, of tokens seen. Validation is the last one, on the part of the training \
                   corpus kept for it. The prequential rate is the code length of the data as it \
                   first went by, each batch before it was learned from. Tokens/s is the median \
@@ -109,15 +110,15 @@ mod tests {
         let data = Data::new(vec![(plan, steps)], vec![samples::rate("200K", "enwik8", 0.3)]);
         let table = table(&data).expect("a run");
         let row = &table.groups[0].rows[0];
-        assert!(row[4].note.starts_with("of "), "unfinished: {:?}", row[4]);
-        assert_eq!(row[7].value, Some(bits / bytes));
-        assert_eq!(row[10].text, "cpu, 0123abc");
+        assert!(row[5].note.starts_with("of "), "unfinished: {:?}", row[5]);
+        assert_eq!(row[8].value, Some(bits / bytes));
+        assert_eq!(row[11].text, "cpu, 0123abc");
     }
 
     #[test]
     fn a_run_that_only_has_a_plan_has_a_row() {
         let data = Data::new(vec![(samples::plan("200K", 0), Vec::new())], Vec::new());
         let row = &table(&data).expect("a run").groups[0].rows[0];
-        assert_eq!((row[6].text.as_str(), row[8].value), ("", None));
+        assert_eq!((row[7].text.as_str(), row[9].value), ("", None));
     }
 }

@@ -47,7 +47,7 @@ impl Run<'_> {
     fn network(&mut self) -> Result<Transformer, FormatError> {
         let (plan, choices) = (self.plan, self.plan.choices);
         let (width, vocabulary) = (plan.size.width, plan.tokenization.vocabulary());
-        let head_dimension = plan.size.head_dimension();
+        let head_dimension = plan.head_dimension();
         let known = plan.embedding_rows();
         let table = self.file.take("embedding", &[known, width])?;
         let embedding = PackedWeights::pack(self.precision, [width, known], |token, column| {
@@ -76,7 +76,7 @@ impl Run<'_> {
     }
 
     fn layer(&mut self, name: &str) -> Result<Layer, FormatError> {
-        let (width, heads) = (self.plan.size.width, self.plan.size.heads);
+        let (width, heads) = (self.plan.size.width, self.plan.heads());
         let inner = 4 * width;
         let up = self.weights(&format!("{name}.up"), [width, inner])?;
         let down = self.weights(&format!("{name}.down"), [inner, width])?;
@@ -125,7 +125,7 @@ impl Run<'_> {
     }
 
     fn heads(&mut self, gain: &str, heads: usize) -> Result<AttentionHeads, FormatError> {
-        let dimension = self.plan.size.head_dimension();
+        let dimension = self.plan.head_dimension();
         let dims = dimension.next_multiple_of(16);
         let normed = self.plan.choices.qk_norm;
         let gains = if normed { self.file.take(gain, &[heads])? } else { vec![1.0; heads] };
@@ -145,9 +145,9 @@ impl Run<'_> {
 
     /// Queries, keys and values, each head filled up to whole sixteens, in the order that the rotation wants.
     fn qkv(&mut self, name: &str) -> Result<PackedWeights, FormatError> {
-        let (width, dimension) = (self.plan.size.width, self.plan.size.head_dimension());
+        let (width, dimension) = (self.plan.size.width, self.plan.head_dimension());
         let dims = dimension.next_multiple_of(16);
-        let part = self.plan.size.heads * dims;
+        let part = self.plan.heads() * dims;
         let weights = self.file.take(name, &[width, 3 * width])?;
         Ok(PackedWeights::pack(self.precision, [width, 3 * part], |output, column| {
             let (head, place) = (output % part / dims, output % dims);
@@ -164,10 +164,10 @@ impl Run<'_> {
 
     /// What the heads give back; a value's place is as in `qkv`.
     fn mixing(&mut self, name: &str) -> Result<PackedWeights, FormatError> {
-        let (width, dimension) = (self.plan.size.width, self.plan.size.head_dimension());
+        let (width, dimension) = (self.plan.size.width, self.plan.head_dimension());
         let dims = dimension.next_multiple_of(16);
         let weights = self.file.take(name, &[width, width])?;
-        let inputs = self.plan.size.heads * dims;
+        let inputs = self.plan.heads() * dims;
         Ok(PackedWeights::pack(self.precision, [inputs, width], |output, column| {
             for (input, to) in column.iter_mut().enumerate() {
                 let source = source_dimension(input % dims, dimension, 0);

@@ -28,7 +28,7 @@ pub fn shapes(plan: &Plan) -> BTreeMap<String, Vec<usize>> {
         add("up", &[width, inner]);
         add("down", &[inner, width]);
         if choices.qk_norm {
-            add("gain", &[plan.size.heads]);
+            add("gain", &[plan.heads()]);
         }
         if choices.biases {
             add("up_bias", &[inner]);

@@ -35,7 +35,7 @@ pub fn plan(recipe: Recipe) -> Plan {
         seed: 0,
         validate_every: STEPS,
         validation_sequences: 1,
-        choices: recipe.choices(),
+        choices: recipe.row().choices,
         precision: Precision::F32,
     }
 }

@@ -17,8 +17,7 @@ use burn_train::renderer::{
     MetricsRendererTraining, ProgressType, TrainingProgress,
 };
 use burn_train::{InferenceStep, ItemLazy, LearningComponentsMarker, TrainOutput, TrainStep};
-use lmtrain_runs::Plan;
-use lmtrain_runs::recipe::Schedule;
+use lmtrain_runs::{Choices, Plan};
 
 use crate::batches::Batch;
 use crate::network::Network;
@@ -81,7 +80,7 @@ impl<B: Ops> InferenceStep for Network<B> {
 /// The schedule's factor on the learning rates; the optimizer knows the rates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Factor {
-    schedule: Schedule,
+    choices: Choices,
     next: u64,
     steps: u64,
 }
@@ -89,7 +88,7 @@ pub(super) struct Factor {
 impl Factor {
     /// The factors of a plan's steps, from `next` on.
     pub(super) fn new(plan: &Plan, next: u64) -> Self {
-        Self { schedule: plan.choices.schedule, next, steps: plan.steps }
+        Self { choices: plan.choices, next, steps: plan.steps }
     }
 }
 
@@ -99,7 +98,7 @@ impl LrScheduler for Factor {
 
     fn step(&mut self) -> f64 {
         self.next += 1;
-        self.schedule.factor(self.next - 1, self.steps)
+        self.choices.factor(self.next - 1, self.steps)
     }
 
     fn to_record<B: Backend>(&self) {}

@@ -277,7 +277,7 @@ mod tests {
     use lmtrain_corpora::Corpus;
     use lmtrain_engine::testing::plan;
     use lmtrain_runs::Store;
-    use lmtrain_runs::recipe::{Optimizer, Recipe};
+    use lmtrain_runs::recipe::Recipe;
 
     #[test]
     fn a_run_that_diverges_stops_and_keeps_its_last_good_checkpoint() {
@@ -296,7 +296,9 @@ mod tests {
             stop: Arc::default(),
             observe: Box::new(|_| {}),
         };
-        plan.choices.optimizer = Optimizer::Adam { learning_rate: 1e38 };
+        plan.choices.matrix_learning_rate = 1e38;
+        plan.choices.embedding_learning_rate = 1e38;
+        plan.choices.head_learning_rate = 1e38;
         let error = fit::<Flex>(job(plan), &[FlexDevice]);
         let error = error.expect_err("such steps end in no number");
         assert!(error.to_string().contains("diverged"), "{error}");

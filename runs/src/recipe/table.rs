@@ -1,0 +1,371 @@
+//! The table of choices: what `--set KEY=VALUE`, plans, names of runs, records and figures know of
+//! each. To add a choice, add a field to [`Choices`](super::Choices) (or [`Row`]), its value in the
+//! recipes' rows, a row in [`CHOICES`] with the field's name as its key, and the place that computes
+//! it.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::choices::Choices;
+
+/// A recipe's row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Sequences of one forward and backward pass.
+    pub batch: usize,
+    /// Passes whose gradients make one step.
+    pub accumulation: usize,
+    /// The rest.
+    #[serde(flatten)]
+    pub choices: Choices,
+}
+
+/// One choice.
+#[derive(Debug)]
+pub struct Choice {
+    /// As it is written: the field's name with `-` for `_`.
+    pub key: &'static str,
+    /// In names of runs. It never changes.
+    pub short: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// Whether it may be `off`, too.
+    pub may_be_off: bool,
+    /// What it is, in a line.
+    pub about: &'static str,
+}
+
+/// What a choice may be.
+#[derive(Debug)]
+pub enum Kind {
+    /// `true` or `false`.
+    Truth,
+    /// A whole number, ends included.
+    Count([u64; 2]),
+    /// A whole number of these.
+    CountOf(&'static [u64]),
+    /// A number, ends included.
+    Number([f64; 2]),
+    /// A word of these.
+    Word(&'static [&'static str]),
+}
+
+const fn row(key: &'static str, short: &'static str, kind: Kind, about: &'static str) -> Choice {
+    Choice { key, short, kind, may_be_off: false, about }
+}
+
+impl Choice {
+    const fn or_off(self) -> Self {
+        Self { may_be_off: true, ..self }
+    }
+}
+
+/// A share of all steps.
+const SHARE: Kind = Kind::Number([0.0, 1.0]);
+/// A momentum.
+const MOMENTUM: Kind = Kind::Number([0.0, 0.9999]);
+/// A step size.
+const RATE: Kind = Kind::Number([0.0, 100.0]);
+/// A factor.
+const FACTOR: Kind = Kind::Number([0.0, 100.0]);
+
+/// Every choice, first those about the step, then the network, then the training.
+pub const CHOICES: &[Choice] = &[
+    row("batch", "b", Kind::Count([1, 1 << 20]), "sequences of one pass"),
+    row("accumulation", "a", Kind::Count([1, 1 << 20]), "passes whose gradients make one step"),
+    row(
+        "norm",
+        "n",
+        Kind::Word(&["pre-rms", "post-layer"]),
+        "RMS norm before each half of a block, or layer norm after it",
+    ),
+    row("activation", "act", Kind::Word(&["squared-relu", "gelu"]), "between the MLP's matrices"),
+    row("qk-norm", "qk", Kind::Truth, "RMS norm of queries and keys, with a learned gain a head"),
+    row("initial-gain", "ig", FACTOR, "what that gain starts at"),
+    row("biases", "bias", Kind::Truth, "biases in MLP and head"),
+    row("scale-embeddings", "se", Kind::Truth, "embeddings times √width"),
+    row(
+        "zero-outputs",
+        "zo",
+        Kind::Truth,
+        "what writes to the residual stream, and the head, start at 0",
+    ),
+    row("embedding-deviation", "ed", FACTOR, "deviation that embeddings start with"),
+    row("matrix-scale", "ms", FACTOR, "deviation that other matrices start with, times 1/√inputs"),
+    row("soft-cap", "sc", Kind::Number([0.1, 1000.0]), "logits become c · tanh(logit / c)")
+        .or_off(),
+    row("begin", "bg", Kind::Word(&["own-row", "token-zero"]), "what is fed before a chunk"),
+    row(
+        "head-size",
+        "hs",
+        Kind::CountOf(&[16, 32, 48, 64, 128]),
+        "dimensions of an attention head; off: as the size has it",
+    )
+    .or_off(),
+    row("optimizer", "opt", Kind::Word(&["muon", "adam"]), "what moves the blocks' matrices"),
+    row("matrix-learning-rate", "mlr", RATE, "step size of the blocks' matrices"),
+    row("embedding-learning-rate", "elr", RATE, "step size of the embedding table"),
+    row("head-learning-rate", "hlr", RATE, "step size of head, gains and biases"),
+    row("momentum", "mom", MOMENTUM, "of Muon"),
+    row("momentum-start", "momst", MOMENTUM, "momentum of the first step").or_off(),
+    row("momentum-warmup", "momwu", SHARE, "share of the steps from there to `momentum`"),
+    row("momentum-end", "momend", MOMENTUM, "momentum of the last step").or_off(),
+    row("momentum-cooldown", "momcd", SHARE, "share of the steps from `momentum` to there"),
+    row("beta1", "b1", MOMENTUM, "decay of Adam's first moment"),
+    row("beta2", "b2", Kind::Number([0.0, 0.999_999]), "decay of Adam's second moment"),
+    row("epsilon", "eps", Kind::Number([0.0, 1.0]), "added to the root of Adam's second moment"),
+    row(
+        "weight-decay",
+        "wd",
+        Kind::Number([0.0, 100.0]),
+        "share of the blocks' matrices lost a step, times their learning rate",
+    ),
+    row(
+        "weight-decay-schedule",
+        "wds",
+        Kind::Word(&["constant", "to-zero"]),
+        "what becomes of the weight decay, besides following the learning rate",
+    ),
+    row(
+        "cautious-decay",
+        "cwd",
+        Kind::Truth,
+        "only weights decay that the update makes smaller as well",
+    ),
+    row("clip-norm", "clip", Kind::Number([1e-6, 1e6]), "greatest global norm of a gradient")
+        .or_off(),
+    row("warmup", "wu", SHARE, "share of the steps over which learning rates rise"),
+    row("decay", "dec", SHARE, "share of the steps over which they fall"),
+    row("decay-form", "decf", Kind::Word(&["linear", "root", "cosine"]), "along which line"),
+    row("decay-floor", "decfl", SHARE, "share of the learning rates that they fall to"),
+];
+
+/// The choice of this key.
+///
+/// # Errors
+/// If there is none: a sentence that names near ones.
+pub fn choice(key: &str) -> Result<&'static Choice, String> {
+    CHOICES.iter().find(|choice| choice.key == key).ok_or_else(|| {
+        let likeness = |choice: &Choice| match choice.key.contains(key) && key.len() > 2 {
+            true => 1.0,
+            false => strsim::jaro_winkler(choice.key, key),
+        };
+        let mut near: Vec<_> =
+            CHOICES.iter().map(|choice| (likeness(choice), choice.key)).collect();
+        near.retain(|(likeness, _)| *likeness > 0.8);
+        near.sort_by(|one, other| other.0.total_cmp(&one.0));
+        let near: Vec<String> = near.iter().take(3).map(|(_, key)| format!("`{key}`")).collect();
+        let near = match near.is_empty() {
+            true => String::new(),
+            false => format!("near are {}; ", near.join(", ")),
+        };
+        format!("`{key}` is no choice: {near}`lmtrain recipes` prints them all")
+    })
+}
+
+impl Choice {
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// If it may not be that: a sentence that says what it may be.
+    pub fn read(&self, text: &str) -> Result<Value, String> {
+        let value = match &self.kind {
+            _ if self.may_be_off && text == "off" => Some(Value::Null),
+            Kind::Truth => text.parse().ok().map(Value::Bool),
+            Kind::Count([least, most]) => {
+                text.parse().ok().filter(|count| (least..=most).contains(&count)).map(u64::into)
+            }
+            Kind::CountOf(counts) => {
+                text.parse().ok().filter(|count| counts.contains(count)).map(u64::into)
+            }
+            Kind::Number([least, most]) => {
+                let number = text.parse().ok().filter(|number| (least..=most).contains(&number));
+                number.and_then(serde_json::Number::from_f64).map(Value::Number)
+            }
+            Kind::Word(words) => words.contains(&text).then(|| text.into()),
+        };
+        value.ok_or_else(|| format!("`{}` is {}, not `{text}`", self.key, self.range()))
+    }
+
+    /// What it may be, in words.
+    #[must_use]
+    pub fn range(&self) -> String {
+        let any = |texts: &[String]| texts.join(" or ");
+        let mut range = match &self.kind {
+            Kind::Truth => "true or false".to_owned(),
+            Kind::Count([least, most]) => format!("a whole number from {least} to {most}"),
+            Kind::CountOf(counts) => any(&counts.iter().map(u64::to_string).collect::<Vec<_>>()),
+            Kind::Number([least, most]) => format!("a number from {least} to {most}"),
+            Kind::Word(words) => any(&words.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        };
+        if self.may_be_off {
+            range += " or off";
+        }
+        range
+    }
+
+    /// Whether its values are numbers, and so can be an axis.
+    #[must_use]
+    pub fn is_numeric(&self) -> bool {
+        matches!(self.kind, Kind::Count(_) | Kind::CountOf(_) | Kind::Number(_))
+    }
+
+    fn field(&self) -> String {
+        self.key.replace('-', "_")
+    }
+}
+
+/// A value as it is written: the inverse of [`Choice::read`].
+#[must_use]
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "off".to_owned(),
+        Value::String(word) => word.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(small) if small != 0.0 && small.abs() < 1e-4 => format!("{small:e}"),
+            Some(number) => number.to_string(),
+            None => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// A choice made: `KEY=VALUE`.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Which.
+    pub choice: &'static Choice,
+    /// What it shall be.
+    pub value: Value,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=');
+        let (key, value) = parts.ok_or("a choice is written as KEY=VALUE")?;
+        let choice = choice(key)?;
+        Ok(Self { choice, value: choice.read(value)? })
+    }
+}
+
+impl Row {
+    /// The value of a choice.
+    #[must_use]
+    pub fn get(&self, choice: &Choice) -> Value {
+        self.fields().remove(&choice.field()).unwrap_or_default()
+    }
+
+    /// The row with other choices.
+    ///
+    /// # Errors
+    /// If one is made twice, or two do not go together.
+    pub fn with(&self, settings: &[Setting]) -> Result<Self, String> {
+        let mut fields = self.fields();
+        for (index, Setting { choice, value }) in settings.iter().enumerate() {
+            if settings[..index].iter().any(|other| other.choice.key == choice.key) {
+                return Err(format!("`{}` is set twice", choice.key));
+            }
+            fields.insert(choice.field(), value.clone());
+        }
+        let row: Self =
+            serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())?;
+        row.choices.check().map(|()| row)
+    }
+
+    /// The choices in which it differs from another row, with its own values, in the table's order.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Vec<Setting> {
+        let (mut own, other) = (self.fields(), other.fields());
+        let differing = CHOICES.iter().filter_map(|choice| {
+            let field = choice.field();
+            let differs = own.get(&field) != other.get(&field);
+            differs.then(|| Setting { choice, value: own.remove(&field).unwrap_or_default() })
+        });
+        differing.collect()
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn every_field_has_a_row_and_every_row_a_field() {
+        let mut shorts: Vec<&str> = CHOICES.iter().map(|choice| choice.short).collect();
+        shorts.sort_unstable();
+        shorts.dedup();
+        assert_eq!(shorts.len(), CHOICES.len(), "short names tell choices apart");
+        let all: Vec<String> = CHOICES.iter().map(Choice::field).collect();
+        for row in Recipe::ALL.map(Recipe::row) {
+            let fields = row.fields();
+            assert!(fields.keys().all(|field| all.contains(field)), "{fields:?}");
+            for choice in CHOICES {
+                let value = row.get(choice);
+                let is_there = fields.contains_key(&choice.field());
+                assert!(is_there || (choice.may_be_off && value.is_null()), "{}", choice.key);
+                assert_eq!(choice.read(&text(&value)), Ok(value), "{}", choice.key);
+            }
+        }
+    }
+
+    #[test]
+    fn every_value_that_is_read_is_one_of_its_field() {
+        // With this norm every other choice is possible.
+        let norm: Setting = "norm=post-layer".parse().expect("a setting");
+        let modern = Recipe::Modern.row().with(&[norm]).expect("a row");
+        for choice in CHOICES {
+            let texts: Vec<String> = match &choice.kind {
+                Kind::Truth => vec!["true".into(), "false".into()],
+                Kind::Count(ends) => ends.iter().map(u64::to_string).collect(),
+                Kind::CountOf(counts) => counts.iter().map(u64::to_string).collect(),
+                Kind::Number(ends) => ends.iter().map(f64::to_string).collect(),
+                Kind::Word(words) => words.iter().map(ToString::to_string).collect(),
+            };
+            let off = choice.may_be_off.then(|| "off".to_owned());
+            for text in texts.into_iter().chain(off) {
+                let setting: Setting = format!("{}={text}", choice.key).parse().expect("a value");
+                let row = modern.with(std::slice::from_ref(&setting)).expect("a row");
+                assert_eq!(row.get(choice), setting.value, "{text}");
+                let differences = row.beside(&modern);
+                assert!(differences.len() <= 1);
+                assert!(differences.iter().all(|other| other.choice.key == choice.key));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, parts) in [
+            ("matrix-lerning-rate=1", vec!["matrix-lerning-rate", "`matrix-learning-rate`"]),
+            ("learning-rate=1", vec!["`matrix-learning-rate`", "`head-learning-rate`"]),
+            ("xyz=1", vec!["lmtrain recipes"]),
+            ("beta1=1.5", vec!["beta1", "1.5", "0 to 0.9999"]),
+            ("beta1=NaN", vec!["beta1"]),
+            ("head-size=20", vec!["16 or 32", "off"]),
+            ("norm=rms", vec!["pre-rms or post-layer"]),
+            ("biases=off", vec!["true or false"]),
+            ("batch", vec!["KEY=VALUE"]),
+        ] {
+            let error = text.parse::<Setting>().expect_err(text);
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+        let setting: Setting = "beta1=0.5".parse().expect("a setting");
+        let twice = Recipe::Modern.row().with(&[setting.clone(), setting]);
+        assert!(twice.is_err_and(|error| error.contains("beta1")));
+        let biased: Setting = "biases=true".parse().expect("a setting");
+        let together = Recipe::Modern.row().with(&[biased]);
+        assert!(together.is_err_and(|error| error.contains("norm=post-layer")));
+    }
+}
