@@ -6,6 +6,7 @@ mod choices;
 mod errors;
 mod eval;
 mod fit;
+mod golden;
 mod models;
 mod readme;
 mod sweep;

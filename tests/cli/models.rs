@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::Study;
 
 /// A pretrained model of random weights: the fixture that the loader is tested with.
-fn model(study: &Study, name: &str) -> PathBuf {
+pub(crate) fn model(study: &Study, name: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("train/reference/pretrained");
     let to = study.path(name);
     std::fs::create_dir(&to).expect("a folder");

@@ -10,6 +10,8 @@
 // Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
 #![allow(rustdoc::broken_intra_doc_links)]
 
+#[cfg(test)]
+mod golden_tests;
 mod layout;
 mod origin;
 mod predictor;

@@ -1,0 +1,30 @@
+//! Archives that every version must restore, on every machine: `tests/golden/vN` holds what version N of the format
+//! wrote, each of `tests/golden/plain`, with the networks within (16 wide, 1 layer, trained for 150 steps).
+
+use std::path::{Path, PathBuf};
+
+use crate::Study;
+use crate::models::model;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// Restores an archive and compares what comes back.
+fn restores(study: &Study, archive: &str, more: &str) {
+    let path = golden().join(archive);
+    study.succeeds(&format!("decompress {} -o restored {more}", path.display()));
+    let restored = std::fs::read(study.path("restored")).expect("restored");
+    let plain = std::fs::read(golden().join("plain")).expect("committed");
+    assert!(restored == plain, "{archive} comes back another");
+}
+
+#[test]
+fn golden_archives_are_restored() {
+    let study = Study::new();
+    for archive in ["v4/modern-bytes.lmz", "v4/paper-bytes.lmz", "v4/modern-bpe.lmz"] {
+        restores(&study, archive, "");
+    }
+    model(&study, "qwen3");
+    restores(&study, "v4/pretrained.lmz", "--model qwen3");
+}
