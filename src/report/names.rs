@@ -118,8 +118,8 @@ mod tests {
         assert_eq!(names, ["200K", "3.2M, seed 0", "3.2M, seed 1"]);
         let mut chosen = samples::plan("3.2M", 0);
         chosen.choices.beta1 = 0.9;
-        chosen.batch = 4;
-        assert_eq!(distinguishing(&[&chosen, &large])[0], "3.2M, batch=4, beta1=0.9");
+        chosen.choices.soft_cap = None;
+        assert_eq!(distinguishing(&[&chosen, &large])[0], "3.2M, soft-cap=off, beta1=0.9");
         assert!(distinguishing(&[]).is_empty());
         assert_eq!(distinguishing(&[&large, &large])[0], large.name, "at worst the full name");
     }

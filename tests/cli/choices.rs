@@ -51,7 +51,7 @@ set.decay-form = ["linear", "root"]
     let path = study.path("out/figures/by-matrix-learning-rate.csv");
     let figure = std::fs::read_to_string(path).expect("a figure");
     assert_eq!(figure.lines().count(), 1 + 4, "two lines of two places:\n{figure}");
-    assert!(figure.contains("decay-form=root,0.005,1,"), "{figure}");
+    assert!(figure.contains("\"50K, decay-form=root\",0.005,1,"), "{figure}");
     let error = study.fails("report --by momentum --output out", 1);
     assert!(error.contains("momentum") && error.contains("hint: "), "{error}");
 

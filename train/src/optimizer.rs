@@ -287,12 +287,12 @@ mod tests {
     use burn::module::AutodiffModule;
     use burn::optim::Optimizer as _;
     use burn_train::TrainStep;
+    use lmtrain_engine::testing::plan;
     use lmtrain_runs::Recipe;
 
     use super::*;
     use crate::reference_tests::{batch, network};
     use crate::weights::tensors_of;
-    use lmtrain_engine::testing::plan;
 
     /// The weights of a run after two steps: the sum of their magnitudes, by path.
     fn trained(optimizer: Optimizer, weight_decay: f64, cautious: bool) -> BTreeMap<String, f64> {
