@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
-use crate::recipe::{Begin, Choices, Norm, Recipe, Row, Setting, text};
+use crate::recipe::{Begin, Choices, Norm, Recipe, Row, Setting, ValueEmbeddings, text};
 use crate::size::Size;
 use crate::tokenization::Tokenization;
 use crate::units::{Bytes, short_count};
@@ -176,10 +176,20 @@ impl Plan {
     #[must_use]
     pub fn parameters(&self) -> u64 {
         let (Size { width, layers, .. }, heads) = (self.size, self.heads());
-        let norms = if self.choices.norm == Norm::PostLayer { 4 * width } else { 0 };
-        let biases = if self.choices.biases { 5 * width } else { 0 };
-        let gains = if self.choices.qk_norm { heads } else { 0 };
-        let extras = (layers * (norms + biases + gains)) as u64;
+        let choices = &self.choices;
+        let norms = if choices.norm == Norm::PostLayer { 4 * width } else { 0 };
+        let biases = if choices.biases { 5 * width } else { 0 };
+        let gains = if choices.qk_norm { heads } else { 0 };
+        let scalars = if choices.residual_scalars { 2 } else { 0 };
+        let widths =
+            usize::from(choices.block_convolution) + 3 * usize::from(choices.qkv_convolution);
+        let each = norms + biases + gains + scalars + CONVOLUTION_TAPS * widths * width;
+        let blocks = 0..layers;
+        let skips = blocks.clone().filter(|block| choices.skip_from(*block, layers).is_some());
+        let values = blocks.filter(|block| choices.has_values(*block, layers));
+        let embedded = CONVOLUTION_TAPS * usize::from(choices.embedding_convolution) * width;
+        let tables = values.count() * self.embedding_rows() * width;
+        let extras = (layers * each + 2 * skips.count() + tables + embedded) as u64;
         self.size.core_parameters() + self.embedding_parameters() + extras
     }
 
@@ -215,16 +225,27 @@ impl Plan {
         self.flops_per_token() as f64 * self.tokens() as f64
     }
 
+    /// Numbers a token that a block keeps for its backward pass where these are chosen, in widths.
+    fn chosen_widths(&self) -> usize {
+        let choices = &self.choices;
+        let values = choices.value_embeddings != ValueEmbeddings::None;
+        let apart = choices.qkv_convolution || values;
+        2 * usize::from(choices.residual_scalars)
+            + 2 * usize::from(choices.block_convolution)
+            + 3 * usize::from(choices.qkv_convolution)
+            + 8 * usize::from(apart)
+    }
+
     /// Memory that training takes, estimated: weights, gradients and two moments; of every token,
     /// what the backward pass keeps, in units of width: 10 numbers a layer and 26 once, or 34 a
-    /// layer where the blocks are not fused; all f32. (Measured at 200K, 3.2M and
+    /// layer where the blocks are not fused, and a few for what else is chosen; all f32. (Measured at 200K, 3.2M and
     /// 38M: up to 20 % less.)
     #[must_use]
     pub fn memory_estimate(&self) -> Bytes {
         let state = 4 * self.parameters();
         let tokens = (self.batch as u64).saturating_mul(self.context as u64);
         let widths = match self.choices.norm {
-            Norm::PreRms => 10 * self.size.layers + 26,
+            Norm::PreRms => (10 + self.chosen_widths()) * self.size.layers + 26,
             Norm::PostLayer => 34 * self.size.layers,
         };
         let a_token = widths * self.size.width + self.tokenization.vocabulary();
@@ -232,6 +253,8 @@ impl Plan {
     }
 }
 
+/// Tokens that a convolution sees: one and the three before it.
+pub const CONVOLUTION_TAPS: usize = 4;
 /// Corpus that a run trains on if none is named.
 pub const DEFAULT_CORPUS: &str = "enwik8";
 /// Tokens of a sequence if nothing is said: the paper's.

@@ -148,7 +148,7 @@ fn precision(arguments: &Bench) -> Result<Precision> {
 
 fn plan(arguments: &Bench, size: Size) -> Result<Plan> {
     let row = arguments.recipe.row_for(size).with(&arguments.set).map_err(anyhow::Error::msg)?;
-    row.choices.check_width(size.width).map_err(anyhow::Error::msg)?;
+    row.choices.check_size(size).map_err(anyhow::Error::msg)?;
     Ok(Plan {
         name: format!("bench-{size}"),
         size,

@@ -144,7 +144,7 @@ pub(super) fn plan_of(
     let set: Vec<Setting> = set.cloned().collect();
     let Row { batch, accumulation, choices } =
         arguments.recipe.row_for(size).with(&set).map_err(anyhow::Error::msg)?;
-    choices.check_width(size.width).map_err(anyhow::Error::msg)?;
+    choices.check_size(size).map_err(anyhow::Error::msg)?;
     let mut plan = Plan {
         name: String::new(),
         size,

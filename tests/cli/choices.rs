@@ -63,9 +63,41 @@ set.decay-form = ["linear", "root"]
 }
 
 #[test]
+fn a_network_of_every_choice_codes_what_it_scores() {
+    let study = Study::new();
+    let set = [
+        "residual-scalars=true",
+        "skips=true",
+        "embedding-convolution=true",
+        "block-convolution=true",
+        "qkv-convolution=true",
+        "value-embeddings=all",
+        "depth-scale=true",
+        "activation=leaky-squared-relu",
+        "rotary-dimensions=8",
+        "scalar-learning-rate=0.1",
+        "average=0.9",
+    ];
+    let set: String = set.iter().map(|it| format!(" --set {it}")).collect();
+    study.fit(&format!("--steps 30{set}"));
+    let codes = "eval --run tiny --sample-chunks 20 --chunk 64 --weight-codes f16,int8 --json";
+    let records = study.json(codes);
+    let bits = |record: usize, key: &str| records[record][key].as_f64().expect("measured");
+    assert!((bits(0, "coding_overhead")).abs() < 0.01, "{records}");
+    assert!((bits(1, "bits_per_byte") / bits(0, "bits_per_byte") - 1.0).abs() < 0.05, "{records}");
+    std::fs::write(study.path("notes"), "Notes of several lines.\n".repeat(40)).expect("written");
+    study.succeeds("compress notes -o notes.lmz --run tiny --embed-model");
+    let mut restore = study.command("decompress notes.lmz -o restored");
+    let output = restore.env("LMTRAIN_SIMD", "scalar").output().expect("the program starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let [notes, restored] = ["notes", "restored"].map(|name| std::fs::read(study.path(name)));
+    assert_eq!(notes.expect("there"), restored.expect("restored"));
+}
+
+#[test]
 fn wrong_choices_are_errors() {
     let study = Study::new();
-    let cases: [(&str, i32, &[&str]); 9] = [
+    let cases: [(&str, i32, &[&str]); 11] = [
         ("--set matrix-lerning-rate=0.1", 2, &["matrix-lerning-rate", "`matrix-learning-rate`"]),
         ("--set beta1=2", 2, &["beta1", "`2`", "from 0 to"]),
         ("--set beta1", 2, &["KEY=VALUE"]),
@@ -74,6 +106,8 @@ fn wrong_choices_are_errors() {
         ("--batch 4 --set batch=2", 1, &["batch", "twice"]),
         ("--batch 0", 2, &["batch", "from 1"]),
         ("--set biases=true", 1, &["biases=true", "norm=post-layer"]),
+        ("--set skips=true --set norm=post-layer", 1, &["skips", "norm=pre-rms"]),
+        ("--set rotary-dimensions=32", 1, &["rotary-dimensions", "16"]),
         ("--set head-size=64", 1, &["heads of 64", "32", "hint: "]),
     ];
     for (flags, status, parts) in cases {

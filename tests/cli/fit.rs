@@ -15,8 +15,10 @@ fn a_killed_run_resumes_to_the_same_weights() {
         let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
         bytes[8 + usize::try_from(header).expect("small")..].to_vec()
     };
-    let fit =
-        "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --accumulate 2 --steps 400";
+    // With every choice whose state goes on from step to step.
+    let fit = "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --accumulate 2 --steps 400 \
+               --set average=0.99 --set momentum-start=0.85 --set weight-decay=0.1 \
+               --set cautious-decay=true --set weight-decay-schedule=to-zero";
     study.succeeds(&format!("fit {fit} --name whole"));
     let whole = numbers("whole");
     // Killed before the first checkpoint, and at two moments between checkpoints.

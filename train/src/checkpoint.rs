@@ -40,6 +40,7 @@ struct Metadata {
 
 const NETWORK: &str = "network.";
 const MOMENTS: &str = "moments.";
+const AVERAGE: &str = "average.";
 
 fn last_path(run: &Run) -> PathBuf {
     run.checkpoint_folder().join("last.safetensors")
@@ -66,6 +67,11 @@ pub fn save<B: Kernels>(
             let numbers = Numbers { shape: vec![values.len()], values };
             file.tensors.insert(format!("{MOMENTS}{index}.{path}"), numbers);
         }
+    }
+    for (path, mean) in &state.average {
+        let values: Vec<f32> = mean.to_data().iter().collect();
+        let numbers = Numbers { shape: vec![values.len()], values };
+        file.tensors.insert(format!("{AVERAGE}{path}"), numbers);
     }
     let broken = |numbers: &Numbers| numbers.values.iter().any(|value| !value.is_finite());
     if let Some((tensor, _)) = file.tensors.iter().find(|(_, numbers)| broken(numbers)) {
@@ -102,6 +108,9 @@ pub fn load<B: Kernels>(run: &Run, device: &B::Device) -> Result<Option<Saved<B>
     for (name, numbers) in std::mem::take(&mut file.tensors) {
         if let Some(path) = name.strip_prefix(NETWORK) {
             weights.tensors.insert(path.to_owned(), numbers);
+        } else if let Some(path) = name.strip_prefix(AVERAGE) {
+            let mean = Tensor::from_data(TensorData::new(numbers.values, numbers.shape), device);
+            state.average.insert(path.to_owned(), mean);
         } else if let Some((_, path)) =
             name.strip_prefix(MOMENTS).and_then(|rest| rest.split_once('.'))
         {

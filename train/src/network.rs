@@ -6,11 +6,13 @@ use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
+use lmtrain_engine::depth_scale;
+use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::recipe::Norm;
 use lmtrain_runs::{Choices, Plan, Precision};
 
-use crate::ops::{AttentionHalf, Head, MlpHalf, Ops, number_type};
+use crate::ops::{AttentionHalf, Head, Heads, MlpHalf, Ops, number_type};
 
 /// A normal cut off at ±2 has this deviation; haiku divides it out of its linear layers.
 const CUT_NORMAL_DEVIATION: f32 = 0.879_625_7;
@@ -19,6 +21,7 @@ const CUT_NORMAL_DEVIATION: f32 = 0.879_625_7;
 #[derive(Module, Debug)]
 pub struct Network<B: Backend> {
     embedding: Param<Tensor<B, 2>>, // [embedding rows, width]
+    embedding_convolution: Option<Param<Tensor<B, 1>>>, // [4 · width]
     blocks: Vec<Block<B>>,
     head: Param<Tensor<B, 2>>, // [width, vocabulary]
     head_bias: Option<Param<Tensor<B, 1>>>,
@@ -29,9 +32,14 @@ pub struct Network<B: Backend> {
 /// One layer: attention and MLP, each around the residual stream.
 #[derive(Module, Debug)]
 struct Block<B: Backend> {
-    qkv: Param<Tensor<B, 2>>,          // [width, 3 · width]
-    gain: Option<Param<Tensor<B, 1>>>, // [heads]
-    proj: Param<Tensor<B, 2>>,         // [width, width]
+    residual: Option<Param<Tensor<B, 1>>>, // [2]: of the stream, and of the embedding
+    skip: Option<Param<Tensor<B, 1>>>,     // [2]: of the stream, and of an earlier block
+    convolution: Option<Param<Tensor<B, 1>>>, // [4 · width]
+    qkv_convolution: Option<Param<Tensor<B, 1>>>, // [4 · 3 · width]
+    values: Option<Param<Tensor<B, 2>>>,   // [embedding rows, width]
+    qkv: Param<Tensor<B, 2>>,              // [width, 3 · width]
+    gain: Option<Param<Tensor<B, 1>>>,     // [heads]
+    proj: Param<Tensor<B, 2>>,             // [width, width]
     attention_norm: Option<LayerNorm<B>>,
     up: Param<Tensor<B, 2>>, // [width, 4 · width]
     up_bias: Option<Param<Tensor<B, 1>>>,
@@ -53,13 +61,11 @@ pub struct Architecture {
     /// Width of the residual stream.
     pub width: usize,
     /// Heads of each attention.
-    pub heads: usize,
+    pub heads: Heads,
     /// The recipe's row.
     pub choices: Choices,
     /// Numbers of the matrix products.
     pub precision: Precision,
-    /// See [`AttentionHalf::rounded`].
-    pub rounded: bool,
 }
 
 impl<B: Backend> Network<B> {
@@ -71,14 +77,15 @@ impl<B: Backend> Network<B> {
         let vocabulary = plan.tokenization.vocabulary();
         let deviation = choices.embedding_deviation as f32;
         let embedding = draw.matrix([plan.embedding_rows(), width], deviation);
-        let blocks = (0..plan.size.layers)
-            .map(|_| Block::new(width, plan.heads(), &choices, &mut draw))
-            .collect();
+        let blocks =
+            (0..plan.size.layers).map(|index| Block::new(plan, index, &mut draw)).collect();
         let head = draw.output([width, vocabulary], &choices);
         let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
-        let (heads, precision) = (plan.heads(), plan.precision);
-        let architecture = Architecture { width, heads, choices, precision, rounded: false };
-        Self { embedding, blocks, head, head_bias, architecture }
+        let embedding_convolution = choices.embedding_convolution.then(|| draw.taps(width));
+        let rotated = choices.rotary_dimensions;
+        let heads = Heads { count: plan.heads(), rotated, rounded: false };
+        let architecture = Architecture { width, heads, choices, precision: plan.precision };
+        Self { embedding, embedding_convolution, blocks, head, head_bias, architecture }
     }
 
     /// The same network with its attention rounded as in inference on the processor.
@@ -86,8 +93,8 @@ impl<B: Backend> Network<B> {
     #[must_use]
     pub fn rounded(mut self) -> Self {
         let Architecture { width, heads, choices, .. } = self.architecture;
-        let held = lmtrain_engine::held_by_run(&choices, width / heads);
-        self.architecture.rounded = held == lmtrain_kernels::HeldAs::Bytes;
+        let held = lmtrain_engine::held_by_run(&choices, width / heads.count);
+        self.architecture.heads.rounded = held == lmtrain_kernels::HeldAs::Bytes;
         self
     }
 
@@ -128,11 +135,18 @@ impl<B: Ops> Network<B> {
     pub fn hidden(&self, tokens: Tensor<B, 2, Int>) -> Tensor<B, 2> {
         let [batch, time] = tokens.dims();
         let architecture = &self.architecture;
-        let mut x = self.embed(tokens.reshape([batch * time]));
+        let tokens = tokens.reshape([batch * time]);
+        let mut x = self.embed(tokens.clone());
         match architecture.choices.norm {
             Norm::PreRms => {
-                for block in &self.blocks {
-                    x = block.pre_norm(x, architecture, time);
+                if let Some(taps) = &self.embedding_convolution {
+                    x = B::convolve(time, x, taps.val());
+                }
+                let mut outputs = Outputs::new(x.clone(), architecture);
+                for (index, block) in self.blocks.iter().enumerate() {
+                    x = block.enter(x, &outputs, [index, self.blocks.len()], time);
+                    x = block.pre_norm(x, architecture, Place { index, time, tokens: &tokens });
+                    outputs.keep(&x);
                 }
                 B::normalize_rms(x)
             }
@@ -159,6 +173,48 @@ impl Architecture {
     fn compute<B: Backend>(&self, weights: &Param<Tensor<B, 2>>) -> Tensor<B, 2> {
         weights.val().cast(number_type(self.precision))
     }
+
+    /// One that a block's normed input is multiplied by; dividing it divides the input.
+    fn compute_input<B: Backend>(
+        &self,
+        weights: &Param<Tensor<B, 2>>,
+        block: usize,
+    ) -> Tensor<B, 2> {
+        match self.choices.depth_scale {
+            false => self.compute(weights),
+            true => {
+                let weights = weights.val() * depth_scale(block);
+                weights.cast(number_type(self.precision))
+            }
+        }
+    }
+}
+
+/// What a network that has mixes keeps of the stream: the embeddings, and each block's output.
+struct Outputs<B: Backend> {
+    first: Tensor<B, 2>,
+    kept: Option<Vec<Tensor<B, 2>>>,
+}
+
+impl<B: Backend> Outputs<B> {
+    fn new(first: Tensor<B, 2>, architecture: &Architecture) -> Self {
+        Self { first, kept: architecture.choices.skips.then(Vec::new) }
+    }
+
+    fn keep(&mut self, x: &Tensor<B, 2>) {
+        if let Some(kept) = &mut self.kept {
+            kept.push(x.clone());
+        }
+    }
+}
+
+/// Where a block stands, and what it is given.
+struct Place<'a, B: Backend> {
+    index: usize,
+    /// Tokens of a sequence.
+    time: usize,
+    /// [batch · time].
+    tokens: &'a Tensor<B, 1, Int>,
 }
 
 struct RequireGradients;
@@ -170,9 +226,18 @@ impl<B: Backend> ModuleMapper<B> for RequireGradients {
 }
 
 impl<B: Backend> Block<B> {
-    fn new(width: usize, heads: usize, choices: &Choices, draw: &mut Draw<'_, B>) -> Self {
+    fn new(plan: &Plan, index: usize, draw: &mut Draw<'_, B>) -> Self {
+        let (width, heads, choices) = (plan.size.width, plan.heads(), &plan.choices);
+        let layers = plan.size.layers;
         let layer_norm = choices.norm == Norm::PostLayer;
+        let mix = |draw: &Draw<'_, B>| draw.parameter(TensorData::from([1.0_f32, 0.0]));
+        let table = [plan.embedding_rows(), width];
         Self {
+            residual: choices.residual_scalars.then(|| mix(draw)),
+            skip: choices.skip_from(index, layers).map(|_| mix(draw)),
+            convolution: choices.block_convolution.then(|| draw.taps(width)),
+            qkv_convolution: choices.qkv_convolution.then(|| draw.taps(3 * width)),
+            values: choices.has_values(index, layers).then(|| draw.zeros(table)),
             qkv: draw.input([width, 3 * width], choices),
             gain: choices.qk_norm.then(|| draw.vector(heads, choices.initial_gain as f32)),
             proj: draw.output([width, width], choices),
@@ -187,22 +252,66 @@ impl<B: Backend> Block<B> {
 }
 
 impl<B: Ops> Block<B> {
-    /// x [batch · time, width] → the same, for sequences of `time` tokens.
-    fn pre_norm(&self, x: Tensor<B, 2>, architecture: &Architecture, time: usize) -> Tensor<B, 2> {
-        let attention = AttentionHalf {
-            heads: architecture.heads,
-            time,
-            qkv: architecture.compute(&self.qkv),
-            gain: self.gain.as_ref().map(Param::val),
-            rounded: architecture.rounded,
-            proj: architecture.compute(&self.proj),
-        };
+    /// What the block reads of the stream x [batch · time, width], as block `index` of `of`.
+    fn enter(
+        &self,
+        mut x: Tensor<B, 2>,
+        outputs: &Outputs<B>,
+        [index, of]: [usize; 2],
+        time: usize,
+    ) -> Tensor<B, 2> {
+        if let Some(weights) = &self.residual {
+            x = B::mix(x, outputs.first.clone(), weights.val());
+        }
+        if let (Some(weights), Some(kept)) = (&self.skip, &outputs.kept) {
+            x = B::mix(x, kept[of - 1 - index].clone(), weights.val());
+        }
+        match &self.convolution {
+            Some(taps) => B::convolve(time, x, taps.val()),
+            None => x,
+        }
+    }
+
+    /// x [batch · time, width] → the same.
+    fn pre_norm(
+        &self,
+        x: Tensor<B, 2>,
+        architecture: &Architecture,
+        place: Place<'_, B>,
+    ) -> Tensor<B, 2> {
         let mlp = MlpHalf {
             activation: architecture.choices.activation,
-            up: architecture.compute(&self.up),
+            up: architecture.compute_input(&self.up, place.index),
             down: architecture.compute(&self.down),
         };
-        B::mlp_half(mlp, B::attention_half(attention, x))
+        B::mlp_half(mlp, self.attention_half(x, architecture, place))
+    }
+
+    /// x + attention: in one operation where nothing stands between its parts.
+    fn attention_half(
+        &self,
+        x: Tensor<B, 2>,
+        architecture: &Architecture,
+        Place { index, time, tokens }: Place<'_, B>,
+    ) -> Tensor<B, 2> {
+        let (heads, gain) = (architecture.heads, self.gain.as_ref().map(Param::val));
+        let qkv = architecture.compute_input(&self.qkv, index);
+        let proj = architecture.compute(&self.proj);
+        if self.qkv_convolution.is_none() && self.values.is_none() {
+            return B::attention_half(AttentionHalf { heads, time, qkv, gain, proj }, x);
+        }
+        let [rows, width] = x.dims();
+        let mut qkv = B::project(B::normalize_rms(x.clone()), qkv); // [rows, 3 · width]
+        if let Some(taps) = &self.qkv_convolution {
+            qkv = B::convolve(time, qkv, taps.val());
+        }
+        if let Some(table) = &self.values {
+            let values = B::embed(table.val(), tokens.clone(), 1.0);
+            let nothing = Tensor::zeros([rows, 2 * width], &values.device());
+            qkv = qkv + Tensor::cat(vec![nothing, values], 1);
+        }
+        let mixed = B::attend(heads, qkv.reshape([rows / time, time, 3 * width]), gain);
+        x + B::project(mixed.reshape([rows, width]), proj)
     }
 
     /// x [batch · time, width] → the same, for sequences of `time` tokens.
@@ -271,6 +380,18 @@ impl<B: Backend> Draw<'_, B> {
     /// [inputs, outputs] that write to the residual stream or the logits.
     fn output(&mut self, shape: [usize; 2], choices: &Choices) -> Param<Tensor<B, 2>> {
         if choices.zero_outputs { self.matrix(shape, 0.0) } else { self.input(shape, choices) }
+    }
+
+    /// A table that starts at zero, and leaves what is drawn for other weights as it is.
+    fn zeros(&self, shape: [usize; 2]) -> Param<Tensor<B, 2>> {
+        self.parameter(TensorData::new(vec![0.0_f32; shape[0] * shape[1]], shape))
+    }
+
+    /// The taps of a convolution that changes nothing yet: [4 · width].
+    fn taps(&self, width: usize) -> Param<Tensor<B, 1>> {
+        let mut values = vec![0.0_f32; CONVOLUTION_TAPS * width];
+        values[..width].fill(1.0);
+        self.parameter(TensorData::new(values, [CONVOLUTION_TAPS * width]))
     }
 
     fn vector(&mut self, length: usize, value: f32) -> Param<Tensor<B, 1>> {

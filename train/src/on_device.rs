@@ -411,6 +411,7 @@ impl<B: Backend> DeviceLayer<B> {
     fn mlp(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let activate = |x: Tensor<B, 2>| match self.activation {
             Gate::ReluSquared => activation::relu(x).powi_scalar(2),
+            Gate::LeakyReluSquared => activation::leaky_relu(x, 0.5).powi_scalar(2),
             Gate::GeluTanh => activation::gelu_approximate(x),
             Gate::GeluErf => activation::gelu(x),
             Gate::Silu => activation::silu(x),

@@ -23,13 +23,16 @@ pub struct State<B: Kernels> {
     pub step: u64,
     /// First and second moment; Muon has one only.
     pub moments: BTreeMap<String, Vec<Tensor<B, 1>>>,
+    /// The running mean of each parameter, by path, flattened; of recipes that keep one.
+    pub average: BTreeMap<String, Tensor<B, 1>>,
     /// Global norm of the last gradient, before clipping: one number on the device.
     pub gradient_norm: Option<Tensor<B, 1>>,
 }
 
 impl<B: Kernels> Default for State<B> {
     fn default() -> Self {
-        Self { step: 0, moments: BTreeMap::new(), gradient_norm: None }
+        let (moments, average) = (BTreeMap::new(), BTreeMap::new());
+        Self { step: 0, moments, average, gradient_norm: None }
     }
 }
 
@@ -57,6 +60,11 @@ impl<B: Kernels> RecipeOptimizer<B> {
         let norm = self.state().gradient_norm.clone();
         let read = |norm: Tensor<B, 1>| norm.into_data().iter::<f64>().next();
         norm.and_then(read).unwrap_or(0.0)
+    }
+
+    /// The network that is saved and measured: of the running means where they are kept.
+    pub fn averaged(&self, network: Network<B>) -> Network<B> {
+        network.map(&mut Averaged { state: &self.state(), paths: Paths::default() })
     }
 
     /// What it remembers.
@@ -153,6 +161,29 @@ impl<B: Kernels> ModuleVisitor<Autodiff<B>> for Gather<'_> {
     }
 }
 
+/// Puts the running mean of each parameter in its place, if there is one.
+struct Averaged<'a, B: Kernels> {
+    state: &'a State<B>,
+    paths: Paths,
+}
+
+impl<B: Kernels> ModuleMapper<B> for Averaged<'_, B> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.paths.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.paths.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        match self.state.average.get(&self.paths.current()) {
+            Some(mean) => param.map(|own| mean.clone().reshape(own.shape())),
+            None => param,
+        }
+    }
+}
+
 /// Applies one step to each parameter that has a gradient.
 struct Update<'a, B: Kernels> {
     choices: Choices,
@@ -187,9 +218,12 @@ impl<B: Kernels> Update<'_, B> {
     }
 
     fn learning_rate(&self, path: &str) -> f64 {
-        let rate = match path {
-            "embedding" => self.choices.embedding_learning_rate,
-            path if is_matrix(path) => self.choices.matrix_learning_rate,
+        let rate = match path.rsplit('.').next().unwrap_or(path) {
+            "embedding" | "values" => self.choices.embedding_learning_rate,
+            "qkv" | "proj" | "up" | "down" => self.choices.matrix_learning_rate,
+            "residual" | "skip" | "convolution" | "qkv_convolution" | "embedding_convolution" => {
+                self.choices.scalar_learning_rate
+            }
             _ => self.choices.head_learning_rate,
         };
         rate * self.factor
@@ -232,15 +266,24 @@ impl<B: Kernels> Update<'_, B> {
             }
             None => after,
         };
+        if let Some(most) = self.choices.average {
+            // The first steps are forgotten sooner.
+            let step = self.state.step as f64;
+            let kept = most.min(step / (step + 9.0));
+            let mean = match self.state.average.remove(&path) {
+                Some(mean) => mean * kept + after.clone() * (1.0 - kept),
+                None => after.clone(),
+            };
+            self.state.average.insert(path.clone(), mean);
+        }
         self.state.moments.insert(path, moments);
         after.reshape(shape)
     }
 }
 
-/// Whether it is one of the blocks' matrices: all that these hold of rank two.
+/// Whether it is one of the blocks' matrices.
 fn is_matrix(path: &str) -> bool {
-    path.starts_with("blocks.")
-        && ["qkv", "proj", "up", "down"].iter().any(|name| path.ends_with(&format!(".{name}")))
+    ["qkv", "proj", "up", "down"].contains(&path.rsplit('.').next().unwrap_or(path))
 }
 
 /// Weights after a step, less this share of what they were before it; of cautious decay only where
@@ -322,6 +365,27 @@ mod tests {
             let others = (plain["embedding"] / none["embedding"] - 1.0).abs();
             assert!(others < 0.01, "the embedding does not decay: {others}");
         }
+    }
+
+    #[test]
+    fn the_average_follows_the_weights() {
+        let mut plan = plan(Recipe::Modern);
+        plan.choices.average = Some(0.9);
+        let mut network = network::<Flex>(&plan);
+        let mut optimizer = RecipeOptimizer::<Flex>::new(&plan, State::default());
+        let (mut seen, mut mean) = (Vec::new(), 0.0_f64);
+        for step in 0..30 {
+            let gradients = network.step(batch(&plan, step)).grads;
+            network = optimizer.step(1.0, network, gradients);
+            let weight = f64::from(tensors_of(&network.valid())["blocks.1.up"].values[5]);
+            seen.push(weight);
+            let kept = (0.9_f64).min((step as f64 + 1.0) / (step as f64 + 10.0));
+            mean = if step == 0 { weight } else { kept * mean + (1.0 - kept) * weight };
+        }
+        let averaged = tensors_of(&optimizer.averaged(network.valid()));
+        let found = f64::from(averaged["blocks.1.up"].values[5]);
+        assert!((found - mean).abs() < 1e-5 && (found - seen[29]).abs() > 1e-5, "{found} {mean}");
+        assert_eq!(averaged.len(), tensors_of(&network.valid()).len());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::optim::{GradientsParams, Optimizer};
 use burn::tensor::Tensor;
 use burn_train::TrainStep;
-use lmtrain_engine::testing::{plan, weights};
+use lmtrain_engine::testing::{EVERYTHING, plan, variants, weights, with};
 use lmtrain_kernels::testing::assert_same_bits;
 use lmtrain_runs::Plan;
 use lmtrain_runs::recipe::Recipe;
@@ -142,12 +142,55 @@ fn the_paper_recipe_agrees_with_pytorch() {
     agrees::<NdArray>(Recipe::Paper);
 }
 
+/// The gradients of every choice: the kernels', burn's, and what the loss does along each.
+#[test]
+fn choices_have_their_gradients() {
+    for (name, plan) in variants() {
+        let found = gradients(&network::<Flex>(&plan), batch(&plan, 0));
+        let plain = gradients(&network::<NdArray>(&plan), batch(&plan, 0));
+        assert!(found.keys().eq(plain.keys()), "{name}");
+        for (path, gradient) in &found {
+            let norm = |values: &mut dyn Iterator<Item = f64>| {
+                values.map(|value| value * value).sum::<f64>().sqrt()
+            };
+            let wide = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
+            let (gradient, plain) = (wide(gradient), wide(&plain[path]));
+            let length = norm(&mut plain.iter().copied());
+            let off = norm(&mut gradient.iter().zip(&plain).map(|(one, other)| one - other));
+            assert!(off < 10.0 * GRADIENT_TOLERANCE * length, "{name}: {path} is off by {off:.1e}");
+            let slope = slope_along(&plan, path, &gradient);
+            assert!((slope / length - 1.0).abs() < 0.02, "{name}: {path}: {slope} for {length}");
+        }
+    }
+}
+
+/// What the loss gains a step along a direction of one tensor, of length 1, by a difference.
+fn slope_along(plan: &Plan, path: &str, direction: &[f64]) -> f64 {
+    let length = direction.iter().map(|it| it * it).sum::<f64>().sqrt();
+    // Large enough for f32 to see, small enough to be straight.
+    let step = (0.02 / length).min(0.05);
+    let loss = |step: f64| {
+        let mut file = weights(plan);
+        let tensor = file.tensors.get_mut(path).expect("a tensor");
+        for (value, along) in tensor.values.iter_mut().zip(direction) {
+            *value += (step * along / length) as f32;
+        }
+        let network = network_from::<NdArray>(plan, &mut file, &Default::default());
+        let Batch { inputs, targets, .. } = batch::<NdArray>(plan, 0);
+        let network = network.expect("every tensor is there");
+        let nats = network.loss(inputs.inner(), targets.inner()).into_data();
+        nats.iter::<f64>().sum::<f64>() / nats.num_elements() as f64
+    };
+    (loss(step) - loss(-step)) / (2.0 * step)
+}
+
 /// The contract of the kernels, for training: the same weights at every SIMD level and on every
 /// number of threads. The batch is one that threads share.
 #[test]
 fn fifty_steps_give_the_same_weights_everywhere() {
-    for recipe in [Recipe::Modern, Recipe::Paper] {
-        let mut plan = plan(recipe);
+    let everything =
+        with(&format!("{EVERYTHING} weight-decay=0.1 cautious-decay=true average=0.9"));
+    for mut plan in [plan(Recipe::Modern), plan(Recipe::Paper), everything] {
         (plan.batch, plan.context, plan.steps) = (3, 24, 50);
         let trained = || -> Vec<f32> {
             let mut network = network::<Flex>(&plan);
@@ -159,6 +202,6 @@ fn fifty_steps_give_the_same_weights_everywhere() {
             }
             tensors_of(&network.valid()).into_values().flat_map(|it| it.values).collect()
         };
-        assert_same_bits(&recipe.to_string(), trained);
+        assert_same_bits(&format!("{:?}", plan.choices), trained);
     }
 }

@@ -5,6 +5,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::size::Size;
+
 /// Which normalisation, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,8 +23,23 @@ pub enum Norm {
 pub enum Activation {
     /// max(x, 0)².
     SquaredRelu,
+    /// max(x, ½x)².
+    LeakySquaredRelu,
     /// GELU in its tanh form.
     Gelu,
+}
+
+/// Which blocks add an embedding of the token to their values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueEmbeddings {
+    /// None.
+    #[default]
+    None,
+    /// The last, and every second before it.
+    Alternate,
+    /// All.
+    All,
 }
 
 /// What is fed before the first token of a chunk.
@@ -88,10 +105,28 @@ pub struct Choices {
     pub begin: Begin,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_size: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotary_dimensions: Option<usize>,
+    #[serde(default)]
+    pub depth_scale: bool,
+    #[serde(default)]
+    pub residual_scalars: bool,
+    #[serde(default)]
+    pub skips: bool,
+    #[serde(default)]
+    pub embedding_convolution: bool,
+    #[serde(default)]
+    pub block_convolution: bool,
+    #[serde(default)]
+    pub qkv_convolution: bool,
+    #[serde(default)]
+    pub value_embeddings: ValueEmbeddings,
     pub optimizer: Optimizer,
     pub matrix_learning_rate: f64,
     pub embedding_learning_rate: f64,
     pub head_learning_rate: f64,
+    #[serde(default = "first_scalar_learning_rate")]
+    pub scalar_learning_rate: f64,
     pub momentum: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub momentum_start: Option<f64>,
@@ -111,6 +146,13 @@ pub struct Choices {
     pub decay: f64,
     pub decay_form: DecayForm,
     pub decay_floor: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<f64>,
+}
+
+/// What it was when it became a choice; no plan before had anything that it moves.
+fn first_scalar_learning_rate() -> f64 {
+    0.005
 }
 
 impl Serialize for Choices {
@@ -135,18 +177,66 @@ impl Choices {
         if self.biases && self.norm == Norm::PreRms {
             return Err("`biases=true` goes with `norm=post-layer` only".to_owned());
         }
-        Ok(())
+        let of_pre_norm = [
+            ("depth-scale", self.depth_scale),
+            ("residual-scalars", self.residual_scalars),
+            ("skips", self.skips),
+            ("embedding-convolution", self.embedding_convolution),
+            ("block-convolution", self.block_convolution),
+            ("qkv-convolution", self.qkv_convolution),
+            ("value-embeddings", self.value_embeddings != ValueEmbeddings::None),
+        ];
+        match of_pre_norm.into_iter().find(|(_, chosen)| *chosen) {
+            Some((key, _)) if self.norm == Norm::PostLayer => {
+                Err(format!("`{key}` goes with `norm=pre-rms` only"))
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Refuses what a network of this width cannot have.
+    /// Whether a block of so many has value embeddings.
+    #[must_use]
+    pub fn has_values(&self, block: usize, of: usize) -> bool {
+        match self.value_embeddings {
+            ValueEmbeddings::None => false,
+            ValueEmbeddings::Alternate => (of - 1 - block).is_multiple_of(2),
+            ValueEmbeddings::All => true,
+        }
+    }
+
+    /// The block whose output is mixed into a block's input, as in a U-net: the first gives to the
+    /// last, the second to the last but one, unless they are neighbours.
+    #[must_use]
+    pub fn skip_from(&self, block: usize, of: usize) -> Option<usize> {
+        let from = of - 1 - block;
+        (self.skips && from + 1 < block).then_some(from)
+    }
+
+    /// Whether there is anything that the scalars' step size moves.
+    fn has_scalars(&self) -> bool {
+        self.residual_scalars
+            || self.skips
+            || self.embedding_convolution
+            || self.block_convolution
+            || self.qkv_convolution
+    }
+
+    /// Refuses what a network of this size cannot have.
     ///
     /// # Errors
     /// A sentence that names the choice.
-    pub fn check_width(&self, width: usize) -> Result<(), String> {
-        match self.head_size {
-            Some(dimensions) if !width.is_multiple_of(dimensions) => Err(format!(
+    pub fn check_size(&self, size: Size) -> Result<(), String> {
+        let width = size.width;
+        if let Some(dimensions) = self.head_size.filter(|it| !width.is_multiple_of(*it)) {
+            return Err(format!(
                 "heads of {dimensions} do not divide the width, {width}\n\
                  hint: another `--set head-size`, or `--size`"
+            ));
+        }
+        let dimensions = self.head_size.unwrap_or(size.head_dimension());
+        match self.rotary_dimensions {
+            Some(rotated) if rotated > dimensions => Err(format!(
+                "`rotary-dimensions` is {rotated}, and a head has {dimensions} dimensions"
             )),
             _ => Ok(()),
         }
@@ -176,6 +266,11 @@ impl Choices {
                 "`weight-decay` is 0",
             ),
             (self.decay == 0.0, &["decay-form", "decay-floor"], "`decay` is 0"),
+            (
+                !self.has_scalars(),
+                &["scalar-learning-rate"],
+                "there are no scalars and convolutions",
+            ),
         ];
         let applies =
             |(idle, keys, _): &&(bool, &[&str], &'static str)| *idle && keys.contains(&key);

@@ -21,7 +21,9 @@ use crate::size::Size;
 /// Base of the rotary positions' wavelengths (RoPE, arXiv 2104.09864).
 pub const ROPE_BASE: f64 = 10_000.0;
 
-pub use choices::{Activation, Begin, Choices, DecayForm, DecaySchedule, Norm, Optimizer};
+pub use choices::{
+    Activation, Begin, Choices, DecayForm, DecaySchedule, Norm, Optimizer, ValueEmbeddings,
+};
 pub use table::{CHOICES, Choice, Kind, Row, Setting, choice, text};
 
 /// A named row of choices.
@@ -68,10 +70,19 @@ impl Recipe {
                     soft_cap: Some(15.0),
                     begin: Begin::OwnRow,
                     head_size: None,
+                    rotary_dimensions: None,
+                    depth_scale: false,
+                    residual_scalars: false,
+                    skips: false,
+                    embedding_convolution: false,
+                    block_convolution: false,
+                    qkv_convolution: false,
+                    value_embeddings: ValueEmbeddings::None,
                     optimizer: Optimizer::Muon,
                     matrix_learning_rate: 0.02,
                     embedding_learning_rate: 0.02,
                     head_learning_rate: 0.005,
+                    scalar_learning_rate: 0.005,
                     momentum: 0.95,
                     momentum_start: None,
                     momentum_warmup: 0.1,
@@ -88,6 +99,7 @@ impl Recipe {
                     decay: 0.4,
                     decay_form: DecayForm::Linear,
                     decay_floor: 0.0,
+                    average: None,
                 },
             },
             Self::Paper => Row {

@@ -81,7 +81,12 @@ pub const CHOICES: &[Choice] = &[
         Kind::Word(&["pre-rms", "post-layer"]),
         "RMS norm before each half of a block, or layer norm after it",
     ),
-    row("activation", "act", Kind::Word(&["squared-relu", "gelu"]), "between the MLP's matrices"),
+    row(
+        "activation",
+        "act",
+        Kind::Word(&["squared-relu", "leaky-squared-relu", "gelu"]),
+        "between the MLP's matrices",
+    ),
     row("qk-norm", "qk", Kind::Truth, "RMS norm of queries and keys, with a learned gain a head"),
     row("initial-gain", "ig", FACTOR, "what that gain starts at"),
     row("biases", "bias", Kind::Truth, "biases in MLP and head"),
@@ -104,10 +109,45 @@ pub const CHOICES: &[Choice] = &[
         "dimensions of an attention head; off: as the size has it",
     )
     .or_off(),
+    row(
+        "rotary-dimensions",
+        "rot",
+        Kind::CountOf(&[4, 8, 16, 32, 64]),
+        "dimensions of a head that turn with the position; off: all",
+    )
+    .or_off(),
+    row("depth-scale", "ds", Kind::Truth, "what the i-th block reads is divided by √i"),
+    row(
+        "residual-scalars",
+        "res",
+        Kind::Truth,
+        "a block's input is a · stream + b · embedding, with learned a and b",
+    ),
+    row(
+        "skips",
+        "skip",
+        Kind::Truth,
+        "late blocks read a · stream + b · output of an early one, as in a U-net",
+    ),
+    row(
+        "embedding-convolution",
+        "ec",
+        Kind::Truth,
+        "embeddings are mixed with those of the three tokens before, column by column",
+    ),
+    row("block-convolution", "bc", Kind::Truth, "the same of every block's input"),
+    row("qkv-convolution", "qc", Kind::Truth, "the same of queries, keys and values"),
+    row(
+        "value-embeddings",
+        "ve",
+        Kind::Word(&["none", "alternate", "all"]),
+        "blocks that add an embedding of the token to their values",
+    ),
     row("optimizer", "opt", Kind::Word(&["muon", "adam"]), "what moves the blocks' matrices"),
     row("matrix-learning-rate", "mlr", RATE, "step size of the blocks' matrices"),
     row("embedding-learning-rate", "elr", RATE, "step size of the embedding table"),
     row("head-learning-rate", "hlr", RATE, "step size of head, gains and biases"),
+    row("scalar-learning-rate", "slr", RATE, "step size of scalars and convolutions"),
     row("momentum", "mom", MOMENTUM, "of Muon"),
     row("momentum-start", "momst", MOMENTUM, "momentum of the first step").or_off(),
     row("momentum-warmup", "momwu", SHARE, "share of the steps from there to `momentum`"),
@@ -140,6 +180,13 @@ pub const CHOICES: &[Choice] = &[
     row("decay", "dec", SHARE, "share of the steps over which they fall"),
     row("decay-form", "decf", Kind::Word(&["linear", "root", "cosine"]), "along which line"),
     row("decay-floor", "decfl", SHARE, "share of the learning rates that they fall to"),
+    row(
+        "average",
+        "ema",
+        Kind::Number([0.5, 0.99999]),
+        "saved and validated is a running mean of the weights, this share of which stays each step",
+    )
+    .or_off(),
 ];
 
 /// The choice of this key.

@@ -31,7 +31,7 @@ type Measured<'a> = (String, Box<dyn Fn(&RunData) -> Option<f64> + 'a>);
 
 /// The figure; absent if no runs differ in this choice alone.
 pub(crate) fn figure(data: &Data, choice: &'static Choice) -> Option<Figure> {
-    let measured = measured(data).into_iter().map(|(what, of)| (what, lines(data, choice, &of)));
+    let measured = measured(data).map(|(what, of)| (what, lines(data, choice, &of)));
     let points = |lines: &[Line<'_>]| lines.iter().map(|line| line.places.len()).sum::<usize>();
     // Of those with most points the first, which is the one of most bytes.
     let (what, lines) = measured.rev().max_by_key(|(_, lines)| points(lines))?;
@@ -62,9 +62,8 @@ pub(crate) fn figure(data: &Data, choice: &'static Choice) -> Option<Figure> {
         choice.key, choice.about, first.plan.recipe
     );
     let table = table(choice, &what, &lines, &labels);
-    let titles = [choice.key.to_owned(), format!("bits per byte of {what}")];
-    let [x_title, y_title] = titles;
-    Some(figure_on(series, (x_title, x), (y_title, y), Vec::new(), (caption, table)))
+    let (x, y) = ((choice.key.to_owned(), x), (format!("bits per byte of {what}"), y));
+    Some(figure_on(series, x, y, Vec::new(), (caption, table)))
 }
 
 /// Everything that runs were measured on, by the bytes there are; their own validation last.

@@ -20,6 +20,7 @@ mod recipes;
 mod rows;
 mod session;
 mod shapes;
+mod stream;
 pub mod tensor_file;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -33,9 +34,10 @@ mod whole;
 pub use layout::{rotary_frequencies, source_dimension};
 pub use origin::Origin;
 pub use predictor::{SavedWeights, WeightsError, check};
-pub use recipes::held_by_run;
+pub use recipes::{depth_scale, held_by_run};
 pub use session::EngineSession;
 pub use shapes::shapes;
+pub use stream::{Between, Entry};
 pub use transformer::{Layer, Order, Transformer};
 pub use whole::PartSink;
 

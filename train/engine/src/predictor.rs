@@ -216,16 +216,15 @@ impl Session for EngineSession<'_> {
 mod tests {
     use super::*;
     use crate::tensor_file;
-    use crate::testing::{plan, weights};
+    use crate::testing::{plan, variants, weights};
     use lmtrain_runs::random::SplitMix64;
     use lmtrain_runs::recipe::Recipe;
     use std::sync::Mutex;
 
     const CONTEXT: usize = 150;
 
-    fn predictor(recipe: Recipe) -> Box<dyn Predictor> {
-        let mut plan = plan(recipe);
-        plan.context = CONTEXT;
+    fn predictor(plan: Plan) -> Box<dyn Predictor> {
+        let plan = Plan { context: CONTEXT, ..plan };
         let mut file = weights(&plan);
         let origin = Origin { plan, tokenizer: String::new(), step: 1 };
         file.metadata = serde_json::to_string(&origin).expect("serialises");
@@ -276,23 +275,23 @@ mod tests {
 
     #[test]
     fn sessions_and_whole_chunks_give_the_same_bits_and_scores_agree() {
-        for recipe in Recipe::ALL {
-            let predictor = predictor(recipe);
+        for (name, plan) in variants() {
+            let predictor = predictor(plan);
             let predictor = predictor.as_ref();
             let chunks: Vec<Vec<u32>> = (0..5).map(|seed| chunk(CONTEXT, seed)).collect();
             let chunks: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
             let rows = whole(predictor, &chunks);
-            assert!(rows == stepped(predictor, &chunks, &[1; CONTEXT]), "{recipe}, single steps");
-            assert!(rows == stepped(predictor, &chunks, &[64, 1, 1, 50, 34]), "{recipe}, mixed");
-            assert!(rows[2..3] == whole(predictor, &chunks[2..3]), "{recipe}, alone");
+            assert!(rows == stepped(predictor, &chunks, &[1; CONTEXT]), "{name}, single steps");
+            assert!(rows == stepped(predictor, &chunks, &[64, 1, 1, 50, 34]), "{name}, mixed");
+            assert!(rows[2..3] == whole(predictor, &chunks[2..3]), "{name}, alone");
             for (rows, (scores, chunk)) in
                 rows.iter().zip(predictor.score(&chunks).expect("scores").iter().zip(&chunks))
             {
                 for ((row, score), token) in rows.chunks_exact(256).zip(scores).zip(*chunk) {
                     let bits = -f64::from(row[*token as usize]).log2();
-                    assert!((bits - f64::from(*score)).abs() < 1e-4, "{recipe}: {bits} {score}");
+                    assert!((bits - f64::from(*score)).abs() < 1e-4, "{name}: {bits} {score}");
                     let sum: f64 = row.iter().copied().map(f64::from).sum();
-                    assert!((sum - 1.0).abs() < 1e-5, "{recipe}: {sum}");
+                    assert!((sum - 1.0).abs() < 1e-5, "{name}: {sum}");
                 }
             }
         }
@@ -300,7 +299,7 @@ mod tests {
 
     #[test]
     fn chunks_of_any_lengths_are_scored_and_what_does_not_fit_is_an_error() {
-        let predictor = predictor(Recipe::Modern);
+        let predictor = predictor(plan(Recipe::Modern));
         let chunks: Vec<Vec<u32>> = [0, 1, 7, 7, 0, CONTEXT].map(|length| chunk(length, 3)).into();
         let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
         let scores = predictor.score(&slices).expect("scores");

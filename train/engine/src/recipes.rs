@@ -2,9 +2,12 @@
 
 use half::f16;
 use lmtrain_runs::Plan;
+use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::recipe::{Activation, Choices, Norm, ROPE_BASE};
 
-use super::{Engine, Layer, Order, Transformer, rotary_frequencies, source_dimension};
+use super::{
+    Between, Engine, Entry, Layer, Order, Transformer, rotary_frequencies, source_dimension,
+};
 use crate::tensor_file::{FormatError, TensorFile};
 use lmtrain_kernels::{
     AttentionHeads, Gate, HeldAs, PackedWeights, Precision, RotaryTable, RowNorm,
@@ -36,6 +39,12 @@ pub fn held_by_run(choices: &Choices, head_dimension: usize) -> HeldAs {
     if choices.qk_norm && head_dimension <= 256 { HeldAs::Bytes } else { HeldAs::Halves }
 }
 
+/// What a block's normed input is multiplied by, where the depth scales it; blocks count from 0.
+#[must_use]
+pub fn depth_scale(block: usize) -> f64 {
+    1.0 / (block as f64 + 1.0).sqrt()
+}
+
 /// A run being packed.
 struct Run<'a> {
     plan: &'a Plan,
@@ -55,10 +64,14 @@ impl Run<'_> {
         });
         let pre_norm = choices.norm == Norm::PreRms;
         let norm = pre_norm.then_some(RowNorm::Rms { scale: None, epsilon: RMS_EPSILON });
-        let layers = (0..plan.size.layers).map(|index| self.layer(&format!("blocks.{index}")));
+        let layers = (0..plan.size.layers).map(|index| self.layer(index));
         let layers = layers.collect::<Result<_, _>>()?;
         let head = self.weights("head", [width, vocabulary])?;
-        let frequencies = rotary_frequencies(ROPE_BASE, head_dimension, head_dimension);
+        let rotated = choices.rotary_dimensions.unwrap_or(head_dimension);
+        let frequencies = rotary_frequencies(ROPE_BASE, head_dimension, rotated);
+        let taps = choices.embedding_convolution;
+        let taps =
+            taps.then(|| self.file.take("embedding_convolution", &[CONVOLUTION_TAPS * width]));
         Ok(Transformer {
             width,
             context: plan.context,
@@ -66,6 +79,7 @@ impl Run<'_> {
             embedding_scale: if choices.scale_embeddings { (width as f32).sqrt() } else { 1.0 },
             positions: None,
             embedding_norm: norm.clone(),
+            embedding_convolution: taps.transpose()?,
             rotary: Some(RotaryTable::new(&frequencies, plan.context)),
             order: if pre_norm { Order::PreNorm } else { Order::PostNorm },
             layers,
@@ -75,21 +89,25 @@ impl Run<'_> {
         })
     }
 
-    fn layer(&mut self, name: &str) -> Result<Layer, FormatError> {
+    fn layer(&mut self, index: usize) -> Result<Layer, FormatError> {
+        let name = &format!("blocks.{index}");
         let (width, heads) = (self.plan.size.width, self.plan.heads());
         let inner = 4 * width;
         let up = self.weights(&format!("{name}.up"), [width, inner])?;
         let down = self.weights(&format!("{name}.down"), [inner, width])?;
         Ok(Layer {
-            attention_norm: self.norm(&format!("{name}.attention_norm"))?,
+            entry: self.entry(index)?,
+            between: self.between(index)?,
+            attention_norm: self.norm(&format!("{name}.attention_norm"), index)?,
             heads: self.heads(&format!("{name}.gain"), heads)?,
             qkv: self.qkv(&format!("{name}.qkv"))?,
             mixing: self.mixing(&format!("{name}.proj"))?,
-            mlp_norm: self.norm(&format!("{name}.mlp_norm"))?,
+            mlp_norm: self.norm(&format!("{name}.mlp_norm"), index)?,
             gate: None,
             up: self.biased(up, &format!("{name}.up_bias"))?,
             activation: match self.plan.choices.activation {
                 Activation::SquaredRelu => Gate::ReluSquared,
+                Activation::LeakySquaredRelu => Gate::LeakyReluSquared,
                 Activation::Gelu => Gate::GeluTanh,
             },
             down: self.biased(down, &format!("{name}.down_bias"))?,
@@ -112,10 +130,14 @@ impl Run<'_> {
         Ok(weights.with_bias(&bias))
     }
 
-    fn norm(&mut self, name: &str) -> Result<Option<RowNorm>, FormatError> {
+    fn norm(&mut self, name: &str, index: usize) -> Result<Option<RowNorm>, FormatError> {
         let width = [self.plan.size.width];
+        let scaled = self.plan.choices.depth_scale;
         Ok(Some(match self.plan.choices.norm {
-            Norm::PreRms => RowNorm::Rms { scale: None, epsilon: RMS_EPSILON },
+            Norm::PreRms => RowNorm::Rms {
+                scale: scaled.then(|| vec![depth_scale(index) as f32; width[0]]),
+                epsilon: RMS_EPSILON,
+            },
             Norm::PostLayer => RowNorm::Layer {
                 scale: self.file.take(&format!("{name}.scale"), &width)?,
                 offset: self.file.take(&format!("{name}.offset"), &width)?,
@@ -143,20 +165,76 @@ impl Run<'_> {
         })
     }
 
-    /// Queries, keys and values, each head filled up to whole sixteens, in the order that the rotation wants.
-    fn qkv(&mut self, name: &str) -> Result<PackedWeights, FormatError> {
+    /// What happens to the stream before a layer.
+    fn entry(&mut self, index: usize) -> Result<Entry, FormatError> {
+        let Plan { choices, size, .. } = self.plan;
+        let name = |part: &str| format!("blocks.{index}.{part}");
+        let mut mix = |part: &str| {
+            let weights = self.file.take(&name(part), &[2])?;
+            Ok::<_, FormatError>([weights[0], weights[1]])
+        };
+        let residual = choices.residual_scalars.then(|| mix("residual")).transpose()?;
+        let skip = choices.skip_from(index, size.layers);
+        let skip = skip.map(|from| Ok((from, mix("skip")?))).transpose()?;
+        let taps = [CONVOLUTION_TAPS * size.width];
+        let convolution = choices.block_convolution;
+        let convolution = convolution.then(|| self.file.take(&name("convolution"), &taps));
+        Ok(Entry { residual, skip, convolution: convolution.transpose()? })
+    }
+
+    /// What happens to a layer's queries, keys and values.
+    fn between(&mut self, index: usize) -> Result<Between, FormatError> {
+        let Plan { choices, size, .. } = self.plan;
+        let (width, known) = (size.width, self.plan.embedding_rows());
+        let outputs = 3 * self.part();
+        let mut between = Between::default();
+        if choices.qkv_convolution {
+            let name = format!("blocks.{index}.qkv_convolution");
+            let taps = self.file.take(&name, &[CONVOLUTION_TAPS * 3 * width])?;
+            let tap = |tap: &[f32]| -> Vec<f32> {
+                let of = |output| self.qkv_source(output).map_or(0.0, |source| tap[source]);
+                (0..outputs).map(of).collect()
+            };
+            between.convolution = Some(taps.chunks_exact(3 * width).flat_map(tap).collect());
+        }
+        if choices.has_values(index, size.layers) {
+            let table = self.file.take(&format!("blocks.{index}.values"), &[known, width])?;
+            let part = self.part();
+            let pack = |token: usize, column: &mut [f32]| {
+                for (output, to) in column.iter_mut().enumerate() {
+                    let source = self.qkv_source(2 * part + output);
+                    *to = source.map_or(0.0, |source| table[token * width + source - 2 * width]);
+                }
+            };
+            between.values = Some(PackedWeights::pack(self.precision, [part, known], pack));
+        }
+        Ok(between)
+    }
+
+    /// Numbers of a token's queries: each head filled up to whole sixteens.
+    fn part(&self) -> usize {
+        self.plan.heads() * self.plan.head_dimension().next_multiple_of(16)
+    }
+
+    /// Which of a token's queries, keys and values stands at a place of the packed ones: each head filled up to whole
+    /// sixteens, in the order that the rotation wants.
+    fn qkv_source(&self, output: usize) -> Option<usize> {
         let (width, dimension) = (self.plan.size.width, self.plan.head_dimension());
-        let dims = dimension.next_multiple_of(16);
-        let part = self.plan.heads() * dims;
+        let (part, dims) = (self.part(), dimension.next_multiple_of(16));
+        let (head, place) = (output % part / dims, output % dims);
+        let turned = if output < 2 * part { dimension } else { 0 };
+        let source = source_dimension(place, dimension, turned)?;
+        Some(output / part * width + head * dimension + source)
+    }
+
+    /// The weights of queries, keys and values.
+    fn qkv(&mut self, name: &str) -> Result<PackedWeights, FormatError> {
+        let (width, outputs) = (self.plan.size.width, 3 * self.part());
         let weights = self.file.take(name, &[width, 3 * width])?;
-        Ok(PackedWeights::pack(self.precision, [width, 3 * part], |output, column| {
-            let (head, place) = (output % part / dims, output % dims);
-            let values = output >= 2 * part;
-            let source = source_dimension(place, dimension, if values { 0 } else { dimension });
+        Ok(PackedWeights::pack(self.precision, [width, outputs], |output, column| {
             column.fill(0.0);
-            if let Some(source) = source {
-                let from = output / part * width + head * dimension + source;
-                let from = weights[from..].iter().step_by(3 * width);
+            if let Some(source) = self.qkv_source(output) {
+                let from = weights[source..].iter().step_by(3 * width);
                 column.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
         }))

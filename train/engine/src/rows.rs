@@ -11,6 +11,8 @@ pub(super) struct TileScratch {
     normed: Vec<f32>,
     /// [rows, inner].
     inner: Vec<f32>,
+    /// A token's values.
+    values: Vec<f32>,
 }
 
 impl Transformer {
@@ -39,13 +41,12 @@ impl Transformer {
         }
     }
 
-    /// x [rows, width] → prepared queries, keys and values [rows, heads.row()].
-    pub(super) fn before_attention(
+    /// x [rows, width] → queries, keys and values [rows, heads.row()].
+    pub(super) fn project(
         &self,
         level: Level,
         layer: &Layer,
         x: &[f32],
-        places: [usize; 2],
         scratch: &mut TileScratch,
         qkv: &mut [f32],
     ) {
@@ -61,6 +62,19 @@ impl Transformer {
             }
         };
         product(level, rows, x, &layer.qkv, After::Plain, qkv);
+    }
+
+    /// Queries, keys and values of tokens, [rows, heads.row()], as they meet.
+    pub(super) fn prepare(
+        &self,
+        level: Level,
+        layer: &Layer,
+        tokens: &[u32],
+        places: [usize; 2],
+        scratch: &mut TileScratch,
+        qkv: &mut [f32],
+    ) {
+        layer.add_values(tokens, &mut scratch.values, qkv);
         prepare_rows(level, &layer.heads, self.rotary.as_ref(), places, qkv);
     }
 
@@ -74,7 +88,7 @@ impl Transformer {
         x: &mut [f32],
     ) {
         let rows = x.len() / self.width;
-        let TileScratch { normed, inner } = scratch;
+        let TileScratch { normed, inner, .. } = scratch;
         let mix = |x: &mut [f32]| product(level, rows, mixed, &layer.mixing, After::Add, x);
         let norm = |norm: &Option<_>, x: &mut [f32]| {
             if let Some(norm) = norm {

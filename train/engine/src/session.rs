@@ -2,6 +2,7 @@
 //! allocated from step to step.
 
 use super::rows::TileScratch;
+use super::stream::{Outputs, Tails};
 use super::{Engine, current_level};
 use lmtrain_kernels::{KeyValueCache, Level, attention_cached, head_probabilities, norm_rows};
 
@@ -19,6 +20,7 @@ pub struct EngineSession<'a> {
     position: usize,
     /// One a layer.
     caches: Vec<KeyValueCache>,
+    tails: Tails,
     scratch: Scratch,
 }
 
@@ -29,6 +31,7 @@ struct Scratch {
     qkv: Vec<f32>,
     mixed: Vec<f32>,
     tile: TileScratch,
+    outputs: Outputs,
 }
 
 impl Engine {
@@ -47,6 +50,7 @@ impl Engine {
             tokens,
             position: 0,
             caches: self.network.layers.iter().map(cache).collect(),
+            tails: Tails::default(),
             scratch: Scratch::default(),
         }
     }
@@ -74,6 +78,7 @@ impl EngineSession<'_> {
     /// Forgets all tokens: every sequence starts over.
     pub fn restart(&mut self) {
         self.position = 0;
+        self.tails.clear();
     }
 
     /// Feeds `count` tokens to every sequence, `inputs` [sequences, count], on this thread; `rows` becomes
@@ -111,17 +116,22 @@ impl EngineSession<'_> {
 
     /// A step of a few rows.
     fn some(&mut self, inputs: &[u32], count: usize, rows: &mut [f32]) {
-        let Self { engine, level, position, caches, scratch, .. } = self;
+        let Self { engine, level, position, caches, tails, scratch, sequences, .. } = self;
         let (network, level, places) = (&engine.network, *level, [*position, count]);
-        let Scratch { x, qkv, mixed, tile } = scratch;
+        let Scratch { x, qkv, mixed, tile, outputs } = scratch;
         x.resize(inputs.len() * network.width, 0.0);
         network.embed(level, inputs, places, x);
-        for (layer, cache) in network.layers.iter().zip(caches) {
+        network.begin(level, *sequences, tails, outputs, x);
+        for (index, (layer, cache)) in network.layers.iter().zip(caches).enumerate() {
             qkv.resize(inputs.len() * layer.heads.row(), 0.0);
             mixed.resize(inputs.len() * layer.heads.width(), 0.0);
-            network.before_attention(level, layer, x, places, tile, qkv);
+            network.enter(level, [index, *sequences], tails, outputs, x);
+            network.project(level, layer, x, tile, qkv);
+            network.convolve_qkv(level, [index, *sequences], tails, qkv);
+            network.prepare(level, layer, inputs, places, tile, qkv);
             attention_cached(level, &layer.heads, cache, places, qkv, mixed);
             network.after_attention(level, layer, mixed, tile, x);
+            network.keep(index, outputs, x);
         }
         if let Some(norm) = &network.final_norm {
             norm_rows(level, norm, network.width, x);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use lmtrain_runs::Plan;
+use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::recipe::Norm;
 
 /// The shape of each tensor of a plan's network, by its name.
@@ -16,6 +17,9 @@ pub fn shapes(plan: &Plan) -> BTreeMap<String, Vec<usize>> {
         ("embedding".to_owned(), vec![plan.embedding_rows(), width]),
         ("head".to_owned(), vec![width, vocabulary]),
     ]);
+    if choices.embedding_convolution {
+        shapes.insert("embedding_convolution".to_owned(), vec![CONVOLUTION_TAPS * width]);
+    }
     if choices.biases {
         shapes.insert("head_bias".to_owned(), vec![vocabulary]);
     }
@@ -27,6 +31,21 @@ pub fn shapes(plan: &Plan) -> BTreeMap<String, Vec<usize>> {
         add("proj", &[width, width]);
         add("up", &[width, inner]);
         add("down", &[inner, width]);
+        if choices.residual_scalars {
+            add("residual", &[2]);
+        }
+        if choices.skip_from(block, plan.size.layers).is_some() {
+            add("skip", &[2]);
+        }
+        if choices.block_convolution {
+            add("convolution", &[CONVOLUTION_TAPS * width]);
+        }
+        if choices.qkv_convolution {
+            add("qkv_convolution", &[CONVOLUTION_TAPS * 3 * width]);
+        }
+        if choices.has_values(block, plan.size.layers) {
+            add("values", &[plan.embedding_rows(), width]);
+        }
         if choices.qk_norm {
             add("gain", &[plan.heads()]);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::recipe::Recipe;
-use lmtrain_runs::{Budget, Bytes, Plan, Precision, Tokenization};
+use lmtrain_runs::{Budget, Bytes, Plan, Precision, Setting, Tokenization};
 
 use crate::shapes;
 use crate::tensor_file::{Numbers, TensorFile};
@@ -40,6 +40,41 @@ pub fn plan(recipe: Recipe) -> Plan {
     }
 }
 
+/// The recipes' plans, and `modern` with what else may be chosen of its network: each by a name.
+#[must_use]
+pub fn variants() -> Vec<(String, Plan)> {
+    let recipes = Recipe::ALL.map(|recipe| (recipe.to_string(), plan(recipe)));
+    let chosen = [
+        "residual-scalars=true skips=true",
+        "embedding-convolution=true block-convolution=true",
+        "qkv-convolution=true",
+        "value-embeddings=alternate depth-scale=true",
+        "activation=leaky-squared-relu rotary-dimensions=8",
+        "activation=gelu head-size=32 qk-norm=false soft-cap=off",
+        EVERYTHING,
+    ];
+    let with = chosen.map(|settings| (settings.to_owned(), with(settings)));
+    recipes.into_iter().chain(with).collect()
+}
+
+/// Every choice of a network beside each other.
+pub const EVERYTHING: &str = "residual-scalars=true skips=true embedding-convolution=true \
+    block-convolution=true qkv-convolution=true value-embeddings=all depth-scale=true \
+    activation=leaky-squared-relu rotary-dimensions=8";
+
+/// The plan of `modern` with these settings.
+///
+/// # Panics
+/// If they are wrong.
+#[must_use]
+pub fn with(settings: &str) -> Plan {
+    let settings: Vec<Setting> =
+        settings.split_whitespace().map(|it| it.parse().expect("a setting")).collect();
+    let plan = plan(Recipe::Modern);
+    let choices = plan.row().with(&settings).expect("they go together").choices;
+    Plan { choices, ..plan }
+}
+
 /// Centre and deviation of a parameter's weights, as in `make.py`.
 fn spread(path: &str) -> (f64, f64) {
     match path.rsplit_once('.').map_or(path, |(_, name)| name) {
@@ -48,6 +83,8 @@ fn spread(path: &str) -> (f64, f64) {
         "head" | "proj" | "up" => (0.0, 0.2),
         "gain" => (1.5, 0.2),
         "scale" => (1.0, 0.1),
+        "residual" | "skip" => (0.6, 0.4),
+        "convolution" | "qkv_convolution" | "embedding_convolution" => (0.3, 0.4),
         _ => (0.0, 0.1),
     }
 }

@@ -48,7 +48,9 @@ fn network(kind: usize, context: usize) -> Transformer {
     let dims = dimension.next_multiple_of(16_usize);
     let (layer_norm, gated) = (kind < 2, kind >= 2);
     let order = [Order::PreNorm, Order::Parallel, Order::PreNorm, Order::PostNorm][kind];
-    let layers = (0..2).map(|_| {
+    // Two of the kinds have all that may stand between blocks.
+    let more = kind % 2 == 1;
+    let layers = (0..2).map(|index| {
         let scale = AttentionHeads::score_scale(dimension);
         let heads = AttentionHeads {
             heads,
@@ -61,7 +63,19 @@ fn network(kind: usize, context: usize) -> Transformer {
             held: [HeldAs::Halves, HeldAs::Halves, HeldAs::Singles, HeldAs::Bytes][kind],
         };
         let inner = 90;
+        let entry = Entry {
+            residual: more.then_some([0.9, 0.3]),
+            skip: (more && index == 1).then_some((0, [0.8, 0.4])),
+            convolution: more.then(|| draw.numbers(4 * WIDTH, 0.6)),
+        };
+        let values = [key_heads * dims, VOCABULARY + 1];
+        let between = Between {
+            convolution: more.then(|| draw.numbers(4 * heads.row(), 0.6)),
+            values: more.then(|| draw.matrix(precision, values)),
+        };
         Layer {
+            entry,
+            between,
             attention_norm: draw.norm(layer_norm),
             qkv: draw
                 .matrix(precision, [WIDTH, heads.row()])
@@ -83,6 +97,7 @@ fn network(kind: usize, context: usize) -> Transformer {
         embedding: (kind != 0).then(|| draw.matrix(precision, [WIDTH, VOCABULARY + 1])),
         embedding_scale: [1.0, 3.0, 2.0, 1.0][kind],
         positions: (kind == 0).then(|| draw.numbers(context * WIDTH, 0.5)),
+        embedding_convolution: more.then(|| draw.numbers(4 * WIDTH, 0.6)),
         embedding_norm: if kind == 3 { draw.norm(false) } else { None },
         rotary: (kind != 0).then(table),
         order,
@@ -196,6 +211,10 @@ fn parts_that_do_not_fit_are_named() {
     assert!(error(|network| network.width = 40).contains("width"));
     assert!(error(|network| network.context = 21).contains("rotation"));
     assert!(error(|network| network.layers[1].heads.dims = 16).contains("layer 1: the heads"));
+    let skip = |network: &mut Transformer| network.layers[1].entry.skip = Some((1, [1.0; 2]));
+    assert!(error(skip).contains("layer 1: the skip"));
+    let taps = |network: &mut Transformer| network.embedding_convolution = Some(vec![1.0; 5]);
+    assert!(error(taps).contains("the embedding's convolution"));
     assert!(
         error(|network| network.final_norm =
             Some(RowNorm::Rms { scale: Some(vec![1.0; 5]), epsilon: 0.0 }))

@@ -1,6 +1,8 @@
 //! What a network is to the engine: widths, norms and packed weights, in the order they are used.
 
-use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RotaryTable, RowNorm};
+use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RotaryTable, RowNorm, TAPS};
+
+use super::stream::{Between, Entry};
 
 /// Where the norms stand around a layer's two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Transformer {
     pub positions: Option<Vec<f32>>,
     /// Norm of the embeddings.
     pub embedding_norm: Option<RowNorm>,
+    /// Of the embeddings, along time: [4, width].
+    pub embedding_convolution: Option<Vec<f32>>,
     /// Rotation of queries and keys, for `context` positions.
     pub rotary: Option<RotaryTable>,
     /// Where the layers' norms stand.
@@ -43,12 +47,16 @@ pub struct Transformer {
 
 /// One layer: attention and MLP around the residual stream.
 pub struct Layer {
+    /// What happens to the stream before.
+    pub entry: Entry,
     /// The attention's norm: before or after it, as the order says.
     pub attention_norm: Option<RowNorm>,
     /// Shape and scales of the attention.
     pub heads: AttentionHeads,
     /// [width, heads.row()]: queries, keys, values.
     pub qkv: PackedWeights,
+    /// What happens to queries, keys and values before they are prepared.
+    pub between: Between,
     /// [heads.width(), width]: what the heads give back to the stream.
     pub mixing: PackedWeights,
     /// The MLP's norm.
@@ -74,8 +82,8 @@ impl Transformer {
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         let layers = self.layers.iter().flat_map(|layer| {
-            let Layer { qkv, mixing, gate, up, down, .. } = layer;
-            [Some(qkv), Some(mixing), gate.as_ref(), Some(up), Some(down)]
+            let Layer { qkv, mixing, gate, up, down, between, .. } = layer;
+            [Some(qkv), Some(mixing), gate.as_ref(), Some(up), Some(down), between.values.as_ref()]
         });
         let ends = [self.embedding.as_ref(), Some(&self.head)];
         layers.chain(ends).flatten().map(PackedWeights::bytes).sum()
@@ -94,6 +102,10 @@ impl Transformer {
         fits("the vocabulary", self.head.outputs() > 0)?;
         let positions = self.positions.as_ref().map(Vec::len);
         fits("the positions", positions.is_none_or(|numbers| numbers == context * width))?;
+        let taps = |name: &str, weights: &Option<Vec<f32>>, width: usize| {
+            fits(name, weights.as_ref().is_none_or(|weights| weights.len() == TAPS * width))
+        };
+        taps("the embedding's convolution", &self.embedding_convolution, width)?;
         fits("the embedding's norm", norm_fits(self.embedding_norm.as_ref(), width))?;
         fits("the final norm", norm_fits(self.final_norm.as_ref(), width))?;
         for (index, layer) in self.layers.iter().enumerate() {
@@ -106,6 +118,12 @@ impl Transformer {
                 fits("the heads", heads.fits())?;
                 fits("the rotation", table.is_none_or(turns))?;
                 shape("qkv", &layer.qkv, width, heads.row())?;
+                taps("the convolution", &layer.entry.convolution, width)?;
+                taps("the convolution of qkv", &layer.between.convolution, heads.row())?;
+                fits("the skip", layer.entry.skip.is_none_or(|(from, _)| from < index))?;
+                let (values, known) = (heads.key_heads * heads.dims, self.embedding().outputs());
+                let table = layer.between.values.as_ref();
+                table.map_or(Ok(()), |table| shape("the values", table, values, known))?;
                 shape("mixing", &layer.mixing, heads.width(), width)?;
                 shape("up", &layer.up, width, inner)?;
                 layer.gate.as_ref().map_or(Ok(()), |gate| shape("gate", gate, width, inner))?;

@@ -9,6 +9,7 @@ use lmtrain_runs::units::BITS_PER_NAT;
 use rayon::prelude::*;
 
 use super::rows::TileScratch;
+use super::stream::{Outputs, Tails};
 use super::{Engine, current_level};
 use lmtrain_kernels::{
     Level, attention_whole, head_nats, head_probabilities, norm_rows, on_this_thread,
@@ -33,6 +34,8 @@ struct Space {
     /// [time, heads.width()].
     mixed: Vec<f32>,
     tile: TileScratch,
+    tails: Tails,
+    outputs: Outputs,
     inputs: Vec<u32>,
     logits: Vec<f32>,
 }
@@ -109,16 +112,28 @@ impl Engine {
     fn hidden(&self, level: Level, alone: bool, space: &mut Space) {
         let network = &self.network;
         let (width, time) = (network.width, space.inputs.len());
-        let Space { x, qkv, mixed, tile, inputs, .. } = space;
+        let Space { x, qkv, mixed, tile, tails, outputs, inputs, .. } = space;
         x.resize(time * width, 0.0);
         network.embed(level, inputs, [0, time], x);
-        for layer in &network.layers {
+        tails.clear();
+        network.begin(level, 1, tails, outputs, x);
+        for (index, layer) in network.layers.iter().enumerate() {
+            network.enter(level, [index, 1], tails, outputs, x);
             let (row, out) = (layer.heads.row(), layer.heads.width());
             qkv.resize(time * row, 0.0);
             mixed.resize(time * out, 0.0);
+            let apart = layer.between.convolution.is_some();
+            let prepare = |scratch: &mut TileScratch, (i, qkv): (usize, &mut [f32])| {
+                let first = i * self.tile;
+                let tokens = &inputs[first..time.min(first + self.tile)];
+                network.prepare(level, layer, tokens, [first, time], scratch, qkv);
+            };
             let before = |scratch: &mut TileScratch,
                           (i, (x, qkv)): (usize, (&[f32], &mut [f32]))| {
-                network.before_attention(level, layer, x, [i * self.tile, time], scratch, qkv);
+                network.project(level, layer, x, scratch, qkv);
+                if !apart {
+                    prepare(scratch, (i, qkv));
+                }
             };
             let after = |scratch: &mut TileScratch, (mixed, x): (&[f32], &mut [f32])| {
                 network.after_attention(level, layer, mixed, scratch, x);
@@ -127,16 +142,26 @@ impl Engine {
             if alone {
                 let parts = x.chunks(sizes[0]).zip(qkv.chunks_mut(sizes[1])).enumerate();
                 parts.for_each(|part| before(tile, part));
+                if apart {
+                    network.convolve_qkv(level, [index, 1], tails, qkv);
+                    qkv.chunks_mut(sizes[1]).enumerate().for_each(|part| prepare(tile, part));
+                }
                 attention_whole(level, &layer.heads, qkv, mixed);
                 let parts = mixed.chunks(sizes[2]).zip(x.chunks_mut(sizes[0]));
                 parts.for_each(|part| after(tile, part));
             } else {
                 let parts = x.par_chunks(sizes[0]).zip(qkv.par_chunks_mut(sizes[1])).enumerate();
                 parts.for_each_init(TileScratch::default, before);
+                if apart {
+                    network.convolve_qkv(level, [index, 1], tails, qkv);
+                    let parts = qkv.par_chunks_mut(sizes[1]).enumerate();
+                    parts.for_each_init(TileScratch::default, prepare);
+                }
                 attention_whole(level, &layer.heads, qkv, mixed);
                 let parts = mixed.par_chunks(sizes[2]).zip(x.par_chunks_mut(sizes[0]));
                 parts.for_each_init(TileScratch::default, after);
             }
+            network.keep(index, outputs, x);
         }
         if let Some(norm) = &network.final_norm {
             norm_rows(level, norm, width, x);

@@ -51,7 +51,7 @@ fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attention");
     for (name, width, heads) in SIZES {
         let (batch, time, head_dim) = (4, 2048, width / heads);
-        let shape = AttentionShape { batch, time, heads, head_dim };
+        let shape = AttentionShape { batch, time, heads, head_dim, rotated: head_dim };
         let (qkv, gain) = (numbers(ROWS * 3 * width), vec![1.5; heads]);
         let (mut out, mut sums) = (vec![0.0; ROWS * width], vec![0.0; batch * heads * time]);
         let pairs = (batch * width * time * (time + 1) / 2) as u64;

@@ -1,4 +1,4 @@
-//! Activations and residual sums, element by element: squared ReLU (So et al., "Primer") and GELU's tanh form.
+//! Activations and residual sums, element by element: squared ReLU (So et al., "Primer"), leaky or not, and GELU's tanh form.
 
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level;
@@ -10,6 +10,8 @@ use super::parallel::{self, Shared};
 pub enum Activation {
     /// max(x, 0)².
     ReluSquared,
+    /// max(x, ½x)².
+    LeakyReluSquared,
     /// ½·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
     Gelu,
 }
@@ -62,6 +64,10 @@ pub(super) fn value<L: Lanes>(lanes: L, activation: Activation, x: L::Vector) ->
             let positive = lanes.max(lanes.zero(), x);
             lanes.mul(positive, positive)
         }
+        Activation::LeakyReluSquared => {
+            let leaky = lanes.max(lanes.mul(x, lanes.splat(0.5)), x);
+            lanes.mul(leaky, leaky)
+        }
         Activation::Gelu => lanes.mul(x, gelu_gate(lanes, x).0),
     }
 }
@@ -88,6 +94,10 @@ fn slope<L: Lanes>(lanes: L, slope: Slope, x: L::Vector) -> L::Vector {
         Slope::Before(Activation::ReluSquared) => {
             let positive = lanes.max(lanes.zero(), x);
             lanes.add(positive, positive)
+        }
+        Slope::Before(Activation::LeakyReluSquared) => {
+            let half = lanes.mul(x, lanes.splat(0.5));
+            lanes.select_greater(x, lanes.zero(), lanes.add(x, x), half)
         }
         Slope::Before(Activation::Gelu) => {
             // σ + x·σ·(1 − σ)·2u′, with u′ = √(2/π)·(1 + 3·0.044715·x²).
@@ -192,6 +202,7 @@ mod tests {
     fn exact(activation: Activation, x: f64) -> f64 {
         match activation {
             Activation::ReluSquared => x.max(0.0) * x.max(0.0),
+            Activation::LeakyReluSquared => x.max(0.5 * x).powi(2),
             Activation::Gelu => {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
                 0.5 * x * (1.0 + inner.tanh())
@@ -204,7 +215,8 @@ mod tests {
         let mut x = Numbers::new(1).scaled(1000, 6.0);
         x.extend([0.0, -0.0, 30.0, -30.0, 1e-20]);
         let dy = Numbers::new(2).uniform(x.len());
-        for activation in [Activation::ReluSquared, Activation::Gelu] {
+        for activation in [Activation::ReluSquared, Activation::LeakyReluSquared, Activation::Gelu]
+        {
             let (mut y, mut dx) = (vec![0.0; x.len()], vec![0.0; x.len()]);
             activate(activation, &x, &mut y);
             activate_backward(activation, Kept::Before(&x), &dy, &mut dx);
@@ -223,12 +235,15 @@ mod tests {
         for length in [1, 15, 16, 17, 100, 70_001] {
             let (x, dy) = (Numbers::new(3).scaled(length, 5.0), Numbers::new(4).uniform(length));
             assert_same_bits("activation", || {
-                let mut results = vec![vec![0.0; length]; 5];
+                let mut results = vec![vec![0.0; length]; 7];
                 activate(Activation::ReluSquared, &x, &mut results[0]);
                 activate(Activation::Gelu, &x, &mut results[1]);
                 activate_backward(Activation::ReluSquared, Kept::Before(&x), &dy, &mut results[2]);
                 activate_backward(Activation::Gelu, Kept::Before(&x), &dy, &mut results[3]);
                 add(&x, &dy, &mut results[4]);
+                let leaky = Activation::LeakyReluSquared;
+                activate(leaky, &x, &mut results[5]);
+                activate_backward(leaky, Kept::Before(&x), &dy, &mut results[6]);
                 // The slope of the squared ReLU is the same from its value.
                 let mut from_value = vec![0.0; length];
                 let kept = Kept::After(&results[0]);

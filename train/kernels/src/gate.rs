@@ -9,6 +9,8 @@ use super::math::{erf, exp};
 pub enum Gate {
     /// max(x, 0)².
     ReluSquared,
+    /// max(x, ½x)².
+    LeakyReluSquared,
     /// GELU in its tanh form.
     GeluTanh,
     /// ½·x·(1 + erf(x/√2)).
@@ -22,6 +24,7 @@ pub enum Gate {
 pub(super) fn gate<L: Lanes>(lanes: L, gate: Gate, x: L::Vector) -> L::Vector {
     match gate {
         Gate::ReluSquared => activation::value(lanes, Activation::ReluSquared, x),
+        Gate::LeakyReluSquared => activation::value(lanes, Activation::LeakyReluSquared, x),
         Gate::GeluTanh => activation::value(lanes, Activation::Gelu, x),
         Gate::GeluErf => {
             let scaled = lanes.mul(x, lanes.splat(std::f32::consts::FRAC_1_SQRT_2));
@@ -71,9 +74,12 @@ mod tests {
     fn gates_are_exact_to_rounding_and_the_same_at_every_level() {
         let mut x = Numbers::new(1).scaled(4000, 6.0);
         x.extend([0.0, -0.0, 7.0, -7.0, 1e-20, 1e-6]);
-        for kind in [Gate::ReluSquared, Gate::GeluTanh, Gate::GeluErf, Gate::Silu] {
+        let all =
+            [Gate::ReluSquared, Gate::LeakyReluSquared, Gate::GeluTanh, Gate::GeluErf, Gate::Silu];
+        for kind in all {
             let exact = |x: f64| match kind {
                 Gate::ReluSquared => x.max(0.0).powi(2),
+                Gate::LeakyReluSquared => x.max(0.5 * x).powi(2),
                 Gate::GeluTanh => {
                     let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
                     0.5 * x * (1.0 + inner.tanh())

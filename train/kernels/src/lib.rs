@@ -29,6 +29,7 @@ mod memory;
 mod norm;
 mod optimizer;
 mod parallel;
+mod stream;
 
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -52,3 +53,6 @@ pub use memory::keep_freed_memory;
 pub use norm::{RowNorm, layer_norm, layer_norm_backward, norm_rows, rms_norm, rms_norm_backward};
 pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
 pub use parallel::on_this_thread;
+pub use stream::{
+    TAPS, convolution, convolution_backward, convolve_rows, mix, mix_backward, mix_rows,
+};

@@ -178,7 +178,7 @@ impl<B: Kernels> Session<B> {
         let mut record = self.describe(loss, gradient_norm, learner.lr_current(), tokens_per_s);
         self.show(events, &record, false);
         if validates {
-            let network = learner.model().valid();
+            let network = self.optimizer.averaged(learner.model().valid());
             let best = self.validate(&network)?;
             record.validation_bits_per_byte = Some(best);
             self.show(events, &record, true);
@@ -272,7 +272,8 @@ impl<B: Kernels> Session<B> {
         }
         if !self.job.run.weights_path().exists() && self.progress.step > 0 {
             let origin = origin(&self.job, self.progress.step);
-            checkpoint::save_best(&self.job.run, &origin, &learner.model().valid())?;
+            let network = self.optimizer.averaged(learner.model().valid());
+            checkpoint::save_best(&self.job.run, &origin, &network)?;
         }
         Ok(Fitted {
             step: self.progress.step,

@@ -11,7 +11,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 use lmtrain_runs::recipe::Activation;
 
-use super::{AttentionHalf, AttentionKept, Head, HeadGradients, Kernels, MlpHalf, Ops};
+use super::{AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf, Ops};
 
 fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
@@ -124,8 +124,28 @@ impl<B: Kernels> Gradient<B, 1> for ActivationGradient<B> {
 }
 
 #[derive(Clone, Debug)]
+struct MixGradient<B: Backend>(Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 1>);
+
+impl<B: Kernels> Gradient<B, 3> for MixGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 3] {
+        let (x, other, weights) = B::mix_backward(self.0, self.1, self.2, tensor(output));
+        [primitive(x), primitive(other), primitive(weights)]
+    }
+}
+
+#[derive(Clone, Debug)]
+struct ConvolutionGradient<B: Backend>(usize, Tensor<B, 2>, Tensor<B, 1>);
+
+impl<B: Kernels> Gradient<B, 2> for ConvolutionGradient<B> {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 2] {
+        let (x, weights) = B::convolve_backward(self.0, self.1, self.2, tensor(output));
+        [primitive(x), primitive(weights)]
+    }
+}
+
+#[derive(Clone, Debug)]
 struct AttentionGradient<B: Backend> {
-    heads: usize,
+    heads: Heads,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
     output: Tensor<B, 3>,
@@ -277,7 +297,15 @@ impl<B: Kernels> Ops for B {
         B::activate_forward(activation, x)
     }
 
-    fn attend(heads: usize, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Tensor<B, 3> {
+    fn mix(x: Tensor<B, 2>, other: Tensor<B, 2>, weights: Tensor<B, 1>) -> Tensor<B, 2> {
+        B::mix_forward(x, other, weights)
+    }
+
+    fn convolve(time: usize, x: Tensor<B, 2>, weights: Tensor<B, 1>) -> Tensor<B, 2> {
+        B::convolve_forward(time, x, weights)
+    }
+
+    fn attend(heads: Heads, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Tensor<B, 3> {
         B::attend_forward(heads, qkv, gain).0
     }
 
@@ -363,8 +391,33 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
         ))
     }
 
+    fn mix(
+        x: Tensor<Self, 2>,
+        other: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+    ) -> Tensor<Self, 2> {
+        let (x, other, weights) = (primitive(x), primitive(other), primitive(weights));
+        let gradient = MixGradient::<B>(
+            inner::<B, C, _>(&x),
+            inner::<B, C, _>(&other),
+            inner::<B, C, _>(&weights),
+        );
+        let MixGradient(own, mixed, by) = gradient.clone();
+        let output = primitive(B::mix_forward(own, mixed, by));
+        tensor(node::<B, C, _, 3>([&x, &other, &weights], output, gradient))
+    }
+
+    fn convolve(time: usize, x: Tensor<Self, 2>, weights: Tensor<Self, 1>) -> Tensor<Self, 2> {
+        let (x, weights) = (primitive(x), primitive(weights));
+        let gradient =
+            ConvolutionGradient::<B>(time, inner::<B, C, _>(&x), inner::<B, C, _>(&weights));
+        let ConvolutionGradient(_, rows, taps) = gradient.clone();
+        let output = primitive(B::convolve_forward(time, rows, taps));
+        tensor(node::<B, C, _, 2>([&x, &weights], output, gradient))
+    }
+
     fn attend(
-        heads: usize,
+        heads: Heads,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> Tensor<Self, 3> {
@@ -386,7 +439,7 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
     }
 
     fn attention_half(half: AttentionHalf<Self>, x: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let AttentionHalf { heads, time, qkv, gain, rounded, proj } = half;
+        let AttentionHalf { heads, time, qkv, gain, proj } = half;
         let [x, qkv, proj] = [x, qkv, proj].map(primitive);
         let gain = gain.map(primitive);
         let half = AttentionHalf::<B> {
@@ -394,7 +447,6 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
             time,
             qkv: inner::<B, C, _>(&qkv),
             gain: gain.as_ref().map(inner::<B, C, _>),
-            rounded,
             proj: inner::<B, C, _>(&proj),
         };
         let rows: Tensor<B, 2> = inner::<B, C, _>(&x);

@@ -12,8 +12,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Tensor, TensorData};
 use lmtrain_runs::recipe::ROPE_BASE;
 
-use super::AttentionKept;
 use super::reference::{rms_norm, rms_norm_backward, single};
+use super::{AttentionKept, Heads};
 
 /// Scores of a block, roughly: 256 MiB in f32.
 const SCORES: usize = 1 << 26;
@@ -29,9 +29,9 @@ struct Prepared<B: Backend> {
     raw: [Tensor<B, 4>; 2],
 }
 
-fn prepare<B: Backend>(heads: usize, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Prepared<B> {
+fn prepare<B: Backend>(heads: Heads, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1>>) -> Prepared<B> {
     let number_type = qkv.dtype();
-    let [raw_query, raw_key, value] = split_heads(heads, qkv);
+    let [raw_query, raw_key, value] = split_heads(heads.count, qkv);
     let (raw_query, raw_key) = (single(raw_query), single(raw_key));
     let raw = [raw_query.clone(), raw_key.clone()];
     let (query, key) = match gain {
@@ -39,7 +39,7 @@ fn prepare<B: Backend>(heads: usize, qkv: Tensor<B, 3>, gain: Option<Tensor<B, 1
         Some(gain) => (rms_norm(raw_query) * per_head(gain), rms_norm(raw_key)),
     };
     let [_, _, time, dimension] = query.dims();
-    let turn = rotation::<B>(time, dimension, &query.device());
+    let turn = rotation::<B>(time, [dimension, heads.turning(dimension)], &query.device());
     let [query, key] = [query, key].map(|x| rotate(x, &turn, 1.0).cast(number_type));
     Prepared { query, key, value, raw }
 }
@@ -58,29 +58,34 @@ fn split_heads<B: Backend>(heads: usize, qkv: Tensor<B, 3>) -> [Tensor<B, 4>; 3]
 }
 
 /// Cosines and sines of the rotary angles, each [1, 1, time, d/2].
-fn rotation<B: Backend>(time: usize, dimension: usize, device: &B::Device) -> [Tensor<B, 4>; 2] {
-    let table = angles(time, dimension);
-    let shape = [1, 1, time, dimension / 2];
+fn rotation<B: Backend>(
+    time: usize,
+    dimensions: [usize; 2],
+    device: &B::Device,
+) -> [Tensor<B, 4>; 2] {
+    let table = angles(time, dimensions);
+    let shape = [1, 1, time, dimensions[0] / 2];
     [&table.0, &table.1]
         .map(|values| Tensor::from_data(TensorData::new(values.clone(), shape), device))
 }
 
 type Angles = (Vec<f32>, Vec<f32>);
 
-/// Cosines and sines [time, d/2], computed in f64 on the host: a GPU's own functions are too rough
-/// for angles of thousands. Each shape is computed once.
-fn angles(time: usize, dimension: usize) -> Arc<Angles> {
-    static KNOWN: Mutex<BTreeMap<(usize, usize), Arc<Angles>>> = Mutex::new(BTreeMap::new());
+/// Cosines and sines [time, d/2] of d dimensions and those that turn, computed in f64 on the host: a
+/// GPU's own functions are too rough for angles of thousands. Each shape is computed once.
+fn angles(time: usize, [dimension, rotated]: [usize; 2]) -> Arc<Angles> {
+    static KNOWN: Mutex<BTreeMap<[usize; 3], Arc<Angles>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
         let half = dimension / 2;
         let angle = |index: usize| {
             let (position, pair) = (index / half, index % half);
-            position as f64 * ROPE_BASE.powf(-2.0 * pair as f64 / dimension as f64)
+            let turns = if 2 * pair < rotated { 1.0 } else { 0.0 };
+            turns * position as f64 * ROPE_BASE.powf(-2.0 * pair as f64 / rotated as f64)
         };
         (0..time * half).map(|index| (angle(index).cos() as f32, angle(index).sin() as f32)).unzip()
     };
-    known.entry((time, dimension)).or_insert_with(|| Arc::new(make())).clone()
+    known.entry([time, dimension, rotated]).or_insert_with(|| Arc::new(make())).clone()
 }
 
 /// Turns the pairs (i, i + d/2) by their position's angle, or back for `direction` −1.
@@ -161,21 +166,19 @@ fn power_of_two<B: Backend>(exponent: Tensor<B, 4>) -> Tensor<B, 4> {
     exponent.mul_scalar(LN_2).exp()
 }
 
-/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit. With `round`, queries,
-/// keys, values and their weights are rounded as `AttentionHalf::rounded` says.
+/// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit.
 pub(super) fn attention<B: Backend>(
     block: Option<usize>,
-    heads: usize,
+    heads: Heads,
     qkv: Tensor<B, 3>,
     gain: Option<Tensor<B, 1>>,
-    round: bool,
 ) -> (Tensor<B, 3>, Tensor<B, 3>) {
     let (number_type, [_, time, _]) = (qkv.dtype(), qkv.dims());
-    let block = block.unwrap_or_else(|| block_length(heads, qkv.dims()));
+    let block = block.unwrap_or_else(|| block_length(heads.count, qkv.dims()));
     let Prepared { mut query, mut key, mut value, .. } = prepare(heads, qkv, gain);
     let mut factor = 1.0 / (query.dims()[3] as f64).sqrt();
     let mut steps = None;
-    if round {
+    if heads.rounded {
         // There queries have the factor before they are rounded, and that of powers of two.
         [query, _] = rounded(128.0, single(query) * (factor * std::f64::consts::LOG2_E));
         query = query.cast(number_type);
@@ -217,18 +220,19 @@ fn join_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 3> {
 /// dS = P ∘ (dP − rowsum(dO ∘ O)), with P made again block by block.
 pub(super) fn attention_backward<B: Backend>(
     block: Option<usize>,
-    heads: usize,
+    heads: Heads,
     kept: AttentionKept<B>,
     gain: Option<Tensor<B, 1>>,
     gradient: Tensor<B, 3>,
 ) -> (Tensor<B, 3>, Option<Tensor<B, 1>>) {
     let AttentionKept { qkv, mixed, log_sum } = kept;
-    let block = block.unwrap_or_else(|| block_length(heads, qkv.dims()));
+    let block = block.unwrap_or_else(|| block_length(heads.count, qkv.dims()));
     let number_type = qkv.dtype();
     let prepared = prepare(heads, qkv, gain.clone());
     let [batch, _, time, dimension] = prepared.query.dims();
     let factor = 1.0 / (dimension as f64).sqrt();
-    let by_head = |x: Tensor<B, 3>| x.reshape([batch, time, heads, dimension]).swap_dims(1, 2);
+    let by_head =
+        |x: Tensor<B, 3>| x.reshape([batch, time, heads.count, dimension]).swap_dims(1, 2);
     let (mixed, gradient) = (by_head(mixed), by_head(gradient).cast(number_type));
     let along = (single(mixed) * single(gradient.clone())).sum_dim(3); // [batch, heads, time, 1]
     let log_sum = log_sum.unsqueeze_dim(3);
@@ -251,7 +255,7 @@ pub(super) fn attention_backward<B: Backend>(
     }
     let query_gradient = Tensor::cat(query_gradients, 2);
     let (parts, gain) =
-        unprepare(prepared.raw, gain, [query_gradient, key_gradient, value_gradient]);
+        unprepare(heads, prepared.raw, gain, [query_gradient, key_gradient, value_gradient]);
     (Tensor::cat(parts.map(join_heads).to_vec(), 2).cast(number_type), gain)
 }
 
@@ -265,16 +269,17 @@ fn add_first<B: Backend>(sum: Tensor<B, 4>, more: Tensor<B, 4>) -> Tensor<B, 4> 
 
 /// The backward pass of [`prepare`]: gradients of queries, keys and values, in f32, and the gain's.
 fn unprepare<B: Backend>(
+    heads: Heads,
     [raw_query, raw_key]: [Tensor<B, 4>; 2],
     gain: Option<Tensor<B, 1>>,
     [query, key, value]: [Tensor<B, 4>; 3],
 ) -> ([Tensor<B, 4>; 3], Option<Tensor<B, 1>>) {
-    let [_, heads, time, dimension] = query.dims();
-    let turn = rotation::<B>(time, dimension, &query.device());
+    let [_, count, time, dimension] = query.dims();
+    let turn = rotation::<B>(time, [dimension, heads.turning(dimension)], &query.device());
     let [query, key] = [query, key].map(|x| rotate(x, &turn, -1.0));
     let Some(gain) = gain else { return ([query, key, value], None) };
     let each = rms_norm(raw_query.clone()) * query.clone();
-    let gain_gradient = each.swap_dims(0, 1).reshape([heads as i32, -1]).sum_dim(1).squeeze_dim(1);
+    let gain_gradient = each.swap_dims(0, 1).reshape([count as i32, -1]).sum_dim(1).squeeze_dim(1);
     let query = rms_norm_backward(raw_query, query * per_head(gain));
     ([query, rms_norm_backward(raw_key, key), value], Some(gain_gradient))
 }

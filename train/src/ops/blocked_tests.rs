@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::reference::{muon_step, weight_gradient};
 use super::{
-    AttentionHalf, AttentionKept, Head, Kernels, MlpHalf, MuonSettings, blocked_attention,
+    AttentionHalf, AttentionKept, Head, Heads, Kernels, MlpHalf, MuonSettings, blocked_attention,
     blocked_rows, halves,
 };
 
@@ -69,18 +69,19 @@ proptest! {
     #[test]
     fn attention_is_the_kernels_whatever_the_blocks(
         seed: u32, block in 1_usize..40, batch in 1_usize..3, time in 1_usize..34,
-        heads in 1_usize..4, wide: bool, normed: bool,
+        count in 1_usize..4, wide: bool, normed: bool, some: bool,
     ) {
-        let (seed, width) = (u64::from(seed), heads * if wide { 32 } else { 16 });
+        let (seed, width) = (u64::from(seed), count * if wide { 32 } else { 16 });
+        let heads = Heads { rotated: some.then_some(8), ..Heads::of(count) };
         let qkv = random(seed, 1.5, [batch, time, 3 * width]);
-        let gain = normed.then(|| random(seed + 1, 0.3, [heads]) + 1.5);
+        let gain = normed.then(|| random(seed + 1, 0.3, [count]) + 1.5);
         let upstream = random(seed + 2, 1.0, [batch, time, width]);
         let (expected, log_sum) = Flex::attend_forward(heads, qkv.clone(), gain.clone());
         let (expected_qkv, expected_gain) = Flex::attend_backward(
             heads, qkv.clone(), gain.clone(), expected.clone(), log_sum, upstream.clone(),
         );
         let block = Some(block);
-        let (mixed, log_sum) = blocked_attention::attention(block, heads, qkv.clone(), gain.clone(), false);
+        let (mixed, log_sum) = blocked_attention::attention(block, heads, qkv.clone(), gain.clone());
         prop_assert!(largest(mixed.clone(), expected) < SAME);
         let kept = AttentionKept { qkv, mixed, log_sum };
         let (qkv, gain) = blocked_attention::attention_backward(block, heads, kept, gain, upstream);
@@ -158,11 +159,10 @@ fn matrix(seed: u64, shape: [usize; 2]) -> Tensor<Flex, 2> {
 #[test]
 fn bf16_stays_near_f32_in_the_halves_of_a_block() {
     let half = |number_type: DType| AttentionHalf {
-        heads: 4,
+        heads: Heads::of(4),
         time: TIME,
         qkv: matrix(1, [WIDTH, 3 * WIDTH]).cast(number_type),
         gain: Some(random(2, 0.2, [4]) + 1.5),
-        rounded: false,
         proj: matrix(3, [WIDTH, WIDTH]).cast(number_type),
     };
     let (x, upstream) = (random(4, 1.0, [2 * TIME, WIDTH]), random(5, 1.0, [2 * TIME, WIDTH]));

@@ -8,7 +8,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_runs::recipe::Activation;
 
 use super::{
-    AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Kernels, MlpHalf, MuonSettings,
+    AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf,
+    MuonSettings,
 };
 use lmtrain_kernels::{self as kernels, AttentionShape, LinearShape};
 
@@ -41,9 +42,16 @@ fn tokens(tokens: Tensor<Flex, 1, Int>) -> Vec<u32> {
     tokens.into_iter().map(i32::cast_unsigned).collect()
 }
 
+/// The two numbers of a mix.
+fn pair(weights: Tensor<Flex, 1>) -> [f32; 2] {
+    let weights = slice(weights);
+    [weights[0], weights[1]]
+}
+
 fn kernel_activation(activation: Activation) -> kernels::Activation {
     match activation {
         Activation::SquaredRelu => kernels::Activation::ReluSquared,
+        Activation::LeakySquaredRelu => kernels::Activation::LeakyReluSquared,
         Activation::Gelu => kernels::Activation::Gelu,
     }
 }
@@ -80,8 +88,10 @@ impl HeadSlices {
     }
 }
 
-fn attention_shape(heads: usize, [batch, time, triple]: [usize; 3]) -> AttentionShape {
-    AttentionShape { batch, time, heads, head_dim: triple / 3 / heads }
+fn attention_shape(heads: Heads, [batch, time, triple]: [usize; 3]) -> AttentionShape {
+    let head_dim = triple / 3 / heads.count;
+    let rotated = heads.turning(head_dim);
+    AttentionShape { batch, time, heads: heads.count, head_dim, rotated }
 }
 
 /// residual + x · weights, in one pass.
@@ -271,23 +281,75 @@ impl Kernels for Flex {
         tensor(output, shape)
     }
 
+    fn mix_forward(
+        x: Tensor<Self, 2>,
+        other: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+    ) -> Tensor<Self, 2> {
+        let shape = x.dims();
+        let mut output = vec![0.0; shape[0] * shape[1]];
+        kernels::mix(pair(weights), &slice(x), &slice(other), &mut output);
+        tensor(output, shape)
+    }
+
+    fn mix_backward(
+        x: Tensor<Self, 2>,
+        other: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+        gradient: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>, Tensor<Self, 1>) {
+        let (shape, [a, b]) = (gradient.dims(), pair(weights));
+        let gradient = slice(gradient);
+        let sums = kernels::mix_backward(&slice(x), &slice(other), &gradient);
+        let scaled = |factor: f32| {
+            let mut values = gradient.to_vec();
+            kernels::scale(&mut values, factor);
+            tensor(values, shape)
+        };
+        (scaled(a), scaled(b), tensor(sums.to_vec(), [2]))
+    }
+
+    fn convolve_forward(
+        time: usize,
+        x: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+    ) -> Tensor<Self, 2> {
+        let shape = x.dims();
+        let mut output = vec![0.0; shape[0] * shape[1]];
+        kernels::convolution(time, &slice(weights), &slice(x), &mut output);
+        tensor(output, shape)
+    }
+
+    fn convolve_backward(
+        time: usize,
+        x: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+        gradient: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 1>) {
+        let (shape, taps) = (x.dims(), weights.dims());
+        let (mut dx, mut dweights) = (vec![0.0; shape[0] * shape[1]], vec![0.0; taps[0]]);
+        let (x, weights, gradient) = (slice(x), slice(weights), slice(gradient));
+        kernels::convolution_backward(time, &weights, &x, &gradient, &mut dx, &mut dweights);
+        (tensor(dx, shape), tensor(dweights, taps))
+    }
+
     fn attend_forward(
-        heads: usize,
+        heads: Heads,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
         let shape = attention_shape(heads, qkv.dims());
         let (batch, time, width) = (shape.batch, shape.time, shape.width());
         let mut output = vec![0.0; batch * time * width];
-        let mut log_sum = vec![0.0; batch * heads * time];
+        let mut log_sum = vec![0.0; batch * shape.heads * time];
         let gain = gain.map(slice);
         let sums = Some(log_sum.as_mut_slice());
         kernels::attention(shape, &slice(qkv), gain.as_deref(), &mut output, sums);
-        (tensor(output, [batch, time, width]), tensor(log_sum, [batch, heads, time]))
+        (tensor(output, [batch, time, width]), tensor(log_sum, [batch, shape.heads, time]))
     }
 
     fn attend_backward(
-        heads: usize,
+        heads: Heads,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
         output: Tensor<Self, 3>,
@@ -298,7 +360,7 @@ impl Kernels for Flex {
         let shape = attention_shape(heads, dims);
         let mut dqkv = vec![0.0; dims.iter().product()];
         let gain = gain.map(slice);
-        let mut dgain = gain.as_ref().map(|_| vec![0.0; heads]);
+        let mut dgain = gain.as_ref().map(|_| vec![0.0; heads.count]);
         kernels::attention_backward(
             shape,
             &slice(qkv),
@@ -309,7 +371,7 @@ impl Kernels for Flex {
             &mut dqkv,
             dgain.as_deref_mut(),
         );
-        (tensor(dqkv, dims), dgain.map(|values| tensor(values, [heads])))
+        (tensor(dqkv, dims), dgain.map(|values| tensor(values, [heads.count])))
     }
 
     fn attention_half_forward(
@@ -355,7 +417,7 @@ impl Kernels for Flex {
         let mut after = vec![0.0; rows * outputs];
         let mut before = match half.activation {
             Activation::SquaredRelu => None,
-            Activation::Gelu => Some(vec![0.0; rows * outputs]),
+            Activation::LeakySquaredRelu | Activation::Gelu => Some(vec![0.0; rows * outputs]),
         };
         let activation = kernel_activation(half.activation);
         let (normed, up) = (slice(normed), slice(half.up.clone()));
@@ -376,7 +438,7 @@ impl Kernels for Flex {
         let values = slice(kept.clone());
         let (after, kept) = match half.activation {
             Activation::SquaredRelu => (kept, kernels::Kept::After(&values)),
-            Activation::Gelu => {
+            Activation::LeakySquaredRelu | Activation::Gelu => {
                 (Self::activate_forward(half.activation, kept), kernels::Kept::Before(&values))
             }
         };

@@ -16,13 +16,8 @@ pub(super) fn attention<B: Backend>(
     let [rows, width] = x.dims();
     let qkv = product(rms_norm(x.clone()), half.qkv.clone()); // [rows, 3 · width]
     let qkv = qkv.reshape([rows / half.time, half.time, 3 * width]);
-    let (mixed, log_sum) = blocked_attention::attention(
-        None,
-        half.heads,
-        qkv.clone(),
-        half.gain.clone(),
-        half.rounded,
-    );
+    let (mixed, log_sum) =
+        blocked_attention::attention(None, half.heads, qkv.clone(), half.gain.clone());
     let output = product(mixed.clone().reshape([rows, width]), half.proj.clone());
     (x + single(output), AttentionKept { qkv, mixed, log_sum })
 }

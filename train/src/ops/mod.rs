@@ -12,6 +12,8 @@ mod blocked_tests;
 mod cpu;
 mod halves;
 pub mod reference;
+#[cfg(test)]
+mod stream_tests;
 
 pub(crate) use reference::number_type;
 
@@ -31,21 +33,43 @@ pub struct Head<B: Backend> {
     pub soft_cap: Option<f64>,
 }
 
+/// The heads of an attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// How many there are.
+    pub count: usize,
+    /// Dimensions of each that turn with the position, if not all: pairs (i, i + d/2) for i below half of it.
+    pub rotated: Option<usize>,
+    /// Queries, keys, values and their weights are rounded as in inference on the processor
+    /// (`kernels::HeldAs::Bytes`): for measuring elsewhere what is coded there. Training never does, and the
+    /// processor has its engine for it.
+    pub rounded: bool,
+}
+
+impl Heads {
+    /// Dimensions that turn, of so many.
+    pub fn turning(self, dimensions: usize) -> usize {
+        self.rotated.unwrap_or(dimensions)
+    }
+
+    /// So many heads, all of whose dimensions turn.
+    #[cfg(test)]
+    pub fn of(count: usize) -> Self {
+        Self { count, rotated: None, rounded: false }
+    }
+}
+
 /// The weights of a pre-norm block's attention half.
 #[derive(Clone, Debug)]
 pub struct AttentionHalf<B: Backend> {
-    /// Number of heads.
-    pub heads: usize,
+    /// The heads.
+    pub heads: Heads,
     /// Tokens of a sequence.
     pub time: usize,
     /// [width, 3 · width].
     pub qkv: Tensor<B, 2>,
     /// [heads].
     pub gain: Option<Tensor<B, 1>>,
-    /// Queries, keys, values and their weights are rounded as in inference on the processor
-    /// (`kernels::HeldAs::Bytes`): for measuring elsewhere what is coded there. Training never does, and the
-    /// processor has its engine for it.
-    pub rounded: bool,
     /// [width, width].
     pub proj: Tensor<B, 2>,
 }
@@ -86,11 +110,19 @@ pub trait Ops: Backend {
     /// The activation of each element.
     fn activate(activation: Activation, x: Tensor<Self, 2>) -> Tensor<Self, 2>;
 
+    /// a · x + b · other for `weights` [a, b]; x and other [rows, width].
+    fn mix(x: Tensor<Self, 2>, other: Tensor<Self, 2>, weights: Tensor<Self, 1>)
+    -> Tensor<Self, 2>;
+
+    /// Σ w_k · x_(t − k) for each column of sequences of `time` rows, k from 0 to 3: x [rows, width], `weights`
+    /// [4 · width] → [rows, width].
+    fn convolve(time: usize, x: Tensor<Self, 2>, weights: Tensor<Self, 1>) -> Tensor<Self, 2>;
+
     /// Causal self-attention of `qkv` [batch, time, 3 · width] (queries, keys, values, each heads ×
     /// head dimension) → [batch, time, width]. Queries and keys are turned by RoPE in half-split
     /// pairs (i, i + d/2); with `gain` [heads] they are RMS-normalised first, and the queries
     /// multiplied by their head's gain. Scores are scaled by 1/√d.
-    fn attend(heads: usize, qkv: Tensor<Self, 3>, gain: Option<Tensor<Self, 1>>)
+    fn attend(heads: Heads, qkv: Tensor<Self, 3>, gain: Option<Tensor<Self, 1>>)
     -> Tensor<Self, 3>;
 
     /// x + attention(RMS-normed x) · proj: half a pre-norm block; x [rows, width] → the same.
@@ -251,19 +283,57 @@ pub trait Kernels: Backend {
         reference::activate_backward(activation, x, gradient)
     }
 
+    /// See [`Ops::mix`].
+    fn mix_forward(
+        x: Tensor<Self, 2>,
+        other: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+    ) -> Tensor<Self, 2> {
+        reference::mix(x, other, weights)
+    }
+
+    /// Gradients of x, other and weights.
+    fn mix_backward(
+        x: Tensor<Self, 2>,
+        other: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+        gradient: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 2>, Tensor<Self, 1>) {
+        reference::mix_backward(x, other, weights, gradient)
+    }
+
+    /// See [`Ops::convolve`].
+    fn convolve_forward(
+        time: usize,
+        x: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+    ) -> Tensor<Self, 2> {
+        reference::convolve(time, x, weights)
+    }
+
+    /// Gradients of x and weights.
+    fn convolve_backward(
+        time: usize,
+        x: Tensor<Self, 2>,
+        weights: Tensor<Self, 1>,
+        gradient: Tensor<Self, 2>,
+    ) -> (Tensor<Self, 2>, Tensor<Self, 1>) {
+        reference::convolve_backward(time, x, weights, gradient)
+    }
+
     /// See [`Ops::attend`]; besides the output, what the backward pass needs of the soft-max:
     /// the logarithm of each row's sum, in the device's own form, [batch, heads, time].
     fn attend_forward(
-        heads: usize,
+        heads: Heads,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
-        blocked_attention::attention(None, heads, qkv, gain, false)
+        blocked_attention::attention(None, heads, qkv, gain)
     }
 
     /// Gradients of qkv and gain.
     fn attend_backward(
-        heads: usize,
+        heads: Heads,
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
         output: Tensor<Self, 3>,

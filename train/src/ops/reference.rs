@@ -9,6 +9,7 @@
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor};
 use lmtrain_runs::Precision;
+use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::recipe::Activation;
 
 use super::{AdamSettings, MuonSettings};
@@ -111,11 +112,98 @@ fn layer_normal<B: Backend>(x: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
     (centred * inverse.clone(), inverse)
 }
 
+pub(super) fn mix<B: Backend>(
+    x: Tensor<B, 2>,
+    other: Tensor<B, 2>,
+    weights: Tensor<B, 1>,
+) -> Tensor<B, 2> {
+    let [a, b] = scalars(weights);
+    x * a + other * b
+}
+
+pub(super) fn mix_backward<B: Backend>(
+    x: Tensor<B, 2>,
+    other: Tensor<B, 2>,
+    weights: Tensor<B, 1>,
+    gradient: Tensor<B, 2>,
+) -> (Tensor<B, 2>, Tensor<B, 2>, Tensor<B, 1>) {
+    let [a, b] = scalars(weights);
+    let sums = [x, other].map(|stream| (stream * gradient.clone()).sum());
+    (gradient.clone() * a, gradient * b, Tensor::cat(sums.to_vec(), 0))
+}
+
+/// [a, b] as two of [1, 1].
+fn scalars<B: Backend>(weights: Tensor<B, 1>) -> [Tensor<B, 2>; 2] {
+    [0, 1].map(|index| weights.clone().narrow(0, index, 1).unsqueeze())
+}
+
+pub(super) fn convolve<B: Backend>(
+    time: usize,
+    x: Tensor<B, 2>,
+    weights: Tensor<B, 1>,
+) -> Tensor<B, 2> {
+    let shape = x.shape();
+    let x = sequences(time, x);
+    let sum = taps(&weights, time).map(|(k, tap)| later(x.clone(), k) * tap);
+    sum.reduce(|sum, more| sum + more).unwrap_or(x).reshape(shape)
+}
+
+pub(super) fn convolve_backward<B: Backend>(
+    time: usize,
+    x: Tensor<B, 2>,
+    weights: Tensor<B, 1>,
+    gradient: Tensor<B, 2>,
+) -> (Tensor<B, 2>, Tensor<B, 1>) {
+    let (shape, [_, width]) = (x.shape(), x.dims());
+    let (x, gradient) = (sequences(time, x), sequences(time, gradient));
+    let back = taps(&weights, time).map(|(k, tap)| earlier(gradient.clone(), k) * tap);
+    let back = back.reduce(|sum, more| sum + more).unwrap_or(x.clone()).reshape(shape);
+    let of_tap = |k: usize| match k < time {
+        true => (later(x.clone(), k) * gradient.clone()).sum_dim(0).sum_dim(1).reshape([width]),
+        false => Tensor::zeros([width], &gradient.device()),
+    };
+    (back, Tensor::cat((0..CONVOLUTION_TAPS).map(of_tap).collect(), 0))
+}
+
+/// [rows, width] → [sequences, time, width].
+fn sequences<B: Backend>(time: usize, x: Tensor<B, 2>) -> Tensor<B, 3> {
+    let [rows, width] = x.dims();
+    x.reshape([rows / time, time, width])
+}
+
+/// The taps that meet anything in sequences of this length, each [1, 1, width].
+fn taps<B: Backend>(
+    weights: &Tensor<B, 1>,
+    time: usize,
+) -> impl Iterator<Item = (usize, Tensor<B, 3>)> {
+    let width = weights.dims()[0] / CONVOLUTION_TAPS;
+    let tap = move |k: usize| (k, weights.clone().narrow(0, k * width, width).unsqueeze());
+    (0..CONVOLUTION_TAPS.min(time)).map(tap)
+}
+
+/// What was so many tokens before, and zero before the beginning.
+fn later<B: Backend>(x: Tensor<B, 3>, by: usize) -> Tensor<B, 3> {
+    let [sequences, time, width] = x.dims();
+    let nothing = Tensor::zeros([sequences, by, width], &x.device());
+    if by == 0 { x } else { Tensor::cat(vec![nothing, x.narrow(1, 0, time - by)], 1) }
+}
+
+/// What comes so many tokens after, and zero after the end.
+fn earlier<B: Backend>(x: Tensor<B, 3>, by: usize) -> Tensor<B, 3> {
+    let [sequences, time, width] = x.dims();
+    let nothing = Tensor::zeros([sequences, by, width], &x.device());
+    if by == 0 { x } else { Tensor::cat(vec![x.narrow(1, by, time - by), nothing], 1) }
+}
+
 pub(super) fn activate<B: Backend>(activation: Activation, x: Tensor<B, 2>) -> Tensor<B, 2> {
     match activation {
         Activation::SquaredRelu => {
             let positive = x.clamp_min(0.0);
             positive.clone() * positive
+        }
+        Activation::LeakySquaredRelu => {
+            let leaky = x.clone().max_pair(x * 0.5);
+            leaky.clone() * leaky
         }
         Activation::Gelu => {
             let tanh = gelu_tanh(x.clone());
@@ -131,6 +219,7 @@ pub(super) fn activate_backward<B: Backend>(
 ) -> Tensor<B, 2> {
     match activation {
         Activation::SquaredRelu => x.clamp_min(0.0) * 2.0 * gradient,
+        Activation::LeakySquaredRelu => (x.clone() * 2.0).max_pair(x * 0.5) * gradient,
         Activation::Gelu => {
             let tanh = gelu_tanh(x.clone());
             let slope = (x.clone() * x.clone() * (3.0 * GELU_CUBIC) + 1.0) * GELU_SCALE;

@@ -77,6 +77,7 @@ impl Gpt2<'_> {
         positions.truncate(context * filled);
         let layers = (0..config.count("n_layer")?).map(|index| self.layer(index));
         Ok(Transformer {
+            embedding_convolution: None,
             width: filled,
             context,
             embedding,
@@ -97,6 +98,8 @@ impl Gpt2<'_> {
         let h = format!("h.{index}");
         let stride = inner.next_multiple_of(16);
         Ok(Layer {
+            entry: Default::default(),
+            between: Default::default(),
             attention_norm: Some(self.norm(&format!("{h}.ln_1"))?),
             heads: self.heads(index)?,
             qkv: self.qkv(&format!("{h}.attn.c_attn"))?,

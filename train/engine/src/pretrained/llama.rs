@@ -129,6 +129,7 @@ impl Llama<'_> {
         let layers = layers.collect::<Result<_, _>>()?;
         let HeadShape { dimension, rotated, .. } = self.shape;
         Ok(Transformer {
+            embedding_convolution: None,
             width: filled,
             context,
             embedding,
@@ -152,6 +153,8 @@ impl Llama<'_> {
             self.linear(&format!("{layer}.mlp.{name}"), shape, filled, self.choices.mlp_bias)
         };
         Ok(Layer {
+            entry: Default::default(),
+            between: Default::default(),
             attention_norm: Some(self.norm(&format!("{layer}.input_layernorm"))?),
             heads: self.heads(index, &layer)?,
             qkv: self.qkv(&format!("{layer}.self_attn"))?,

@@ -88,6 +88,7 @@ impl NeoX<'_> {
         let parallel = config.flag_or("use_parallel_residual", true)?;
         let HeadShape { dimension, rotated, .. } = self.shape;
         Ok(Transformer {
+            embedding_convolution: None,
             width: filled,
             context,
             embedding,
@@ -111,6 +112,8 @@ impl NeoX<'_> {
         let up = format!("{layer}.mlp.dense_h_to_4h");
         let down = format!("{layer}.mlp.dense_4h_to_h");
         Ok(Layer {
+            entry: Default::default(),
+            between: Default::default(),
             attention_norm: Some(self.norm(&format!("{layer}.input_layernorm"))?),
             heads: shape.attention(scale, None, None),
             qkv: self.qkv(&format!("{layer}.attention.query_key_value"))?,

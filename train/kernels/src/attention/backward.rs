@@ -30,7 +30,7 @@ pub fn attention_backward(
     shape.check(dqkv.len(), dout.len(), dgain.as_deref());
     assert_eq!(log_sum.len(), shape.batch * shape.heads * shape.time, "log_sum of {shape:?}");
     let level = level::current();
-    let rotary = rotary::table(shape.head_dim, shape.time + LANES);
+    let rotary = rotary::table([shape.head_dim, shape.rotated], shape.time + LANES);
     let mut gains = vec![0.0; shape.batch * shape.heads];
     let (dqkv, shared_gains) = (Shared::new(dqkv), Shared::new(&mut gains));
     parallel::for_each(shape.batch * shape.heads, 5 * shape.work(), |task| {

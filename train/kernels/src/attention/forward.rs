@@ -24,7 +24,7 @@ pub fn attention(
     shape.check(qkv.len(), out.len(), gain);
     assert!(log_sum.as_ref().is_none_or(|s| s.len() == shape.batch * shape.heads * shape.time));
     let level = level::current();
-    let rotary = rotary::table(shape.head_dim, shape.time + LANES);
+    let rotary = rotary::table([shape.head_dim, shape.rotated], shape.time + LANES);
     let (out, log_sum) = (Shared::new(out), log_sum.map(Shared::new));
     parallel::for_each(shape.batch * shape.heads, 2 * shape.work(), |task| {
         let (batch, head) = (task / shape.heads, task % shape.heads);

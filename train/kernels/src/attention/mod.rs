@@ -46,6 +46,8 @@ pub struct AttentionShape {
     pub heads: usize,
     /// Numbers of a head: 16, 32, 48, 64 or 128.
     pub head_dim: usize,
+    /// Of these, those that turn with their position: pairs (i, i + head_dim/2) for i below half of it.
+    pub rotated: usize,
 }
 
 impl AttentionShape {

@@ -8,34 +8,38 @@ use std::sync::{Arc, Mutex};
 /// head_dim/2 pairs first, then their sines.
 pub(super) struct Rotary {
     head_dim: usize,
+    /// Dimensions that turn; the others have the angle 0.
+    rotated: usize,
     /// Positions held: a multiple of 16.
     positions: usize,
     values: Aligned,
 }
 
-/// The table for a head dimension, with at least `positions`. Tables are made once and shared.
-pub(super) fn table(head_dim: usize, positions: usize) -> Arc<Rotary> {
+/// The table for heads of so many dimensions, of which so many turn, with at least `positions`. Tables are made once
+/// and shared.
+pub(super) fn table(dimensions: [usize; 2], positions: usize) -> Arc<Rotary> {
     static TABLES: Mutex<Vec<Arc<Rotary>>> = Mutex::new(Vec::new());
     let mut tables = TABLES.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let held = tables.iter().find(|t| t.head_dim == head_dim && t.positions >= positions);
+    let same = |table: &Arc<Rotary>| [table.head_dim, table.rotated] == dimensions;
+    let held = tables.iter().find(|table| same(table) && table.positions >= positions);
     if let Some(table) = held {
         return Arc::clone(table);
     }
-    tables.retain(|table| table.head_dim != head_dim);
-    let made = Arc::new(Rotary::new(head_dim, positions.max(2048).next_power_of_two()));
+    tables.retain(|table| !same(table));
+    let made = Arc::new(Rotary::new(dimensions, positions.max(2048).next_power_of_two()));
     tables.push(Arc::clone(&made));
     made
 }
 
 impl Rotary {
-    fn new(head_dim: usize, positions: usize) -> Self {
-        let pairs = head_dim / 2;
+    fn new([head_dim, rotated]: [usize; 2], positions: usize) -> Self {
+        let (pairs, turning) = (head_dim / 2, rotated / 2);
         let mut values = Aligned::zeros(positions * head_dim);
         let all = values.as_mut_slice();
         for pair in 0..pairs {
-            // 10000^(−pair/pairs).
-            let frequency =
-                exponential(-std::f64::consts::LN_10 * 4.0 * pair as f64 / pairs as f64);
+            // 10000^(−pair/turning).
+            let exponent = -std::f64::consts::LN_10 * 4.0 * pair as f64 / turning as f64;
+            let frequency = if pair < turning { exponential(exponent) } else { 0.0 };
             for position in 0..positions {
                 let (sine, cosine) = sine_cosine(position as f64 * frequency);
                 let block = position / LANES * head_dim * LANES + position % LANES;
@@ -43,7 +47,7 @@ impl Rotary {
                 all[block + (pairs + pair) * LANES] = sine as f32;
             }
         }
-        Rotary { head_dim, positions, values }
+        Rotary { head_dim, rotated, positions, values }
     }
 
     /// The table of 16 consecutive positions, [head_dim, 16]: in place where `first` allows it, else in `buffer`.
@@ -119,12 +123,15 @@ mod tests {
 
     #[test]
     fn tables_are_the_rounded_cosines_and_sines() {
-        for head_dim in [16, 48, 64] {
-            let table = table(head_dim, 5000);
-            let pairs = head_dim / 2;
+        for (head_dim, rotated) in [(16, 16), (48, 48), (64, 64), (64, 16)] {
+            let table = table([head_dim, rotated], 5000);
+            let (pairs, turning) = (head_dim / 2, rotated / 2);
             for position in [0, 1, 15, 16, 1000, 2047, 4999] {
                 for pair in 0..pairs {
-                    let frequency = 10_000_f64.powf(-(pair as f64) / pairs as f64);
+                    let frequency = match pair < turning {
+                        true => 10_000_f64.powf(-(pair as f64) / turning as f64),
+                        false => 0.0,
+                    };
                     let angle = position as f64 * frequency;
                     let (cosine, sine) =
                         (table.value(position, pair), table.value(position, pairs + pair));
@@ -137,7 +144,7 @@ mod tests {
 
     #[test]
     fn any_sixteen_positions_can_be_had() {
-        let table = table(16, 100);
+        let table = table([16, 16], 100);
         for first in [0, 16, 5, 83] {
             let mut buffer = vec![0.0; 16 * LANES];
             let rows = table.consecutive(first, &mut buffer);

@@ -4,7 +4,7 @@ use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, diffe
 use super::*;
 
 fn shape(batch: usize, time: usize, heads: usize, head_dim: usize) -> AttentionShape {
-    AttentionShape { batch, time, heads, head_dim }
+    AttentionShape { batch, time, heads, head_dim, rotated: head_dim }
 }
 
 /// One head's output in `f64`, the plain way.
