@@ -459,9 +459,9 @@ pub(crate) struct Bench {
     /// Numbers to multiply in, f32 or bf16 [default: bf16 on a GPU that knows it]
     #[arg(long, value_name = "f32|bf16")]
     pub(crate) precision: Option<Precision>,
-    /// Within a process of its own: the size to measure, and the machine's peak
-    #[arg(long, hide = true, num_args = 2, value_names = ["SIZE", "FLOPS"])]
-    pub(crate) within: Vec<String>,
+    /// Within a process of its own: the size to measure
+    #[arg(long, hide = true, value_name = "SIZE")]
+    pub(crate) within: Option<Size>,
 }
 
 #[cfg(feature = "train")]

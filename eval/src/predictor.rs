@@ -34,7 +34,9 @@ pub trait Predictor: Send + Sync {
         4
     }
 
-    /// Ideal bits, −log2 p, of every token of each chunk: one vector a chunk, as long as it is.
+    /// Bits, −log2 p, of every token of each chunk: one vector a chunk, as long as it is. It is the
+    /// network's own distribution, on whatever device; what the coder's floor makes of it is for
+    /// [`quantize::bits_of`](crate::quantize::bits_of).
     ///
     /// # Errors
     /// If a chunk is longer than the context, holds a token outside the vocabulary, or the device

@@ -4,7 +4,7 @@
 
 use lmtrain_runs::Tokenization;
 use lmtrain_runs::random::SplitMix64;
-use lmtrain_tokenizers::{Tokenizer, TokenizerError};
+use lmtrain_tokenizers::{ByteTokenizer, Tokenizer, TokenizerError};
 
 use crate::predictor::{Predictor, PredictorError, Session};
 
@@ -155,6 +155,113 @@ impl Counts {
             (weight + if token == repeated { bonus } else { 0 }) as f32 / total
         };
         self.weights.iter().enumerate().map(entry).collect()
+    }
+}
+
+/// Sure of one token of 256, whatever came before; every other has this probability.
+#[derive(Clone, Debug)]
+pub(crate) struct ScriptedModel {
+    pub(crate) sure_of: usize,
+    pub(crate) others: f32,
+}
+
+impl ScriptedModel {
+    fn row(&self) -> Vec<f32> {
+        let mut row = vec![self.others; 256];
+        row[self.sure_of] = 1.0 - 255.0 * self.others;
+        row
+    }
+}
+
+impl Predictor for ScriptedModel {
+    fn vocabulary(&self) -> usize {
+        256
+    }
+
+    fn context(&self) -> usize {
+        4096
+    }
+
+    fn begin_token(&self) -> u32 {
+        0
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        [5; 32]
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
+        let row = self.row();
+        // A network's logits know more of what is impossible than its probabilities do.
+        let bits = |&token: &u32| -f64::from(row[token as usize]).log2().max(-500.0) as f32;
+        Ok(chunks.iter().map(|chunk| chunk.iter().map(bits).collect()).collect())
+    }
+
+    fn session(
+        &self,
+        lanes: usize,
+        _tokens: usize,
+    ) -> Result<Box<dyn Session + '_>, PredictorError> {
+        Ok(Box::new(ScriptedSession { model: self, lanes }))
+    }
+}
+
+struct ScriptedSession<'a> {
+    model: &'a ScriptedModel,
+    lanes: usize,
+}
+
+impl Session for ScriptedSession<'_> {
+    fn step(
+        &mut self,
+        _inputs: &[u32],
+        count: usize,
+        rows: &mut Vec<f32>,
+    ) -> Result<(), PredictorError> {
+        *rows = self.model.row().repeat(self.lanes * count);
+        Ok(())
+    }
+
+    fn restart(&mut self) {}
+}
+
+/// Bytes, of which a space has no token.
+pub(crate) struct NoSpaces;
+
+impl Tokenizer for NoSpaces {
+    fn tokenization(&self) -> Tokenization {
+        Tokenization::Pretrained(256)
+    }
+
+    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
+        match bytes.contains(&b' ') {
+            true => Err(TokenizerError::Unspellable { byte: b' ' }),
+            false => ByteTokenizer.encode(bytes),
+        }
+    }
+
+    fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
+        ByteTokenizer.decode(tokens)
+    }
+
+    fn can_spell(&self, byte: u8) -> bool {
+        byte != b' '
+    }
+
+    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
+        at.min(bytes.len())
+    }
+
+    fn identity(&self) -> [u8; 32] {
+        [9; 32]
+    }
+
+    fn code(&self) -> &[u8] {
+        &[]
     }
 }
 

@@ -2,6 +2,9 @@
 //! them on disk. Leftmost crate of the data flow: it names no other crate of the workspace, and
 //! holds no tensor and no corpus byte.
 
+pub mod arithmetic;
+mod git_lfs;
+pub mod identity;
 pub mod plan;
 pub mod precision;
 pub mod random;
@@ -13,6 +16,9 @@ pub mod sweep;
 pub mod tokenization;
 pub mod units;
 
+pub use arithmetic::ARITHMETIC;
+pub use git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};
+pub use identity::{Identity, Method};
 pub use plan::{Budget, Plan};
 pub use precision::Precision;
 pub use recipe::{Choices, Recipe, Setting};

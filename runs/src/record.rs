@@ -181,9 +181,15 @@ pub struct RateRecord {
     /// Tokens that were coded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Σ −log2 p, in f64.
+    /// Σ −log2 p, in f64, of the very distribution that the coder uses, its floor included, whoever
+    /// computed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ideal_bits: Option<Bits>,
+    /// The same of the network's own distribution, which has no floor: what evaluations of language
+    /// models call cross-entropy. Absent where the coder's numbers could not tell it, that is where
+    /// a token's probability was 0 to them; in records without `arithmetic`, `ideal_bits` is this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cross_entropy_bits: Option<Bits>,
     /// 95 % bootstrap interval of `ideal_bits` (else of 8 · `coded_bytes`) over chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits_interval: Option<[Bits; 2]>,
@@ -246,6 +252,9 @@ pub struct RateRecord {
     /// Identity of the weights, hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<String>,
+    /// Version of the arithmetic that a network predicted by: see [`ARITHMETIC`](crate::ARITHMETIC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<u16>,
     /// A classical compressor's preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
@@ -304,12 +313,13 @@ impl RateRecord {
         Some(self.raw_rate()? + model / span)
     }
 
-    /// 2 to the mean ideal bits of a token: what evaluations of language models call perplexity.
+    /// 2 to the mean cross-entropy of a token in bits: what evaluations of language models call perplexity.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "tokens stay far below 2^53")]
     pub fn token_perplexity(&self) -> Option<f64> {
         let tokens = self.tokens.filter(|&tokens| tokens > 0)? as f64;
-        Some((self.ideal_bits?.0 / tokens).exp2())
+        let before = self.ideal_bits.filter(|_| self.arithmetic.is_none());
+        Some((self.cross_entropy_bits.or(before)?.0 / tokens).exp2())
     }
 
     /// Tokens measured a second.
@@ -347,24 +357,6 @@ impl RateRecord {
         self.over_raw(self.in_sample_bytes.as_f64()).unwrap_or(0.0)
     }
 
-    /// Two records with the same key measure the same thing.
-    #[must_use]
-    pub fn key(&self) -> String {
-        let weights = self.weights.as_deref().or(self.preset.as_deref()).unwrap_or_default();
-        let Span { start, end } = self.span;
-        let sample = self.sample.map(|sample| (sample.chunks, sample.seed));
-        let text = &self.corpus_sha256;
-        let masked = if self.lost_bits.is_some() { " masked" } else { "" };
-        let key = format!(
-            "{} {weights} {text} {start}..{end} {} {sample:?}{masked}",
-            self.name, self.chunking
-        );
-        match self.weight_code {
-            None | Some(WeightCode::F16) => key,
-            Some(code) => format!("{key} {code}"),
-        }
-    }
-
     fn over_raw(&self, bytes: f64) -> Option<f64> {
         (self.raw_bytes.0 > 0).then(|| bytes / self.raw_bytes.as_f64())
     }
@@ -387,6 +379,7 @@ pub(crate) mod tests {
             chunks: 5,
             tokens: Some(10_000),
             ideal_bits: Some(Bits(20_000.0)),
+            cross_entropy_bits: Some(Bits(20_000.0)),
             bits_interval: Some([Bits(19_000.0), Bits(22_000.0)]),
             coded_bytes: Some(Bytes(2_502)),
             header_bytes: Bytes(0),
@@ -408,6 +401,7 @@ pub(crate) mod tests {
             tokens_trained: None,
             seed: None,
             weights: None,
+            arithmetic: Some(crate::ARITHMETIC),
             preset: None,
             library: None,
             seconds: 1.0,
@@ -434,16 +428,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn coded_weights_cost_their_bytes_and_are_another_measurement() {
+    fn coded_weights_cost_their_bytes() {
         let saved = example();
-        let half = RateRecord { weight_code: Some(WeightCode::F16), ..example() };
-        assert_eq!(half.key(), saved.key(), "what was saved is half precision");
         let coded = RateRecord {
             weight_code: Some(WeightCode::Int8Xz),
             weight_bytes: Some(Bytes(81)),
             ..example()
         };
-        assert_ne!(coded.key(), saved.key());
         assert_eq!((saved.model_bytes(), coded.model_bytes()), (200.0, 81.0));
         for code in WeightCode::ALL {
             assert_eq!(code.name().parse(), Ok(code));
@@ -462,6 +453,16 @@ pub(crate) mod tests {
         assert!((stored - 0.2902).abs() < 1e-12, "{stored}");
         assert_eq!(model.tokens_per_second(), Some(10_000.0));
         assert_eq!(RateRecord { tokens: Some(0), ..model }.token_perplexity(), None);
+    }
+
+    #[test]
+    fn perplexity_is_of_the_cross_entropy() {
+        let sure = RateRecord { cross_entropy_bits: Some(Bits(30_000.0)), ..example() };
+        assert_eq!(sure.token_perplexity(), Some(8.0));
+        let unknown = RateRecord { cross_entropy_bits: None, ..example() };
+        assert_eq!(unknown.token_perplexity(), None, "ideal bits are cut off at the coder's floor");
+        let old = RateRecord { arithmetic: None, ..unknown };
+        assert_eq!(old.token_perplexity(), Some(4.0), "they were not, before");
     }
 
     #[test]

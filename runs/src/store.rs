@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use crate::plan::Plan;
 use crate::record::{RateRecord, StepRecord};
 
@@ -395,6 +396,7 @@ fn line_of<T: Serialize>(path: &Path, record: &T) -> Result<Vec<u8>, StoreError>
 
 fn read_if_there(path: &Path) -> Result<Option<String>, StoreError> {
     match fs::read(path) {
+        Ok(bytes) if is_git_lfs_pointer(&bytes) => Err(damaged(path, GIT_LFS_POINTER.to_owned())),
         Ok(bytes) => String::from_utf8(bytes)
             .map(Some)
             .map_err(|_| damaged(path, "it is not UTF-8 text".to_owned())),
@@ -474,5 +476,9 @@ mod tests {
             write_atomic(&run.plan_path(), text).expect("written");
             assert!(run.plan().is_err());
         }
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        write_atomic(&run.rates_path(), pointer).expect("written");
+        let message = run.rates().expect_err("no records").to_string();
+        assert!(message.contains("rates.jsonl") && message.contains("git lfs pull"), "{message}");
     }
 }

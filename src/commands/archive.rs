@@ -29,6 +29,7 @@ pub(super) struct Summary {
     raw_bytes: Bytes,
     archive_bytes: Bytes,
     payload_bytes: Bytes,
+    stored_bytes: Bytes,
     model_bytes: Bytes,
     header_bytes: Bytes,
     framing_bytes: Bytes,
@@ -121,8 +122,27 @@ fn compress_with(
         options,
         &mut |progress| step(&mut shown, progress, progress.raw_bytes, length, context),
     )?;
+    drop(shown);
+    tell_stored(&summary, context);
     sink.keep()?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
+}
+
+/// Says how much of a file is not coded, and why.
+fn tell_stored(summary: &ArchiveSummary, context: &Context) {
+    let stored = summary.stored_bytes;
+    match summary.unspelt {
+        _ if stored == Bytes(0) => {}
+        Some(byte) => context.say(&format!(
+            "{stored} of {} are stored as they are, block by block: the model's vocabulary cannot \
+             spell the byte {byte:#04x}\nhint: a run codes every byte: `lmtrain compress --run NAME`",
+            summary.raw_bytes
+        )),
+        None => context.say(&format!(
+            "{stored} of {} are stored as they are: coding would make them longer",
+            summary.raw_bytes
+        )),
+    }
 }
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
@@ -241,6 +261,7 @@ fn summarise(summary: ArchiveSummary, seconds: f64) -> Summary {
         raw_bytes: raw,
         archive_bytes,
         payload_bytes: summary.payload_bytes,
+        stored_bytes: summary.stored_bytes,
         model_bytes: summary.model_bytes,
         header_bytes: summary.header_bytes,
         framing_bytes: summary.framing_bytes,

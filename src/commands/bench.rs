@@ -31,12 +31,15 @@ struct Outcome {
     device: String,
     precision: Precision,
     commit: Option<String>,
+    /// The most that was seen, here and around each size's figures.
+    peak_flops_per_s: f64,
     gemm_flops_per_s: f64,
     copy_bytes_per_s: f64,
     sizes: Vec<Speed>,
 }
 
-/// One size's speed: medians over the timed steps. What was not measured is absent.
+/// One size's speed: medians over the timed steps. What was not measured is absent. Shares are of the
+/// peak around that figure.
 #[derive(Default, Serialize, Deserialize)]
 struct Speed {
     size: String,
@@ -45,9 +48,11 @@ struct Speed {
     context: usize,
     train_tokens_per_s: Option<f64>,
     train_peak_share: Option<f64>,
+    train_peak_flops_per_s: Option<f64>,
     train_memory_bytes: Option<u64>,
     score_tokens_per_s: Option<f64>,
     score_peak_share: Option<f64>,
+    score_peak_flops_per_s: Option<f64>,
     score_memory_bytes: Option<u64>,
     encode_bytes_per_s: Option<f64>,
     decode_bytes_per_s: Option<f64>,
@@ -56,9 +61,8 @@ struct Speed {
 
 pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     let simd = lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
-    if let [size, flops] = &arguments.within[..] {
-        let size = size.parse().map_err(anyhow::Error::msg)?;
-        return print_json(&measure(arguments, size, flops.parse()?, context)?);
+    if let Some(size) = arguments.within {
+        return print_json(&measure(arguments, size, context)?);
     }
     context.say("measuring the machine …");
     let precision = precision(arguments)?;
@@ -69,8 +73,10 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
             break;
         }
         context.say(&format!("{size} …"));
-        sizes.push(measure_apart(*size, peak.gemm_flops_per_s)?);
+        sizes.push(measure_apart(*size)?);
     }
+    let peaks = sizes.iter().flat_map(|it| [it.train_peak_flops_per_s, it.score_peak_flops_per_s]);
+    let peak_flops_per_s = peaks.flatten().fold(peak.flops_per_s, f64::max);
     let provenance = context.provenance("");
     let outcome = Outcome {
         machine: provenance.machine,
@@ -79,6 +85,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
         device: arguments.device.to_string(),
         precision,
         commit: provenance.commit,
+        peak_flops_per_s,
         gemm_flops_per_s: peak.gemm_flops_per_s,
         copy_bytes_per_s: peak.copy_bytes_per_s,
         sizes,
@@ -87,11 +94,11 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
 }
 
 /// This same command for one size, in a process of its own.
-fn measure_apart(size: Size, gemm_flops_per_s: f64) -> Result<Speed> {
+fn measure_apart(size: Size) -> Result<Speed> {
     let program = std::env::current_exe().context("the program's own file")?;
     let mut command = std::process::Command::new(program);
     command.args(std::env::args_os().skip(1));
-    command.args(["--within", &size.to_string(), &gemm_flops_per_s.to_string()]);
+    command.args(["--within", &size.to_string()]);
     let output = command.stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
         bail!("size {size} could not be measured");
@@ -99,12 +106,7 @@ fn measure_apart(size: Size, gemm_flops_per_s: f64) -> Result<Speed> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn measure(
-    arguments: &Bench,
-    size: Size,
-    gemm_flops_per_s: f64,
-    context: &Context,
-) -> Result<Speed> {
+fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
     let plan = plan(arguments, size)?;
     let mut speed = Speed {
         size: size.to_string(),
@@ -114,15 +116,15 @@ fn measure(
         ..Speed::default()
     };
     let wanted = |surface| arguments.only.is_empty() || arguments.only.contains(&surface);
-    let share = |tokens_per_s: f64, flops_per_token: u64| {
-        Some(tokens_per_s * flops_per_token as f64 / gemm_flops_per_s)
-    };
+    let probe = || Ok(arguments.device.peak_flops_per_s(plan.precision)?);
     if wanted(Surface::Score) || wanted(Surface::Code) {
         let weights = lmtrain_train::untrained(&plan)?;
         let predictor = arguments.device.predictor(&weights, plan.precision)?;
-        let tokens_per_s = score(&plan, &*predictor, arguments.steps)?;
+        let scored = || score(&plan, &*predictor, arguments.steps);
+        let (tokens_per_s, peak) = around(probe, plan.flops_per_token() / 3, scored)?;
         speed.score_tokens_per_s = Some(tokens_per_s);
-        speed.score_peak_share = share(tokens_per_s, plan.flops_per_token() / 3);
+        speed.score_peak_flops_per_s = Some(peak.flops_per_s);
+        speed.score_peak_share = Some(peak.share);
         speed.score_memory_bytes = peak_memory();
         if wanted(Surface::Code) && predictor.is_exact() {
             let [encode, decode] = code(&plan, &*predictor, tokens_per_s, context)?;
@@ -132,13 +134,45 @@ fn measure(
         }
     }
     if wanted(Surface::Train) && !context.is_stopping() {
-        let seconds = median(arguments.device.training_seconds(&plan, arguments.steps)?);
-        let tokens_per_s = plan.tokens_per_step() as f64 / seconds;
+        let trained = || {
+            let seconds = median(arguments.device.training_seconds(&plan, arguments.steps)?);
+            Ok(plan.tokens_per_step() as f64 / seconds)
+        };
+        let (tokens_per_s, peak) = around(probe, plan.flops_per_token(), trained)?;
         speed.train_tokens_per_s = Some(tokens_per_s);
-        speed.train_peak_share = share(tokens_per_s, plan.flops_per_token());
+        speed.train_peak_flops_per_s = Some(peak.flops_per_s);
+        speed.train_peak_share = Some(peak.share);
         speed.train_memory_bytes = peak_memory();
     }
     Ok(speed)
+}
+
+/// What a device does at most around some work, and the share of it that the work takes.
+struct PeakAround {
+    flops_per_s: f64,
+    share: f64,
+}
+
+/// Tokens a second by `work`, and the peak around it: the larger of one probe before and one after,
+/// since other machines' work may slow either. Work that is faster than both was there in a better
+/// moment; a few more probes may find one, and else what the work did is the most there is.
+fn around(
+    probe: impl Fn() -> Result<f64>,
+    flops_per_token: u64,
+    work: impl FnOnce() -> Result<f64>,
+) -> Result<(f64, PeakAround)> {
+    const MORE: usize = 5;
+    let before = probe()?;
+    let tokens_per_s = work()?;
+    let mut flops_per_s = before.max(probe()?);
+    let reached = tokens_per_s * flops_per_token as f64;
+    for _ in 0..MORE {
+        if reached > flops_per_s {
+            flops_per_s = flops_per_s.max(probe()?);
+        }
+    }
+    let flops_per_s = flops_per_s.max(reached);
+    Ok((tokens_per_s, PeakAround { flops_per_s, share: reached / flops_per_s }))
 }
 
 /// What is measured in: training's, for scoring too.
@@ -246,11 +280,13 @@ fn peak_memory() -> Option<u64> {
 }
 
 fn print(outcome: &Outcome) -> Result<()> {
-    let Outcome { machine, simd, device, precision, gemm_flops_per_s, copy_bytes_per_s, .. } =
-        outcome;
-    let (gemm, copy) = (gemm_flops_per_s / 1e9, copy_bytes_per_s / 1e9);
+    let Outcome { machine, simd, device, precision, .. } = outcome;
+    let [peak, gemm, copy] =
+        [outcome.peak_flops_per_s, outcome.gemm_flops_per_s, outcome.copy_bytes_per_s]
+            .map(|rate| rate / 1e9);
     println!(
-        "{machine}; {device}, {precision}, {simd}; at most {gemm:.0} GFLOP/s in products, {copy:.1} GB/s copied"
+        "{machine}; {device}, {precision}, {simd}; at most {peak:.0} GFLOP/s, {gemm:.0} in a large \
+         product, {copy:.1} GB/s copied"
     );
     let none = || "–".to_owned();
     let count = |value: Option<f64>| value.map_or_else(none, |it| short_count(it as u64));
@@ -288,6 +324,21 @@ fn print(outcome: &Outcome) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_share_is_more_than_the_whole() {
+        let of = |probes: &[f64], reached: f64| {
+            let probes = std::cell::RefCell::new(probes.iter().cycle());
+            let probe = || Ok(*probes.borrow_mut().next().expect("a probe"));
+            let (tokens_per_s, peak) = around(probe, 2, || Ok(reached / 2.0)).expect("measured");
+            assert_eq!(tokens_per_s, reached / 2.0);
+            (peak.flops_per_s, peak.share)
+        };
+        assert_eq!(of(&[100.0, 50.0], 40.0), (100.0, 0.4), "the probe before was the better");
+        assert_eq!(of(&[50.0, 80.0], 40.0), (80.0, 0.5), "the probe after");
+        assert_eq!(of(&[50.0, 50.0, 50.0, 160.0], 80.0), (160.0, 0.5), "a third one");
+        assert_eq!(of(&[50.0], 80.0), (80.0, 1.0), "and if none does, the work itself");
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
-use lmtrain_corpora::{self as corpora, FetchOptions, Presence, Verdict};
+use lmtrain_corpora::{self as corpora, FetchOptions, Listing, Presence, Verdict};
 use lmtrain_runs::Bytes;
 
 use super::output::{print_json, print_table};
@@ -38,7 +38,9 @@ fn list(context: &Context) -> Result<()> {
                 Presence::AlwaysThere => "always there".to_owned(),
             };
             let length = listing.bytes.map_or("–".to_owned(), |bytes| Bytes(bytes).to_string());
-            vec![listing.name.clone(), length, place, listing.about.unwrap_or_default().to_owned()]
+            let obstacle = listing.obstacle.as_deref().and_then(|reason| reason.lines().next());
+            let about = obstacle.or(listing.about).unwrap_or_default();
+            vec![listing.name.clone(), length, place, about.to_owned()]
         })
         .collect();
     context.say(&format!("data directory: {}", context.data.root.display()));
@@ -118,10 +120,9 @@ fn verify(names: &[String], context: &Context) -> Result<()> {
 
 /// The corpora that are files and there.
 fn present(context: &Context) -> Result<Vec<String>> {
-    let there = |listing: &corpora::Listing| listing.presence == Presence::Present;
     let listings = context.data.list()?;
     let names: Vec<String> =
-        listings.into_iter().filter(there).map(|listing| listing.name).collect();
+        listings.into_iter().filter(Listing::is_here).map(|listing| listing.name).collect();
     if names.is_empty() {
         bail!(
             "no corpus is in {}\nhint: `lmtrain data fetch enwik8`",

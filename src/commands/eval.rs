@@ -14,7 +14,7 @@ use lmtrain_eval::measure::{
 };
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
-use lmtrain_runs::{Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
+use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
 
 use super::output::print_rates;
 use super::pretrained;
@@ -196,6 +196,7 @@ pub(super) fn blank(
         chunks: 0,
         tokens: None,
         ideal_bits: None,
+        cross_entropy_bits: None,
         bits_interval: None,
         coded_bytes: None,
         header_bytes: Bytes(0),
@@ -217,6 +218,7 @@ pub(super) fn blank(
         tokens_trained: None,
         seed: None,
         weights: None,
+        arithmetic: (kind != Kind::Compressor).then_some(ARITHMETIC),
         preset: None,
         library: None,
         seconds: 0.0,
@@ -231,6 +233,7 @@ pub(super) fn fill(record: &mut RateRecord, measured: Measured, context: &Contex
     record.chunks = measured.chunks.len() as u64;
     record.tokens = measured.tokens;
     record.ideal_bits = measured.ideal_bits;
+    record.cross_entropy_bits = measured.cross_entropy_bits;
     record.bits_interval = measured.bits_interval(0);
     record.coded_bytes = measured.coded_bytes;
     record.cut_chunks = (measured.cut_chunks > 0).then_some(measured.cut_chunks);
@@ -251,7 +254,8 @@ pub(super) fn recorded(
     }
     let same = |other: &RateRecord| {
         let coarser = settings.precision.is_f32() && other.provenance.device.ends_with("bf16");
-        other.key() == record.key() && !coarser && (other.coded_bytes.is_some() || !settings.coding)
+        let coded = other.coded_bytes.is_some() || !settings.coding;
+        other.stands_for(record) && !coarser && coded
     };
     Ok(run.rates()?.into_iter().rev().find(same))
 }
@@ -291,6 +295,7 @@ pub(super) fn compressor_rate(
         Outcome::Stopped => Ok(None),
         Outcome::Finished(measured) => {
             fill(&mut record, measured, context, "cpu");
+            corpus.check_length()?;
             store.append_rate(&record)?;
             Ok(Some(record))
         }
@@ -370,6 +375,7 @@ pub(super) fn run_rates(
         fill(&mut unseen, rest, context, &device);
         unseen
     });
+    corpus.check_length()?;
     run.append_rate(&record)?;
     if let Some(unseen) = &unseen {
         run.append_rate(unseen)?;

@@ -65,6 +65,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
                 plans.push(show_plan(&resolved, context));
             } else if !context.is_stopping() {
                 outcomes.push(train(resolved, arguments, context)?);
+                corpus.check_length()?;
             }
         }
     }
@@ -85,7 +86,8 @@ pub(super) fn fit_one(arguments: &Fit, corpus: &Arc<Corpus>, context: &Context) 
         bail!("one size and one tokenizer make a run");
     };
     let resolved = resolve(arguments, *size, tokenization, corpus, context)?;
-    train(resolved, arguments, context).map(|_| ())
+    train(resolved, arguments, context)?;
+    Ok(corpus.check_length()?)
 }
 
 /// Arguments become one plan, here and nowhere else.
@@ -442,15 +444,16 @@ fn finish(
 }
 
 /// Model FLOP utilisation (Chowdhery et al., arXiv 2204.02311, appendix B): of the whole training,
-/// validation and records included, as a share of what a large product of matrices reaches here.
+/// validation and records included, as a share of the most that the device does.
 fn utilisation(plan: &Plan, seconds: f64, device: Device) -> Result<String> {
     let reached = plan.flops() / seconds;
-    let peak = device.peak(plan.precision)?.gemm_flops_per_s;
+    // What was reached can be done, whatever a probe in another moment says.
+    let peak = device.peak_flops_per_s(plan.precision)?.max(reached);
     let (teraflops, peak_teraflops) = (reached / 1e12, peak / 1e12);
     let percent = 100.0 * reached / peak;
     Ok(format!(
-        "model FLOP utilisation {percent:.1} %: {teraflops:.2} TFLOP/s, where a large product of \
-         matrices in {} reaches {peak_teraflops:.1}",
+        "model FLOP utilisation {percent:.1} %: {teraflops:.2} TFLOP/s, where the device does at most \
+         {peak_teraflops:.1} in {}",
         plan.precision
     ))
 }

@@ -138,6 +138,7 @@ pub(super) fn rate(
         ));
     }
     record.tokenizer_bytes = named.model.tokenizer().vocabulary_bytes().map(Bytes);
+    corpus.check_length()?;
     store.append_rate(&record)?;
     Ok(Some(record))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use lmtrain_corpora::{Corpus, FetchOptions, Part, Presence, Split};
+use lmtrain_corpora::{Corpus, FetchOptions, Listing, Part, Split};
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::plan::TrainOn;
@@ -90,7 +90,7 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
         .data
         .list()?
         .into_iter()
-        .filter(|listing| listing.presence == Presence::Present)
+        .filter(Listing::is_here)
         .filter(|listing| listing.bytes.is_none_or(|bytes| bytes >= 1_000_000))
         .map(|listing| listing.name)
         .collect();

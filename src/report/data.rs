@@ -117,25 +117,12 @@ impl Data {
     }
 }
 
-/// What a record measures; a later one of the same is what counts, even if the run has since been
-/// trained on.
-fn measurement(record: &RateRecord) -> String {
-    let bytes = record.bytes_per_parameter;
-    let span = (record.span.start, record.span.end);
-    let sample = record.sample.map(|sample| (sample.chunks, sample.seed));
-    let code = record.weight_code.unwrap_or(WeightCode::F16);
-    let RateRecord { name, corpus, corpus_sha256, chunking, preset, .. } = record;
-    format!(
-        "{name:?} {preset:?} {corpus:?} {corpus_sha256} {span:?} {chunking} {sample:?} {bytes:?} \
-         {code}"
-    )
-}
-
+/// Of records that measure the same the later counts, even if the run has since been trained on.
 fn last_of_each(rates: Vec<RateRecord>) -> Vec<RateRecord> {
     let mut last = BTreeMap::new();
     for record in rates {
         if record.raw_rate().is_some() {
-            last.insert(measurement(&record), record);
+            last.insert(record.identity(), record);
         }
     }
     last.into_values().collect()
@@ -154,7 +141,7 @@ fn row_order(record: &RateRecord) -> impl Ord + use<> {
         Chunking::Tokens(tokens) => (2, tokens),
     };
     let size = record.size.map(|size| size.core_parameters());
-    (kind, chunking, size, record.parameters, record.name.clone(), measurement(record))
+    (kind, chunking, size, record.parameters, record.name.clone(), record.identity())
 }
 
 fn most_complete(rates: &[Entry]) -> Vec<Entry> {
@@ -163,12 +150,7 @@ fn most_complete(rates: &[Entry]) -> Vec<Entry> {
         |entry: &&Entry| matches!(entry.record.weight_code, None | Some(WeightCode::F16));
     for entry in rates.iter().filter(as_saved) {
         let same = |other: &&mut Entry| {
-            let (one, other_record) = (&entry.record, &other.record);
-            other.subject == entry.subject
-                && other_record.name == one.name
-                && other_record.preset == one.preset
-                && other_record.chunking == one.chunking
-                && other_record.bytes_per_parameter == one.bytes_per_parameter
+            other.subject == entry.subject && other.record.method() == entry.record.method()
         };
         let complete =
             |entry: &Entry| Reverse((entry.record.sample.is_some(), Reverse(entry.record.chunks)));
@@ -185,8 +167,8 @@ fn most_complete(rates: &[Entry]) -> Vec<Entry> {
 mod tests {
     use super::*;
     use crate::report::samples;
-    use lmtrain_runs::Bytes;
     use lmtrain_runs::record::Sample;
+    use lmtrain_runs::{Bits, Bytes};
 
     #[test]
     fn the_last_of_a_measurement_counts() {
@@ -196,6 +178,18 @@ mod tests {
         let data = Data::new(Vec::new(), vec![early, late]);
         assert_eq!(data.rates.len(), 1);
         assert_eq!(data.rates[0].record.weights.as_deref(), Some("later"));
+    }
+
+    #[test]
+    fn what_was_masked_stands_beside_what_was_not() {
+        let whole = samples::pretrained("gpt2", "enwik8", 124_000_000, 0.30);
+        let masked = RateRecord { lost_bits: Some(Bits(0.0)), ..whole.clone() };
+        for rates in [vec![whole.clone(), masked.clone()], vec![masked, whole]] {
+            let data = Data::new(Vec::new(), rates);
+            assert_eq!((data.rates.len(), data.entries.len()), (2, 2));
+            let names = data.entries.iter().map(|entry| data.short_name(&entry.record));
+            assert_eq!(names.collect::<Vec<_>>(), ["gpt2", "gpt2, masked"]);
+        }
     }
 
     #[test]

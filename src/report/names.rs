@@ -55,13 +55,20 @@ pub(crate) fn chosen(plan: &Plan) -> String {
 }
 
 /// A compressor's name with its preset, if it has one, in few letters: `gzip 9` of `level 9`,
-/// `lzma2 9e` of `preset 9e, .xz with CRC-64`. The table of measurements gives it in full.
+/// `lzma2 9e` of `preset 9e, .xz with CRC-64`. The table of measurements gives it in full. Of a
+/// model that was given masked bytes the name says so.
 #[must_use]
 pub(crate) fn with_preset(record: &RateRecord) -> String {
-    let Some(preset) = &record.preset else { return record.name.clone() };
+    let Some(preset) = &record.preset else { return masked(&record.name, record) };
     let short = preset.split(',').next().unwrap_or(preset);
     let short = short.trim_start_matches("level ").trim_start_matches("preset ");
     format!("{} {short}", record.name)
+}
+
+/// A name of the record's, and whether the bytes were masked: another measurement than without.
+#[must_use]
+pub(crate) fn masked(name: &str, record: &RateRecord) -> String {
+    if record.method().masked { format!("{name}, masked") } else { name.to_owned() }
 }
 
 /// How a chunking is said after a name: `whole`, `chunks of 2048 bytes`.

@@ -28,6 +28,11 @@ fn archives_restore_every_file() {
             assert_eq!(std::fs::read(study.path(&format!("{name}.back"))).expect("there"), content);
         }
     }
+    let length = |name: &str| std::fs::metadata(study.path(name)).expect("there").len();
+    study.succeeds("compress noise -o noise.lmz --run tiny");
+    study.succeeds("compress empty -o empty.lmz --run tiny");
+    let blocks = 70_000_u64.div_ceil(512 * 64);
+    assert_eq!(length("noise.lmz"), length("empty.lmz") + 70_000 + 9 * blocks);
     decodes_by_itself(&study, &study.path("text.lmz"));
     refuses_damage(&study, &study.path("noise.lmz"));
 }
@@ -68,4 +73,13 @@ fn standard_input_and_output_are_files_too() {
     };
     let archive = pipe("compress - -o - --run tiny", b"through two pipes");
     assert_eq!(pipe("decompress - -o -", &archive), b"through two pipes");
+}
+
+#[test]
+fn what_is_no_archive_is_named() {
+    let study = Study::new();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    std::fs::write(study.path("pointer.lmz"), pointer).expect("written");
+    let error = study.fails("decompress pointer.lmz -o x", 1);
+    assert!(error.contains("pointer.lmz") && error.contains("git lfs pull"), "{error}");
 }

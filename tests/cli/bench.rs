@@ -6,8 +6,15 @@ use crate::Study;
 fn speed_is_measured() {
     let study = Study::new();
     let speed = study.json("bench --json --size 50K --context 64 --batch 2 --steps 2");
-    assert!(speed["gemm_flops_per_s"].as_f64().expect("a number") > 1e6);
+    let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+    let peak = number(&speed["peak_flops_per_s"]);
+    assert!(number(&speed["gemm_flops_per_s"]) > 1e6 && peak >= number(&speed["gemm_flops_per_s"]));
     let size = &speed["sizes"][0];
+    for surface in ["train", "score"] {
+        let share = number(&size[format!("{surface}_peak_share")]);
+        assert!(share > 0.0 && share <= 1.0, "{surface}: {share}");
+        assert!(number(&size[format!("{surface}_peak_flops_per_s")]) <= peak);
+    }
     for key in
         ["train_tokens_per_s", "score_tokens_per_s", "encode_bytes_per_s", "decode_bytes_per_s"]
     {

@@ -24,6 +24,54 @@ fn evaluation_is_recorded_once_and_agrees_with_itself() {
     assert!(difference.abs() < 1e-6, "scoring and coding disagree by {difference}");
 }
 
+/// A network that knows zeros alone, on bytes that are none: surer than the coder lets it be.
+#[test]
+fn what_is_sure_and_wrong_costs_what_the_coder_spends() {
+    let study = Study::new();
+    std::fs::write(study.path("zeros"), vec![0; 200_000]).expect("written");
+    study.succeeds(
+        "fit --size 50K --corpus ./zeros --context 64 --batch 8 --steps 200 --recipe paper --name sure",
+    );
+    for corpus in ["random:bytes=20K", "./zeros"] {
+        let line = format!("eval --json --run sure --corpus {corpus} --chunk 64");
+        let (coded, ideal) = (study.json(&line), study.json(&format!("{line} --ideal --again")));
+        let number = |record: &serde_json::Value, key: &str| record[0][key].as_f64().expect(key);
+        let difference = number(&ideal, "ideal_bits") / number(&coded, "ideal_bits") - 1.0;
+        assert!(difference.abs() < 1e-3, "{corpus}: {difference}");
+        // What ends streams is some bytes for each 64 chunks, and no share of what they hold.
+        let groups = number(&coded, "chunks") / 64.0 + 1.0;
+        let overhead = 8.0 * number(&coded, "coded_bytes") - number(&coded, "ideal_bits");
+        let room = 1e-3 * number(&coded, "ideal_bits") + 8.0 * 4.0 * groups;
+        assert!((0.0..room).contains(&overhead), "{corpus}: {overhead} bits");
+        assert!(number(&ideal, "cross_entropy_bits") > 0.0);
+    }
+}
+
+/// Records of other arithmetic than today's, or of before it had a number, are not used again.
+#[test]
+fn rates_of_another_arithmetic_are_measured_anew() {
+    let study = Study::new();
+    study.fit("--steps 2");
+    let line = "eval --json --run tiny --compressor gzip --corpus markov:bytes=2K --chunk 64";
+    study.json(line);
+    let path = study.path("runs/work/tiny/rates.jsonl");
+    let recorded = std::fs::read_to_string(&path).expect("a record");
+    let number = format!("\"arithmetic\":{},", lmtrain_runs::ARITHMETIC);
+    assert!(recorded.contains(&number), "{recorded}");
+    for older in ["", "\"arithmetic\":3,"] {
+        std::fs::write(&path, recorded.replace(&number, older)).expect("written");
+        assert_eq!(study.json(line)[2]["arithmetic"], lmtrain_runs::ARITHMETIC);
+        let lines = std::fs::read_to_string(&path).expect("records").lines().count();
+        assert_eq!(lines, 2, "the old one is kept, and a new one beside it");
+        study.json(line);
+        let again = std::fs::read_to_string(&path).expect("records").lines().count();
+        assert_eq!(again, 2, "which stands");
+        study.succeeds("report -o out");
+    }
+    let compressors = std::fs::read_to_string(study.path("runs/work/compressors/rates.jsonl"));
+    assert_eq!(compressors.expect("records").lines().count(), 2, "compressors have none");
+}
+
 #[test]
 fn codes_of_the_weights_are_measured() {
     let study = Study::new();

@@ -7,6 +7,7 @@ mod errors;
 mod eval;
 mod fit;
 mod golden;
+mod inputs;
 mod models;
 mod readme;
 mod sweep;

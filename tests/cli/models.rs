@@ -31,7 +31,7 @@ fn pretrained_models_are_measured() {
     assert_eq!((&gpt2["raw_bytes"], &gpt2["cut_chunks"]), (&9000.into(), &30.into()));
     assert_eq!(gpt2["tokenization"], "pretrained-256");
     let number = |record: &serde_json::Value, key: &str| record[key].as_f64().expect("a number");
-    let bits = number(gpt2, "ideal_bits") / number(gpt2, "tokens");
+    let bits = number(gpt2, "cross_entropy_bits") / number(gpt2, "tokens");
     assert!((number(gpt2, "token_perplexity") / bits.exp2() - 1.0).abs() < 1e-9);
     assert!((number(gpt2, "bits_per_byte") / bits - 1.0).abs() < 0.01, "a token is a byte here");
     assert_eq!(number(gpt2, "bytes_per_parameter"), 2.0);
@@ -94,6 +94,20 @@ fn broken_models_are_errors_with_hints() {
     std::fs::write(folder.join("model.safetensors"), &weights[..5000]).expect("written");
     let error = study.fails(&format!("{eval} gpt2"), 1);
     assert!(error.contains("model.safetensors") && error.contains("no whole"), "{error}");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    for file in ["model.safetensors", "tokenizer.json", "config.json"] {
+        std::fs::write(folder.join(file), pointer).expect("written");
+        let error = study.fails(&format!("{eval} gpt2"), 1);
+        assert!(error.contains(file) && error.contains("`git lfs pull`"), "{error}");
+    }
+    let folder = model(&study, "qwen3");
+    let config = std::fs::read_to_string(folder.join("config.json")).expect("there");
+    for other in ["\"vocab_size\": 250", "\"vocab_size\": 300"] {
+        let changed = config.replace("\"vocab_size\": 260", other);
+        std::fs::write(folder.join("config.json"), changed).expect("written");
+        let error = study.fails(&format!("{eval} qwen3"), 1);
+        assert!(error.contains(&other[14..]) && error.contains("260"), "{error}");
+    }
     let error = study.fails("fit --size 50K --tokenizer pretrained-500", 2);
     assert!(error.contains("bpe-5000"), "{error}");
 }

@@ -23,17 +23,28 @@ use crate::ops::{Kernels, number_type};
 use crate::weights::tensors_of;
 use lmtrain_engine::tensor_file::{self, TensorFile};
 use lmtrain_engine::{Origin, SavedWeights, WeightsError};
+use lmtrain_kernels::multiply_adds;
 
 /// Times of which the shortest counts.
 const TRIALS: usize = 7;
 /// Bytes that the copy test copies: more than any cache holds.
 const COPIED: usize = 256 << 20;
 
+/// Floating-point operations of one trial of the processor: some milliseconds, so that some trials fall
+/// between what else the machine does.
+const MULTIPLY_ADDS: u64 = 1 << 28;
+/// Sides of the square matrices that a GPU multiplies.
+#[cfg(feature = "cuda")]
+const SIDES: [usize; 3] = [2048, 4096, 8192];
+
 /// What a device can do at most, measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
-    /// Floating-point operations a second, in a product of large matrices by our own kernels (on
-    /// CUDA, by burn's; of several GPUs, so many times the first's).
+    /// Floating-point operations a second at most: of the processor multiply-adds in registers
+    /// ([`multiply_adds`]), of GPUs the best of some products of matrices, of several GPUs so many
+    /// times the first's.
+    pub flops_per_s: f64,
+    /// The same in a product of large matrices, by our own kernels or, on CUDA, by burn's.
     pub gemm_flops_per_s: f64,
     /// Bytes copied a second, each read and written.
     pub copy_bytes_per_s: f64,
@@ -45,23 +56,41 @@ impl Device {
     /// # Errors
     /// If a GPU fails.
     pub fn peak(&self, precision: Precision) -> Result<Peak, TrainError> {
+        let flops_per_s = self.peak_flops_per_s(precision)?;
         match self {
-            Self::Auto | Self::Cpu => Ok(Peak {
-                gemm_flops_per_s: gemm_flops_per_s::<Flex>(
-                    768,
-                    precision,
-                    &FlexDevice,
-                    Flex::project_forward,
-                ),
-                copy_bytes_per_s: copy_bytes_per_s(),
-            }),
+            Self::Auto | Self::Cpu => {
+                let product = Flex::project_forward;
+                let gemm = gemm_flops_per_s::<Flex>(768, precision, &FlexDevice, product);
+                Ok(Peak {
+                    // What a product reached in a better moment, the processor can do.
+                    flops_per_s: flops_per_s.max(gemm),
+                    gemm_flops_per_s: gemm,
+                    copy_bytes_per_s: copy_bytes_per_s(),
+                })
+            }
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
-                let gemm = gemm_flops_per_s::<Cuda>(8192, precision, &devices[0], Tensor::matmul);
-                Ok(Peak {
-                    gemm_flops_per_s: gemm * devices.len() as f64,
-                    copy_bytes_per_s: element_bytes_per_s::<Cuda>(&devices[0]),
-                })
+                let copy_bytes_per_s = element_bytes_per_s::<Cuda>(&devices[0]);
+                Ok(Peak { flops_per_s, gemm_flops_per_s: flops_per_s, copy_bytes_per_s })
+            }),
+        }
+    }
+
+    /// [`Peak::flops_per_s`] alone, in a fraction of a second: machines that others share change
+    /// their speed, so that it is measured around each figure that is a share of it.
+    ///
+    /// # Errors
+    /// If a GPU fails.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+    pub fn peak_flops_per_s(&self, precision: Precision) -> Result<f64, TrainError> {
+        match self {
+            Self::Auto | Self::Cpu => Ok(multiply_adds_per_s()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
+                let product =
+                    |side| gemm_flops_per_s::<Cuda>(side, precision, &devices[0], Tensor::matmul);
+                let most = SIDES.into_iter().map(product).fold(0.0, f64::max);
+                Ok(most * devices.len() as f64)
             }),
         }
     }
@@ -142,6 +171,14 @@ fn shortest(mut work: impl FnMut()) -> f64 {
         start.elapsed().as_secs_f64()
     };
     (0..TRIALS).map(time).fold(f64::INFINITY, f64::min)
+}
+
+/// On every thread at once, of the fastest trial.
+fn multiply_adds_per_s() -> f64 {
+    let trial = || rayon::broadcast(|_| multiply_adds(MULTIPLY_ADDS)).into_iter().sum::<u64>();
+    let mut done = 0;
+    let seconds = shortest(|| done = trial());
+    done as f64 / seconds
 }
 
 fn gemm_flops_per_s<B: Kernels>(

@@ -9,6 +9,7 @@ use lmtrain_runs::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::error::CorpusError;
 use super::files::Contents;
 
 /// Bytes that are hashed before their memory is given back.
@@ -116,6 +117,14 @@ impl Corpus {
     pub fn release(&self, span: Span) {
         let end = (span.end as usize).min(self.length);
         self.contents.release((span.start as usize).min(end)..end);
+    }
+
+    /// Whether its file, if it is long and so still being read from, is as long as it was.
+    ///
+    /// # Errors
+    /// [`CorpusError::Shortened`] if not: what was read since cannot be trusted.
+    pub fn check_length(&self) -> Result<(), CorpusError> {
+        self.contents.check_length(self.path().unwrap_or(Path::new(&self.name)))
     }
 
     /// Bits per byte that no code can go below on average; none for a text of people.

@@ -10,15 +10,31 @@ use std::path::{Path, PathBuf};
 use directories::ProjectDirs;
 use serde::Serialize;
 
-use super::archive::{Format, unpacked_length};
+use super::archive::unpacked_length;
 use super::catalogue::{CORPORA, Kind, holders, known};
+use super::container::format_of;
 use super::error::CorpusError;
 
 /// The environment's name for the data directory.
 const VARIABLE: &str = "LMTRAIN_DATA";
 
 /// Suffixes that a file may have beyond its corpus's name; those that open fastest come first.
-const SUFFIXES: [&str; 8] = ["", ".txt", ".xz", ".txt.xz", ".gz", ".txt.gz", ".zip", ".txt.zip"];
+const SUFFIXES: [&str; 14] = [
+    "",
+    ".txt",
+    ".zst",
+    ".txt.zst",
+    ".gz",
+    ".txt.gz",
+    ".zip",
+    ".txt.zip",
+    ".xz",
+    ".txt.xz",
+    ".lzma",
+    ".txt.lzma",
+    ".bz2",
+    ".txt.bz2",
+];
 
 /// What downloads leave in `text/` until they are whole.
 pub(super) const PART_SUFFIX: &str = ".part";
@@ -48,6 +64,9 @@ pub struct Listing {
     pub bytes_on_disk: Option<u64>,
     /// Length of the corpus, if that is known without unpacking it.
     pub bytes: Option<u64>,
+    /// Why the file cannot be opened as a corpus, if its first bytes tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
     /// What it is, of known ones.
     pub about: Option<&'static str>,
 }
@@ -64,6 +83,14 @@ pub enum Presence {
     Absent,
     /// In the program.
     AlwaysThere,
+}
+
+impl Listing {
+    /// Whether it is a file, and its first bytes are no reason not to open it.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.presence == Presence::Present && self.obstacle.is_none()
+    }
 }
 
 impl DataDirectory {
@@ -121,7 +148,7 @@ impl DataDirectory {
 
     /// Where the corpus of this name would be, for messages.
     pub(super) fn looked_for(&self, name: &str) -> PathBuf {
-        self.text().join(format!("{name}[.txt][.xz|.gz|.zip]"))
+        self.text().join(format!("{name}[.txt][.xz|.zst|.gz|.bz2|.lzma|.zip]"))
     }
 
     /// Known corpora, in the order of their table, then every other file in `text/`, by name.
@@ -166,6 +193,7 @@ impl DataDirectory {
                 path: None,
                 bytes_on_disk: None,
                 bytes,
+                obstacle: None,
                 about: None,
             },
         }
@@ -199,7 +227,10 @@ impl DataDirectory {
 /// The corpus's name that a file's name gives: without the suffixes of [`SUFFIXES`].
 pub(super) fn corpus_name(path: &Path) -> String {
     let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let longest = SUFFIXES.iter().rev().filter_map(|suffix| file_name.strip_suffix(suffix));
+    let longest = SUFFIXES.iter().filter_map(|suffix| {
+        let (stem, end) = file_name.split_at_checked(file_name.len().checked_sub(suffix.len())?)?;
+        end.eq_ignore_ascii_case(suffix).then_some(stem)
+    });
     let stem = longest.min_by_key(|stem| stem.len()).filter(|stem| !stem.is_empty());
     stem.unwrap_or(&file_name).to_owned()
 }
@@ -211,12 +242,14 @@ pub(super) fn path_corpus_name(path: &Path) -> String {
 }
 
 fn present(name: String, file: &Path) -> Listing {
+    let format = format_of(file);
     Listing {
         name,
         presence: Presence::Present,
         path: Some(file.to_owned()),
         bytes_on_disk: file.metadata().ok().map(|metadata| metadata.len()),
-        bytes: unpacked_length(file, Format::of(file)),
+        bytes: format.as_ref().ok().and_then(|format| unpacked_length(file, *format)),
+        obstacle: format.err().map(|error| error.to_string()),
         about: None,
     }
 }
@@ -228,6 +261,7 @@ fn always_there(name: &str, bytes: u64) -> Listing {
         path: None,
         bytes_on_disk: None,
         bytes: Some(bytes),
+        obstacle: None,
         about: None,
     }
 }
@@ -239,6 +273,8 @@ fn user_directories() -> Option<ProjectDirs> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::Format;
+    use crate::archive::tests::packed;
 
     #[test]
     fn what_is_given_wins() {
@@ -258,6 +294,9 @@ mod tests {
             ("a.txt.gz", "a"),
             ("a.tar.gz", "a.tar"),
             ("v1.5", "v1.5"),
+            ("UP.GZ", "UP"),
+            ("c.TXT.bz2", "c"),
+            ("d.tgz", "d.tgz"),
             ("b.txt", "b"),
             (".xz", ".xz"),
         ] {
@@ -277,18 +316,25 @@ mod tests {
         assert_eq!(named("enwik7").map(|listing| listing.presence), Some(Presence::Absent));
         assert_eq!(named("source").map(|listing| listing.presence), Some(Presence::AlwaysThere));
         fs::create_dir_all(data.text().join("folder")).expect("made");
-        for file in ["enwik8.gz", "a", "a.xz", "b.txt", ".hidden", "enwik9.part"] {
+        for file in ["a", "b.txt", ".hidden", "enwik9.part"] {
             fs::write(data.text().join(file), b"abc").expect("written");
         }
+        for file in ["enwik8.gz", "a.xz"] {
+            let packed = packed(b"abc", Format::of_name(Path::new(file)).expect("a suffix"));
+            fs::write(data.text().join(file), packed).expect("written");
+        }
+        fs::write(data.text().join("c.7z"), b"7z\xbc\xaf\x27\x1c").expect("written");
         let seven = named("enwik7").expect("listed");
         assert_eq!(seven.presence, Presence::PrefixOf("enwik8".to_owned()));
-        assert_eq!((seven.bytes, seven.bytes_on_disk), (Some(10_000_000), Some(3)));
+        assert_eq!((seven.bytes, seven.bytes_on_disk), (Some(10_000_000), Some(23)));
         let eight = named("enwik8").expect("listed");
         assert_eq!((eight.presence, eight.bytes), (Presence::Present, None));
         assert_eq!(named("a").and_then(|listing| listing.bytes), Some(3));
         for name in ["a.xz", "b"] {
-            assert!(named(name).is_some(), "{name}");
+            assert!(named(name).is_some_and(|listing| listing.is_here()), "{name}");
         }
-        assert_eq!(data.list().expect("lists").len(), CORPORA.len() + 3);
+        let refused = named("c.7z").expect("listed").obstacle.expect("it is no corpus");
+        assert!(refused.contains("a 7z archive"), "{refused}");
+        assert_eq!(data.list().expect("lists").len(), CORPORA.len() + 4);
     }
 }

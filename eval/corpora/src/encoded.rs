@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use super::corpus::Corpus;
 use super::directory::DataDirectory;
 use super::error::CorpusError;
-use super::files::{Contents, Unfinished, ensure_space, map};
+use super::files::{Contents, Unfinished, ensure_space, open_bytes};
 
 const MAGIC: [u8; 8] = *b"LMTOKENS";
 const HEADER_BYTES: usize = 56;
@@ -100,13 +100,13 @@ impl Encoded {
     ) -> Result<Self, CorpusError> {
         let key = Key::new(corpus, span, tokenizer);
         let path = key.path(corpus, tokenizer, data);
-        let there = map(&path).ok();
+        let there = open_bytes(&path).ok();
         let found = there.and_then(|contents| Some((key.count_of(&contents)?, contents)));
         let (count, contents) = match found {
             Some(found) => found,
             None => {
                 encode(corpus.slice(span), tokenizer, &key, &path)?;
-                let contents = map(&path)?;
+                let contents = open_bytes(&path)?;
                 let refuse = || io::Error::other("what was written does not read back");
                 let count = key.count_of(&contents);
                 (count.ok_or_else(|| CorpusError::file("read", &path)(refuse()))?, contents)

@@ -55,6 +55,50 @@ pub enum CorpusError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of a kind whose bytes are not what is meant by it, and that is not unpacked here.
+    #[error(
+        "{} {} {name}, whose own bytes are hardly what is meant\n\
+         hint: {hint}; `--corpus raw:{}` takes the file's bytes as they are",
+        path.display(),
+        outside.map_or_else(|| "is".to_owned(), |outside| format!("is {outside} that holds")),
+        path.display()
+    )]
+    Container {
+        /// The file.
+        path: PathBuf,
+        /// What the file is, if it is within that.
+        outside: Option<&'static str>,
+        /// What it is.
+        name: &'static str,
+        /// What to do with it.
+        hint: &'static str,
+    },
+    /// A file whose name says how it is compressed, and whose bytes say that it is not.
+    #[error(
+        "cannot unpack {}: by its first bytes it is not {called}, as its name says\n\
+         hint: `--corpus raw:{}` takes its bytes as they are",
+        path.display(), path.display()
+    )]
+    Misnamed {
+        /// The file.
+        path: PathBuf,
+        /// What its name says that it is.
+        called: &'static str,
+    },
+    /// A file that was shortened while it was being read.
+    #[error(
+        "{} had {expected} bytes when it was opened, and has {found} now: what was read of it \
+         cannot be trusted\nhint: give the command again when nothing writes to the file",
+        path.display()
+    )]
+    Shortened {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it had.
+        expected: u64,
+        /// Bytes that it has.
+        found: u64,
+    },
     /// A tokenizer that does not give back what it was given.
     #[error("the tokenizer loses bytes: {reason}")]
     Tokens {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::archive::Format;
 use super::catalogue::holders;
+use super::container::format_of;
 use super::directory::DataDirectory;
 use super::download::Download;
 use super::error::CorpusError;
@@ -65,7 +66,9 @@ pub fn fetch(
     let refuse = |reason| Err(CorpusError::NothingToFetch { name: name.to_owned(), reason });
     let name = match parse(name)? {
         Request::Published(name, _) => name,
-        Request::File(_) | Request::Path(_) => return refuse("it is not published"),
+        Request::File(_) | Request::Path(_) | Request::RawFile(_) | Request::RawPath(_) => {
+            return refuse("it is not published");
+        }
         _ => return refuse("it is always there"),
     };
     if let Ok(held) = find_published(name, data) {
@@ -90,7 +93,7 @@ fn was_there(
     data: &DataDirectory,
 ) -> Result<Fetched, CorpusError> {
     let found = path.metadata().map_err(CorpusError::file("read", &path))?.len();
-    if Format::of(&path) == Format::Plain && found != expected {
+    if format_of(&path)? == Format::Plain && found != expected {
         let hint = data.command(&format!("data fetch {holder}"));
         let name = holder.to_owned();
         return Err(CorpusError::WrongLength { name, path, found, expected, hint });

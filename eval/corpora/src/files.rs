@@ -1,8 +1,8 @@
-//! Reading and writing files: mapped into memory, written whole or not at all, and only where
-//! there is room.
+//! Reading and writing files: read, or mapped into memory if they are long; written whole or not at
+//! all, and only where there is room.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,14 @@ use memmap2::UncheckedAdvice;
 
 use super::error::CorpusError;
 
+/// Files of more bytes are mapped. A shorter one is read: whatever becomes of it then, its bytes
+/// stay as they were.
+const MOST_READ_BYTES: u64 = 64 << 20;
+
 /// Bytes, wherever they are.
 pub(super) enum Contents {
-    Mapped(Mmap),
+    /// With the file, which tells whether it is still as long.
+    Mapped(Mmap, File),
     Owned(Vec<u8>),
     Packed(&'static [u8]),
 }
@@ -25,7 +30,7 @@ impl Deref for Contents {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::Mapped(map) => map,
+            Self::Mapped(map, _) => map,
             Self::Owned(bytes) => bytes,
             Self::Packed(bytes) => bytes,
         }
@@ -33,11 +38,23 @@ impl Deref for Contents {
 }
 
 impl Contents {
+    /// Whether a mapped file is still as long as it was. One that was shortened meanwhile may have
+    /// been read as zeros.
+    pub(super) fn check_length(&self, path: &Path) -> Result<(), CorpusError> {
+        let Self::Mapped(map, file) = self else { return Ok(()) };
+        let found = file.metadata().map_err(CorpusError::file("read", path))?.len();
+        let expected = map.len() as u64;
+        if found < expected {
+            return Err(CorpusError::Shortened { path: path.to_owned(), expected, found });
+        }
+        Ok(())
+    }
+
     /// Lets the system take back the memory that a mapped file's bytes are in; they come from the
     /// disk again if they are looked at again. The whole pages of the range are meant.
     pub(super) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Self::Mapped(map) = self {
+        if let Self::Mapped(map, _) = self {
             // SAFETY: the map is of a file and nobody can write to it, so that no content is lost.
             #[expect(unsafe_code, reason = "the advice is safe for read-only maps of files only")]
             let _ = unsafe {
@@ -49,36 +66,37 @@ impl Contents {
     }
 }
 
-/// A file's bytes without reading them: they come from the disk as they are looked at.
-pub(super) fn map(path: &Path) -> Result<Contents, CorpusError> {
-    let file = File::open(path).map_err(CorpusError::file("open", path))?;
+/// A file's bytes. Those of a long one come from the disk as they are looked at.
+pub(super) fn open_bytes(path: &Path) -> Result<Contents, CorpusError> {
+    let mut file = File::open(path).map_err(CorpusError::file("open", path))?;
     let length = file.metadata().map_err(CorpusError::file("read", path))?.len();
-    if length == 0 {
-        // Not every system maps nothing.
-        return Ok(Contents::Packed(&[]));
-    }
-    // SAFETY: a map is sound while nobody shortens or changes the file under it. Corpora are files
-    // that are read and not written: the cache's are never changed once they have their name, and
-    // a user who rewrites his own while it is being read gets, at worst, the system's bus error.
-    #[expect(unsafe_code, reason = "mapping a file has no safe form")]
-    let mapped = unsafe { Mmap::map(&file) };
-    match mapped {
-        Ok(map) => Ok(Contents::Mapped(map)),
+    if length > MOST_READ_BYTES {
+        // SAFETY: a map is sound while nobody shortens or changes the file under it. Corpora are
+        // files that are read and not written: the cache's are never changed once they have their
+        // name. Who shortens his own while it is being read gets the system's bus error if it is
+        // looked at beyond its new end, and else the error of `check_length`.
+        #[expect(unsafe_code, reason = "mapping a file has no safe form")]
+        let mapped = unsafe { Mmap::map(&file) };
         // Some file systems cannot map; reading still works.
-        Err(_) => fs::read(path).map(Contents::Owned).map_err(CorpusError::file("read", path)),
+        if let Ok(map) = mapped {
+            return Ok(Contents::Mapped(map, file));
+        }
     }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(CorpusError::file("read", path))?;
+    Ok(Contents::Owned(bytes))
 }
 
-/// A file of any kind, mapped, whose memory can be given back piece by piece: weights are read so.
+/// A file of any kind, whose memory can be given back piece by piece if it is long: weights are read so.
 pub struct MappedFile(Contents);
 
 impl MappedFile {
-    /// Maps a file, or reads it where the file system cannot.
+    /// Maps a file, or reads it where it is short or the file system cannot map.
     ///
     /// # Errors
     /// If it cannot be opened or read.
     pub fn open(path: &Path) -> Result<Self, CorpusError> {
-        map(path).map(Self)
+        open_bytes(path).map(Self)
     }
 
     /// Its bytes.
@@ -197,7 +215,7 @@ mod tests {
         let mut unfinished = Unfinished::beside(&target).expect("opened");
         unfinished.file().write_all(b"whole").expect("written");
         unfinished.finish().expect("named");
-        assert_eq!((count(), &*map(&target).expect("mapped")), (1, &b"whole"[..]));
+        assert_eq!((count(), &*open_bytes(&target).expect("read")), (1, &b"whole"[..]));
         fs::write(folder.path().join(".corpus.77-0.tmp"), b"old").expect("written");
         fs::write(folder.path().join(".corpus2.77-0.tmp"), b"another's").expect("written");
         remove_leftovers(&target);
@@ -205,10 +223,32 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_mapped() {
+    fn nothing_can_be_read() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        assert!(map(file.path()).expect("mapped").is_empty());
-        assert!(map(Path::new("not/there")).is_err());
+        assert!(open_bytes(file.path()).expect("read").is_empty());
+        assert!(open_bytes(Path::new("not/there")).is_err());
+    }
+
+    #[test]
+    fn short_files_stay_as_they_were_and_shortened_long_ones_are_noticed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("corpus");
+        let opened = |length| {
+            let file = File::create(&path).expect("made");
+            file.set_len(length).expect("long");
+            (open_bytes(&path).expect("opened"), file)
+        };
+        let (short, file) = opened(MOST_READ_BYTES);
+        file.set_len(1).expect("short");
+        assert_eq!(short.iter().filter(|&&byte| byte == 0).count() as u64, MOST_READ_BYTES);
+        short.check_length(&path).expect("it is in memory");
+        let (long, file) = opened(MOST_READ_BYTES + 1);
+        long.check_length(&path).expect("as it was");
+        file.set_len(MOST_READ_BYTES + 7).expect("longer");
+        long.check_length(&path).expect("what was appended is not looked at");
+        file.set_len(MOST_READ_BYTES).expect("shorter");
+        let message = long.check_length(&path).expect_err("shortened").to_string();
+        assert!(message.contains("had 67108865 bytes") && message.contains("has 67108864 now"));
     }
 
     #[test]

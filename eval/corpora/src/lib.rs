@@ -1,9 +1,11 @@
 //! Corpora: the bytes that everything begins with. A name or a path becomes a [`Corpus`], whose
-//! bytes are memory-mapped, packed into the program or made by a seeded generator.
+//! bytes are read, memory-mapped if there are many, packed into the program or made by a seeded
+//! generator.
 //!
 //! ```text
 //! name ─ name ─► open ─┬─ catalogue, directory   which file, and where
-//!                      ├─ archive, cache         .xz, .gz, .zip → a file that can be mapped
+//!                      ├─ container              what the file is, by its first bytes
+//!                      ├─ archive, cache         compressed → a file that can be mapped
 //!                      └─ random, markov         generated
 //! encoded: a part's tokens, kept as a file
 //! fetch, verify: downloads and their hashes      split: which bytes train, which were trained on
@@ -12,6 +14,7 @@
 mod archive;
 mod cache;
 mod catalogue;
+mod container;
 mod corpus;
 mod directory;
 mod download;
@@ -20,6 +23,7 @@ mod error;
 mod fetch;
 mod files;
 mod markov;
+mod members;
 mod name;
 mod open;
 mod part_file;

@@ -1,9 +1,12 @@
 //! What people write for a corpus: a known name, `markov:order=3,seed=7`, a file's name or a path.
 //!
 //! ```text
-//! corpus  = path | known | known ":" option { "," option } | file name
+//! corpus  = path | known | known ":" option { "," option } | file name | "raw:" (path | file name)
 //! option  = key "=" count                  counts as 4096, 200K, 100M; a seed in digits alone
 //! ```
+//! `raw:` takes a file's bytes as they are, whatever they look like: compressed files and archives,
+//! which are otherwise unpacked or refused.
+//!
 //! Parsed names print in one canonical form, which records keep: options that have their usual
 //! value are left out, the others come in the order of the tables below.
 
@@ -30,7 +33,13 @@ pub(super) enum Request<'a> {
     /// A file of the data directory, or else of the working directory.
     File(&'a str),
     Path(&'a Path),
+    /// The same two, whose bytes are taken as they are.
+    RawFile(&'a str),
+    RawPath(&'a Path),
 }
+
+/// What stands before the name of a file whose bytes are to be taken as they are.
+pub(super) const RAW: &str = "raw:";
 
 /// Which random bytes: the options of `random:seed=…,bytes=…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +80,13 @@ pub(super) fn parse(text: &str) -> Result<Request<'_>, CorpusError> {
     if text.is_empty() {
         return Err(refuse(text, "it is empty".to_owned()));
     }
-    if text.contains('/') || text.contains(MAIN_SEPARATOR) {
-        return Ok(Request::Path(Path::new(text)));
+    let is_path = |text: &str| text.contains('/') || text.contains(MAIN_SEPARATOR);
+    match text.strip_prefix(RAW) {
+        Some("") => return Err(refuse(text, "it names no file".to_owned())),
+        Some(path) if is_path(path) => return Ok(Request::RawPath(Path::new(path))),
+        Some(file) => return Ok(Request::RawFile(file)),
+        None if is_path(text) => return Ok(Request::Path(Path::new(text))),
+        None => {}
     }
     let (name, options) = match text.split_once(':') {
         Some((name, options)) => (name, Some(options)),
@@ -240,6 +254,10 @@ mod tests {
         assert!(matches!(parse("wiki15-8"), Ok(Request::File("wiki15-8"))));
         assert!(matches!(parse("a:b=c"), Ok(Request::File(_))));
         assert!(matches!(parse("./enwik8"), Ok(Request::Path(_))));
+        assert!(matches!(parse("raw:enwik8.zip"), Ok(Request::RawFile("enwik8.zip"))));
+        assert!(matches!(parse("raw:source"), Ok(Request::RawFile("source"))));
+        assert!(matches!(parse("raw:./a:b.gz"), Ok(Request::RawPath(_))));
+        assert!(matches!(parse("./raw:a"), Ok(Request::Path(_))));
         assert_eq!(markov("markov"), MarkovOptions::default());
         let options = markov("markov:order=3,seed=18446744073709551615,bytes=2M,alphabet=4");
         assert_eq!(
@@ -253,6 +271,7 @@ mod tests {
     fn bad_options_are_named() {
         for (text, expected) in [
             ("", "empty"),
+            ("raw:", "names no file"),
             ("source:seed=1", "takes no options"),
             ("enwik8:", "takes no options"),
             ("markov:", "`` is not key=count; the keys are order, alphabet, seed, bytes"),

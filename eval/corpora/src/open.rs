@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use super::archive::Format;
 use super::cache::unpacked;
 use super::catalogue::{Published, holders};
+use super::container::{HEAD_BYTES, check_unpacked, format_of};
 use super::corpus::Corpus;
 use super::directory::{DataDirectory, corpus_name, path_corpus_name};
 use super::error::CorpusError;
-use super::files::{Contents, map};
+use super::files::{Contents, open_bytes};
 use super::markov::MarkovSource;
-use super::name::{MarkovOptions, RandomOptions, Request, parse};
+use super::name::{MarkovOptions, RAW, RandomOptions, Request, parse};
 use super::progress::{ProgressCallback, silent};
 use super::random::uniform_bytes;
 
@@ -21,7 +22,8 @@ pub(super) static SOURCE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sour
 ///
 /// A name is a known corpus, with options after a colon if it takes any (`markov:order=3,seed=7`);
 /// else a file in the data directory; else a file in the working directory. What has a separator
-/// in it is a path.
+/// in it is a path. A file is unpacked if its first bytes say that it is compressed, and refused if
+/// they say that it is an archive of many; after `raw:` its bytes are taken as they are.
 ///
 /// # Errors
 /// If there is no such corpus, its name is none, or its file cannot be read or unpacked.
@@ -44,6 +46,14 @@ pub fn open_with(
         Request::Random(options) => Ok(random(&options)),
         Request::Markov(options) => markov(&options),
         Request::Path(path) => open_path(path, vec![path.to_owned()], data, progress),
+        Request::RawPath(path) => open_raw(path, vec![path.to_owned()], data),
+        Request::RawFile(name) => match data.file_of(name) {
+            Some(file) => open_raw(&file, Vec::new(), data),
+            None => {
+                let looked_for = vec![data.text().join(name), PathBuf::from(name)];
+                open_raw(Path::new(name), looked_for, data)
+            }
+        },
         Request::File(name) => match data.file_of(name) {
             Some(file) => open_file(&file, corpus_name(&file), data, progress),
             None => {
@@ -105,11 +115,39 @@ fn open_path(
     data: &DataDirectory,
     progress: &mut ProgressCallback,
 ) -> Result<Corpus, CorpusError> {
-    if !path.exists() {
-        let name = path.display().to_string();
-        return Err(CorpusError::Absent { name, looked_for, hint: data.command("data list") });
-    }
+    check_there(path, looked_for, data)?;
     open_file(path, path_corpus_name(path), data, progress)
+}
+
+/// Opens a file whose bytes are taken as they are, under a name that says so.
+fn open_raw(
+    path: &Path,
+    looked_for: Vec<PathBuf>,
+    data: &DataDirectory,
+) -> Result<Corpus, CorpusError> {
+    check_there(path, looked_for, data)?;
+    check_file(path)?;
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Corpus::new(format!("{RAW}{file_name}"), open_bytes(path)?).at_path(path))
+}
+
+fn check_there(
+    path: &Path,
+    looked_for: Vec<PathBuf>,
+    data: &DataDirectory,
+) -> Result<(), CorpusError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let name = path.display().to_string();
+    Err(CorpusError::Absent { name, looked_for, hint: data.command("data list") })
+}
+
+fn check_file(path: &Path) -> Result<(), CorpusError> {
+    match path.metadata().map_err(CorpusError::file("read", path))?.is_file() {
+        true => Ok(()),
+        false => Err(CorpusError::NotAFile(path.to_owned())),
+    }
 }
 
 /// Opens a file that is there, under this name.
@@ -119,12 +157,15 @@ pub(super) fn open_file(
     data: &DataDirectory,
     progress: &mut ProgressCallback,
 ) -> Result<Corpus, CorpusError> {
-    if !path.metadata().map_err(CorpusError::file("read", path))?.is_file() {
-        return Err(CorpusError::NotAFile(path.to_owned()));
-    }
-    let contents = match Format::of(path) {
-        Format::Plain => map(path)?,
-        format => map(&unpacked(path, format, data, progress)?)?,
+    check_file(path)?;
+    let contents = match format_of(path)? {
+        Format::Plain => open_bytes(path)?,
+        format => {
+            let contents = open_bytes(&unpacked(path, format, data, progress)?)?;
+            // A copy may be of a version that did not look.
+            check_unpacked(&contents[..contents.len().min(HEAD_BYTES)], path, format)?;
+            contents
+        }
     };
     Ok(Corpus::new(name, contents).at_path(path))
 }
@@ -170,6 +211,11 @@ mod tests {
         put(&data, "a.xz", &packed(b"xz", Format::Xz));
         put(&data, "b.txt.gz", &packed(b"gzip", Format::Gzip));
         put(&data, "c.zip", &packed(b"zip", Format::Zip));
+        put(&data, "d.bz2", &packed(b"bzip2", Format::Bzip2));
+        put(&data, "e.txt.zst", &packed(b"zstd", Format::Zstd));
+        put(&data, "f.lzma", &packed(b"lzma", Format::Lzma));
+        put(&data, "g", &packed(b"no suffix", Format::Gzip));
+        put(&data, "UP.GZ", &packed(b"upper case", Format::Gzip));
         put(&data, "none.gz", &packed(b"", Format::Gzip));
         for (name, opened, content) in [
             ("plain", "plain", &b"plain"[..]),
@@ -181,6 +227,11 @@ mod tests {
             ("b", "b", b"gzip"),
             ("b.txt.gz", "b", b"gzip"),
             ("c", "c", b"zip"),
+            ("d", "d", b"bzip2"),
+            ("e", "e", b"zstd"),
+            ("f", "f", b"lzma"),
+            ("g", "g", b"no suffix"),
+            ("UP.GZ", "UP", b"upper case"),
             ("none", "none", b""),
         ] {
             let corpus = open(name, &data).expect(name);
@@ -199,6 +250,53 @@ mod tests {
         assert_eq!((corpus.bytes(), corpus.name()), (&b"not it"[..], &*path.display().to_string()));
         let folder_path = data.text().display().to_string();
         assert!(matches!(open(&folder_path, &data), Err(CorpusError::NotAFile(_))));
+    }
+
+    #[test]
+    fn raw_files_are_their_bytes() {
+        let (folder, data) = fixture();
+        let gzip = packed(b"gzip", Format::Gzip);
+        put(&data, "a.gz", &gzip);
+        let path = folder.path().join("b.7z");
+        fs::write(&path, b"7z\xbc\xaf\x27\x1c\0\x04").expect("written");
+        for name in ["raw:a.gz", "raw:a"] {
+            let corpus = open(name, &data).expect(name);
+            assert_eq!((corpus.name(), corpus.bytes()), ("raw:a.gz", &gzip[..]));
+        }
+        let place = path.display().to_string();
+        let message = open(&place, &data).expect_err("an archive").to_string();
+        assert!(message.contains(&format!("--corpus raw:{place}")), "{message}");
+        let corpus = open(&format!("raw:{place}"), &data).expect("as it is");
+        assert_eq!((corpus.name(), corpus.length()), ("raw:b.7z", 8));
+        for (name, expected) in [("raw:nowhere", "nowhere"), ("raw:./nowhere", "./nowhere")] {
+            let error = open(name, &data).expect_err("absent");
+            assert!(error.is_absent() && error.to_string().contains(expected), "{error}");
+        }
+        let folder_path = format!("raw:{}", data.text().display());
+        assert!(matches!(open(&folder_path, &data), Err(CorpusError::NotAFile(_))));
+    }
+
+    #[test]
+    fn what_holds_an_archive_is_refused_and_leaves_no_copy() {
+        let (_folder, data) = fixture();
+        let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+        put(&data, "pointer.txt", lfs);
+        put(&data, "twice.gz", &packed(&packed(b"x", Format::Xz), Format::Gzip));
+        put(&data, "named.xz", b"not at all");
+        for (name, parts) in [
+            ("pointer", ["a pointer of Git LFS", "git lfs pull"]),
+            ("twice", ["a gzip file that holds an xz file", "unpack it first"]),
+            ("named", ["it is not an xz file", "--corpus raw:"]),
+        ] {
+            let message = open(name, &data).expect_err(name).to_string();
+            for part in parts {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+        let copies = fs::read_dir(data.cache.join("text")).expect("a cache");
+        let named = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        let copies: Vec<String> = copies.map(|entry| named(entry.expect("one"))).collect();
+        assert!(copies.iter().all(|name| name.ends_with(".lock")), "{copies:?}");
     }
 
     #[test]
@@ -223,7 +321,10 @@ mod tests {
         let message = open("enwik8", &data).expect_err("absent").to_string();
         let text = folder.path().join("text").display().to_string();
         assert!(message.starts_with("corpus `enwik8` is not here: looked for "), "{message}");
-        assert!(message.contains(&text) && message.contains("enwik9[.txt][.xz|.gz|.zip]"));
+        assert!(
+            message.contains(&text)
+                && message.contains("enwik9[.txt][.xz|.zst|.gz|.bz2|.lzma|.zip]")
+        );
         assert!(message.ends_with("\nhint: `lmtrain data fetch enwik8`"), "{message}");
         let given = DataDirectory::resolve(Some(folder.path())).expect("given");
         let message = open("nonesuch", &given).expect_err("absent").to_string();

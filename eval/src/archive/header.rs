@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 
-use lmtrain_runs::{Bytes, Tokenization};
+use lmtrain_runs::{ARITHMETIC, Bytes, Tokenization, is_git_lfs_pointer};
 use lmtrain_tokenizers::Tokenizer;
 
 use super::source::Source;
 use super::{
     ArchiveError, ArchiveOptions, ArchiveSummary, Embedded, MAGIC, MAXIMUM_BLOCK_BYTES,
-    MAXIMUM_CHUNK_TOKENS, MAXIMUM_CHUNKS, MAXIMUM_GROUP, VERSION,
+    MAXIMUM_CHUNK_TOKENS, MAXIMUM_CHUNKS, MAXIMUM_GROUP, OLDEST_VERSION, VERSION,
 };
 use crate::block::Layout;
 use crate::predictor::Predictor;
@@ -110,6 +110,7 @@ impl Header {
         let mut head = MAGIC.to_vec();
         let exact = if self.exact { EXACT } else { 0 };
         head.extend([VERSION, exact | if embedded.is_some() { EMBEDDED } else { 0 }]);
+        head.extend(ARITHMETIC.to_le_bytes());
         head.extend(self.chunk_tokens.to_le_bytes());
         head.extend(self.block_bytes.to_le_bytes());
         head.extend(self.layout.stream_chunks.to_le_bytes());
@@ -144,13 +145,18 @@ impl Header {
         source: &mut Source<R>,
         summary: &mut ArchiveSummary,
     ) -> Result<(Self, Option<Embedded>), ArchiveError> {
-        if source.array().map_err(no_magic)? != MAGIC {
-            return Err(ArchiveError::Magic);
+        let magic = source.array().map_err(no_magic)?;
+        if magic != MAGIC {
+            let rest: [u8; 32] = source.array().map_err(no_magic)?;
+            let pointer = is_git_lfs_pointer(&[&magic[..], &rest].concat());
+            return Err(if pointer { ArchiveError::Pointer } else { ArchiveError::Magic });
         }
         let [version, flags] = source.array()?;
-        if version != VERSION {
-            return Err(ArchiveError::Version(version));
-        }
+        let arithmetic = match version {
+            OLDEST_VERSION => u16::from(version),
+            VERSION => source.u16()?,
+            other => return Err(ArchiveError::Version(other)),
+        };
         let (chunk_tokens, block_bytes) = (source.u32()?, source.u32()?);
         let layout = Layout { stream_chunks: source.u16()?, group_chunks: source.u16()? };
         let (predictor_identity, tokenizer_identity) = (source.array()?, source.array()?);
@@ -160,6 +166,9 @@ impl Header {
             lengths = [source.u64()?, source.u64()?, source.u64()?];
         }
         source.seal("the header")?;
+        if arithmetic != ARITHMETIC {
+            return Err(ArchiveError::Arithmetic { archive: arithmetic });
+        }
         summary.header_bytes = Bytes(source.position);
         let text = |bytes| String::from_utf8(bytes).map_err(|error| error.to_string());
         let name = text(tokenization).and_then(|name| name.parse());

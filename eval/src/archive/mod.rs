@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! magic      89 4C 4D 5A 0D 0A 1A 0A   as PNG's: shows what text modes and 7-bit links mangle
-//! header     version u8 · flags u8 (1: model embedded, 2: exact predictor)
+//! header     version u8 · flags u8 (1: model embedded, 2: exact predictor) · arithmetic u16
 //!            chunk_tokens u32 · block_bytes u32 · stream_chunks u16 · group_chunks u16
 //!            identity of the weights [32] · identity of the tokenizer [32]
 //!            tokenization u8 + text · name of the model u8 + text
@@ -15,13 +15,18 @@
 //! model      if embedded: plan · vocabulary · weights · seal
 //! block…     1 u8 · raw length u32 · payload length u32 · tokens u32 unless they are the bytes
 //!            CRC-32 of the raw bytes u32 · payload · seal
+//! or         2 u8 · raw length u32 · raw bytes · seal: a block that coding would have made longer
 //! trailer    0 u8 · raw length of all u64 · SHA-256 of all [32] · seal, and the file ends
 //! ```
 //!
 //! A block is tokenized whole and its tokens cut into chunks of `chunk_tokens`, each predicted from
 //! an empty context, in the streams and groups of [`block`](crate::block). So no lengths of chunks
 //! need storing, and every chunk but the last is full. For bytes these are the chunks of the paper's
-//! protocol.
+//! protocol. A stored block costs 9 bytes, so that no file grows by more than that a block, the head
+//! and the trailer.
+//!
+//! Version 4 had no stored blocks and did not name its arithmetic, which was number 4. It is still
+//! read.
 
 mod header;
 mod read;
@@ -31,7 +36,7 @@ mod write;
 use std::io;
 use std::ops::ControlFlow;
 
-use lmtrain_runs::{Bits, Bytes, Tokenization};
+use lmtrain_runs::{ARITHMETIC, Bits, Bytes, GIT_LFS_POINTER, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 
 use crate::block::{BlockError, Layout};
@@ -42,9 +47,12 @@ pub use read::ArchiveReader;
 pub use write::compress;
 
 const MAGIC: [u8; 8] = *b"\x89LMZ\r\n\x1a\n";
-const VERSION: u8 = 4;
-/// Tags before a block and before the trailer.
+const VERSION: u8 = 5;
+/// The oldest version that is read, which has no number of its own for its arithmetic.
+const OLDEST_VERSION: u8 = 4;
+/// Tags before a coded block, a stored one, and the trailer.
 const BLOCK: u8 = 1;
+const STORED: u8 = 2;
 const TRAILER: u8 = 0;
 
 /// Raw bytes that a block may have.
@@ -119,7 +127,7 @@ pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 pub struct ArchiveSummary {
     /// Bytes of the original.
     pub raw_bytes: Bytes,
-    /// Tokens coded.
+    /// Tokens coded; those of stored blocks are not.
     pub tokens: u64,
     /// Magic and header.
     pub header_bytes: Bytes,
@@ -127,9 +135,14 @@ pub struct ArchiveSummary {
     pub model_bytes: Bytes,
     /// What the coder emitted.
     pub payload_bytes: Bytes,
+    /// Bytes of blocks that are stored as they are, since coding would have made them longer.
+    pub stored_bytes: Bytes,
+    /// The first byte that the tokenizer could not spell, whose block is stored therefore; absent
+    /// when decompressing.
+    pub unspelt: Option<u8>,
     /// Lengths and checksums around the payloads, and the trailer.
     pub framing_bytes: Bytes,
-    /// Σ −log2 p; absent when decompressing.
+    /// What the coded blocks cost ideally; absent when decompressing.
     pub ideal_bits: Option<Bits>,
 }
 
@@ -137,7 +150,8 @@ impl ArchiveSummary {
     /// Length of the archive.
     #[must_use]
     pub fn archive_bytes(&self) -> Bytes {
-        self.header_bytes + self.model_bytes + self.payload_bytes + self.framing_bytes
+        let coded = self.payload_bytes + self.stored_bytes;
+        self.header_bytes + self.model_bytes + coded + self.framing_bytes
     }
 }
 
@@ -153,9 +167,24 @@ pub enum ArchiveError {
     /// The file does not begin as an archive does.
     #[error("this is no .lmz archive")]
     Magic,
+    /// What should be an archive only points to one.
+    #[error("{GIT_LFS_POINTER}")]
+    Pointer,
     /// An archive of another version of the format.
-    #[error("the archive is of version {0} of the format; this program reads version {VERSION}")]
+    #[error(
+        "the archive is of version {0} of the format; this program reads versions {OLDEST_VERSION} \
+         to {VERSION}"
+    )]
     Version(u8),
+    /// An archive of another arithmetic.
+    #[error(
+        "the archive was made with version {archive} of the arithmetic, and this program computes \
+         with version {ARITHMETIC}\nhint: a program of that version restores it"
+    )]
+    Arithmetic {
+        /// The archive's.
+        archive: u16,
+    },
     /// The file ends too early.
     #[error("the archive is cut short: it ends after {at} bytes")]
     Truncated {

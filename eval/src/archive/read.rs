@@ -2,6 +2,7 @@
 //! right, and nothing that the file claims is believed before.
 
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 
 use lmtrain_runs::Bytes;
 use lmtrain_tokenizers::Tokenizer;
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::source::Source;
 use super::{
     ArchiveError, ArchiveSummary, BLOCK, Embedded, Header, MAXIMUM_CHUNKS, Progress,
-    ProgressCallback, TRAILER, chunk_lengths, share, tokens_are_bytes,
+    ProgressCallback, STORED, TRAILER, chunk_lengths, share, tokens_are_bytes,
 };
 use crate::block::{BlockError, decode_block};
 use crate::predictor::Predictor;
@@ -79,12 +80,12 @@ impl<R: Read> ArchiveReader<R> {
         self.header.check_made_by(predictor, tokenizer)?;
         let mut hash = Sha256::new();
         loop {
-            match self.source.u8()? {
+            let raw = match self.source.u8()? {
                 TRAILER => break,
-                BLOCK => {}
+                BLOCK => self.block(predictor, tokenizer, progress)?,
+                STORED => self.stored(progress)?,
                 tag => return Err(self.source.damaged(format!("no part has the tag {tag}"))),
-            }
-            let raw = self.block(predictor, tokenizer, progress)?;
+            };
             hash.update(&raw);
             output.write_all(&raw).map_err(ArchiveError::Write)?;
         }
@@ -96,8 +97,8 @@ impl<R: Read> ArchiveReader<R> {
             let what = format!("{restored} bytes came out, not the {length} that went in");
             return Err(self.source.damaged(what));
         }
-        let rest = summary.header_bytes + summary.model_bytes + summary.payload_bytes;
-        summary.framing_bytes = Bytes(self.source.position - rest.0);
+        // What is no other part frames them.
+        summary.framing_bytes = Bytes(self.source.position - summary.archive_bytes().0);
         self.source.end()?;
         output.flush().map_err(ArchiveError::Write)?;
         Ok(summary)
@@ -137,6 +138,26 @@ impl<R: Read> ArchiveReader<R> {
         self.summary.tokens += tokens as u64;
         self.summary.payload_bytes += Bytes(payload.len() as u64);
         Ok(raw)
+    }
+
+    /// The bytes of the next block, which is stored as it is, and whose tag has been read.
+    fn stored(&mut self, progress: &mut ProgressCallback) -> Result<Vec<u8>, ArchiveError> {
+        let raw_bytes = self.source.u32()?;
+        let block = self.blocks;
+        if raw_bytes > self.header.block_bytes {
+            let size = format!("block {block} has {raw_bytes} bytes");
+            return Err(self.source.damaged(size));
+        }
+        let raw = self.source.bytes(u64::from(raw_bytes))?;
+        self.source.seal(&format!("block {block}"))?;
+        self.blocks += 1;
+        self.summary.raw_bytes += Bytes(raw.len() as u64);
+        self.summary.stored_bytes += Bytes(raw.len() as u64);
+        let (raw_bytes, archive_bytes) = (self.summary.raw_bytes.0, self.source.position);
+        match progress(Progress { raw_bytes, archive_bytes }) {
+            ControlFlow::Break(()) => Err(ArchiveError::Stopped),
+            ControlFlow::Continue(()) => Ok(raw),
+        }
     }
 
     fn restore(

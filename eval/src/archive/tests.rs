@@ -3,11 +3,12 @@
 use std::io::{self, Read};
 use std::ops::ControlFlow;
 
+use lmtrain_runs::random::SplitMix64;
 use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{CountModel, PairTokenizer, text};
+use crate::testing::{CountModel, NoSpaces, PairTokenizer, text};
 
 fn go(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -44,6 +45,11 @@ fn unpack(
 
 fn sample(length: usize) -> Vec<u8> {
     text(length, 256, 5).into_iter().map(|token| token as u8).collect()
+}
+
+fn noise(length: usize) -> Vec<u8> {
+    let mut random = SplitMix64::new(1);
+    (0..length).map(|_| random.below(256) as u8).collect()
 }
 
 /// An archive of three blocks with a model in it.
@@ -94,6 +100,80 @@ fn a_long_file_costs_its_ideal_bits() {
     let ideal = summary.ideal_bits.expect("measured").as_bytes();
     assert!(summary.payload_bytes.as_f64() / ideal - 1.0 < 5e-4);
     assert!(archive.len() as f64 / ideal - 1.0 < 2e-3, "{summary:?}");
+}
+
+#[test]
+fn what_coding_makes_longer_is_stored() {
+    let noise = noise(1000);
+    let model = CountModel::exact(300);
+    for tokenizer in [&ByteTokenizer as &dyn Tokenizer, &PairTokenizer] {
+        let options = options(&model);
+        let (empty, _) = pack(b"", &model, tokenizer, &options);
+        let (archive, summary) = pack(&noise, &model, tokenizer, &options);
+        assert_eq!(archive.len(), empty.len() + noise.len() + 9 * 7, "9 bytes a block");
+        assert_eq!((summary.stored_bytes, summary.payload_bytes), (Bytes(1000), Bytes(0)));
+        assert_eq!((summary.tokens, summary.ideal_bits), (0, Some(Bits(0.0))));
+        let (restored, again) = unpack(&archive[..], &model, tokenizer).expect("unpacks");
+        assert!(restored == noise);
+        assert_eq!(ArchiveSummary { ideal_bits: summary.ideal_bits, ..again }, summary);
+        // Block by block: the first is text, and coded.
+        let mixed = [&sample(160), &noise[..300]].concat();
+        let (archive, summary) = pack(&mixed, &model, tokenizer, &options);
+        assert_eq!(summary.stored_bytes, Bytes(300));
+        assert!(summary.payload_bytes.0 > 0);
+        assert!(unpack(&archive[..], &model, tokenizer).expect("unpacks").0 == mixed);
+    }
+}
+
+#[test]
+fn what_cannot_be_spelt_is_stored() {
+    let model = CountModel::exact(256);
+    let raw =
+        [&b"no_spaces_".repeat(16)[..], &b"a space   ".repeat(16), &b"_ends_".repeat(20)].concat();
+    let (archive, summary) = pack(&raw, &model, &NoSpaces, &options(&model));
+    assert_eq!((summary.stored_bytes, summary.unspelt), (Bytes(160), Some(b' ')));
+    assert!(unpack(&archive[..], &model, &NoSpaces).expect("unpacks").0 == raw);
+    let (_, summary) = pack(b"none", &model, &NoSpaces, &options(&model));
+    assert_eq!(summary.unspelt, None);
+}
+
+/// An archive as format 4 had it: without a number for its arithmetic.
+fn as_version_4(archive: &[u8]) -> Vec<u8> {
+    let head = 8 + 4 + 12 + 64 + 1 + "bytes".len() + 1 + "50K-bytes-modern-s0".len();
+    let mut older = [&archive[..8], &[4, archive[9]], &archive[12..head]].concat();
+    older.extend(crc32fast::hash(&older).to_le_bytes());
+    older.extend(&archive[head + 4..]);
+    older
+}
+
+#[test]
+fn archives_name_their_format_and_their_arithmetic() {
+    let model = CountModel::exact(256);
+    let raw = sample(400);
+    let (archive, _) = pack(&raw, &model, &ByteTokenizer, &options(&model));
+    assert_eq!(archive[8..12], [5, 2, 4, 0]);
+    let (restored, _) = unpack(&as_version_4(&archive)[..], &model, &ByteTokenizer).expect("reads");
+    assert_eq!(restored, raw);
+    for version in [0, 3, 6, 255] {
+        let mut other = archive.clone();
+        other[8] = version;
+        let error = ArchiveReader::open(&other[..]).expect_err("another version");
+        assert!(error.to_string().contains("reads versions 4 to 5"), "{error}");
+    }
+    let head = archive.len() - unsealed(&archive).len();
+    let mut other = archive.clone();
+    other[10] = 9;
+    let seal = crc32fast::hash(&other[..head - 4]).to_le_bytes();
+    other[head - 4..head].copy_from_slice(&seal);
+    let message = ArchiveReader::open(&other[..]).expect_err("another arithmetic").to_string();
+    assert!(message.contains("version 9") && message.contains("version 4"), "{message}");
+}
+
+/// What follows an archive's head.
+fn unsealed(archive: &[u8]) -> &[u8] {
+    let model = CountModel::exact(256);
+    let (empty, _) = pack(b"", &model, &ByteTokenizer, &options(&model));
+    &archive[empty.len() - 45..]
 }
 
 #[test]
@@ -203,6 +283,10 @@ fn lengths_that_lie_take_no_memory() {
     let mut hostile = archive[..head + 4].to_vec();
     hostile.extend([1, 100, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
     let error = unpack(&hostile[..], &model, &ByteTokenizer).expect_err("4 GiB of payload");
+    assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    let mut hostile = archive[..head + 4].to_vec();
+    hostile.extend([2, 0xff, 0xff, 0xff, 0xff]);
+    let error = unpack(&hostile[..], &model, &ByteTokenizer).expect_err("4 GiB as they are");
     assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
 }
 

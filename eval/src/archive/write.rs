@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 
 use lmtrain_runs::{Bits, Bytes};
-use lmtrain_tokenizers::Tokenizer;
+use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 use sha2::{Digest, Sha256};
 
 use super::{
     ArchiveError, ArchiveOptions, ArchiveSummary, BLOCK, Header, MAXIMUM_CHUNKS, Progress,
-    ProgressCallback, TRAILER, share, tokens_are_bytes,
+    ProgressCallback, STORED, TRAILER, share, tokens_are_bytes,
 };
 use crate::block::{BlockError, CodedBlock, encode_block};
 use crate::predictor::Predictor;
@@ -57,38 +57,61 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The frame of one block.
+    /// The frame of one block: coded, or as it is where that is shorter or a byte cannot be spelt.
     fn block(
         &mut self,
         raw: &[u8],
         progress: &mut ProgressCallback,
     ) -> Result<Vec<u8>, ArchiveError> {
+        let coded = self.coded(raw, progress)?;
+        self.blocks += 1;
+        self.summary.raw_bytes += Bytes(raw.len() as u64);
+        let stored = stored_frame(raw);
+        let Some(coded) = coded.filter(|coded| coded.frame.len() <= stored.len()) else {
+            self.summary.stored_bytes += Bytes(raw.len() as u64);
+            self.summary.framing_bytes += Bytes((stored.len() - raw.len()) as u64);
+            return Ok(stored);
+        };
+        self.summary.tokens += coded.tokens as u64;
+        self.summary.payload_bytes += Bytes(coded.payload_bytes as u64);
+        self.summary.framing_bytes += Bytes((coded.frame.len() - coded.payload_bytes) as u64);
+        self.summary.ideal_bits = self.summary.ideal_bits.map(|sum| sum + coded.ideal_bits);
+        Ok(coded.frame)
+    }
+
+    /// The block coded; nothing if the tokenizer cannot spell it.
+    fn coded(
+        &mut self,
+        raw: &[u8],
+        progress: &mut ProgressCallback,
+    ) -> Result<Option<Coded>, ArchiveError> {
         let block = self.blocks;
-        let tokens = self.tokenizer.encode(raw);
-        let tokens = tokens.map_err(|source| ArchiveError::Tokens { block, source })?;
+        let tokens = match self.tokenizer.encode(raw) {
+            Ok(tokens) => tokens,
+            Err(TokenizerError::Unspellable { byte }) => {
+                self.summary.unspelt.get_or_insert(byte);
+                return Ok(None);
+            }
+            Err(source) => return Err(ArchiveError::Tokens { block, source }),
+        };
         let most = u64::from(MAXIMUM_CHUNKS) * u64::from(self.header.chunk_tokens);
         if tokens.len() as u64 > most {
             let (what, value) = ("the tokens of a block", tokens.len() as u64);
             return Err(ArchiveError::Limit { what, value, least: 1, most });
         }
-        let coded = self.code(raw, &tokens, progress)?;
+        let CodedBlock { payload, bits, .. } = self.code(raw, &tokens, progress)?;
         let mut frame = vec![BLOCK];
         frame.extend(length_bytes(raw.len()));
-        frame.extend(length_bytes(coded.payload.len()));
+        frame.extend(length_bytes(payload.len()));
         if !tokens_are_bytes(self.tokenizer) {
             frame.extend(length_bytes(tokens.len()));
         }
         frame.extend(crc32fast::hash(raw).to_le_bytes());
-        frame.extend(&coded.payload);
+        frame.extend(&payload);
         frame.extend(crc32fast::hash(&frame).to_le_bytes());
-        let bits: f64 = coded.bits.iter().flatten().map(|&bits| f64::from(bits)).sum();
-        self.blocks += 1;
-        self.summary.raw_bytes += Bytes(raw.len() as u64);
-        self.summary.tokens += tokens.len() as u64;
-        self.summary.payload_bytes += Bytes(coded.payload.len() as u64);
-        self.summary.framing_bytes += Bytes((frame.len() - coded.payload.len()) as u64);
-        self.summary.ideal_bits = self.summary.ideal_bits.map(|sum| sum + Bits(bits));
-        Ok(frame)
+        let ideal_bits = Bits(bits.iter().flatten().map(|&bits| f64::from(bits)).sum());
+        let (tokens, payload_bytes) = (tokens.len(), payload.len());
+        Ok(Some(Coded { frame, tokens, payload_bytes, ideal_bits }))
     }
 
     fn code(
@@ -110,6 +133,24 @@ impl Writer<'_> {
             }
         })
     }
+}
+
+/// A block as the coder makes it.
+struct Coded {
+    frame: Vec<u8>,
+    tokens: usize,
+    /// Of the frame, what the coder emitted.
+    payload_bytes: usize,
+    ideal_bits: Bits,
+}
+
+/// The frame of a block as it is.
+fn stored_frame(raw: &[u8]) -> Vec<u8> {
+    let mut frame = vec![STORED];
+    frame.extend(length_bytes(raw.len()));
+    frame.extend(raw);
+    frame.extend(crc32fast::hash(&frame).to_le_bytes());
+    frame
 }
 
 /// The next bytes of the input: a full block, or what is left.

@@ -26,10 +26,6 @@ use steps::Steps;
 pub use decode::decode_block;
 pub use layout::Layout;
 
-/// What a probability of 0 counts as: −log2 of the smallest number that f32 has. The coder spends
-/// less than 31 bits on it.
-const MOST_BITS: f64 = 149.0;
-
 /// Called now and then with the tokens done of this block; a break stops.
 pub type Pulse<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 
@@ -38,8 +34,12 @@ pub type Pulse<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 pub struct CodedBlock {
     /// What the coder emitted.
     pub payload: Vec<u8>,
-    /// Ideal bits of every token of each chunk, as [`Predictor::score`] gives them.
+    /// What every token of each chunk costs ideally: log2(total / frequency), the coder's floor
+    /// included.
     pub bits: Vec<Vec<f32>>,
+    /// Σ −log2 p of the network's own distribution, as [`Predictor::score`] gives it; infinite if a
+    /// probability was so small that f32 has 0 for it.
+    pub cross_entropy_bits: f64,
 }
 
 /// Why a block could not be coded or decoded.
@@ -104,8 +104,9 @@ pub fn encode_block(
     };
     let streams = layout.streams(chunks.len()).into_par_iter();
     let streams: Vec<Vec<u8>> = streams.map(|range| stream(layout, &lanes[range])).collect();
+    let cross_entropy_bits = lanes.iter().map(|lane| lane.cross_entropy_bits).sum();
     let bits = lanes.into_iter().map(|lane| lane.bits).collect();
-    Ok(CodedBlock { payload: layout::join(&streams), bits })
+    Ok(CodedBlock { payload: layout::join(&streams), bits, cross_entropy_bits })
 }
 
 /// Codes the chunks of a stream, group by group.
@@ -202,8 +203,10 @@ fn stepped_lanes<'a>(
 /// One chunk being encoded.
 struct Lane<'a> {
     tokens: &'a [u32],
-    /// Ideal bits of the tokens so far.
+    /// What each of the tokens so far costs.
     bits: Vec<f32>,
+    /// Σ −log2 p of them.
+    cross_entropy_bits: f64,
     /// Intervals of the tokens so far.
     intervals: Vec<Interval>,
 }
@@ -211,7 +214,8 @@ struct Lane<'a> {
 impl<'a> Lane<'a> {
     fn new(tokens: &'a [u32]) -> Self {
         let length = tokens.len();
-        Self { tokens, bits: Vec::with_capacity(length), intervals: Vec::with_capacity(length) }
+        let (bits, intervals) = (Vec::with_capacity(length), Vec::with_capacity(length));
+        Self { tokens, bits, cross_entropy_bits: 0.0, intervals }
     }
 
     /// Takes the tokens from `first` on, as many as there are rows and the chunk still holds.
@@ -228,22 +232,23 @@ impl<'a> Lane<'a> {
             let interval =
                 quantize::interval(row, token).map_err(|source| (first + offset, source))?;
             self.intervals.push(interval);
-            self.bits.push(ideal_bits(row[token as usize]));
+            self.bits.push(narrow(interval.bits()));
+            self.cross_entropy_bits -= f64::from(row[token as usize]).log2();
         }
         Ok(())
     }
 }
 
-/// Bits that a symbol of this probability ideally takes.
-#[expect(clippy::cast_possible_truncation, reason = "as a predictor's scores, f32")]
-fn ideal_bits(probability: f32) -> f32 {
-    (-f64::from(probability).log2()).clamp(0.0, MOST_BITS) as f32
+/// Bits as a predictor's scores are.
+#[expect(clippy::cast_possible_truncation, reason = "it is meant")]
+fn narrow(bits: f64) -> f32 {
+    bits as f32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{CountModel, text};
+    use crate::testing::{CountModel, ScriptedModel, text};
     use proptest::prelude::*;
 
     fn go(_: u64) -> ControlFlow<()> {
@@ -282,10 +287,32 @@ mod tests {
         let chunks = chunks(&[2048; 16], 256);
         let coded = check_round_trip(&model, &chunks);
         let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
-        assert_eq!(coded.bits, model.score(&slices).expect("scores"));
-        let ideal: f64 = coded.bits.iter().flatten().map(|&bits| f64::from(bits)).sum();
+        let sum = |bits: &[Vec<f32>]| bits.iter().flatten().map(|&bits| f64::from(bits)).sum();
+        let (ideal, scored): (f64, f64) =
+            (sum(&coded.bits), sum(&model.score(&slices).expect("scores")));
+        assert!((coded.cross_entropy_bits / scored - 1.0).abs() < 1e-7);
+        assert!((ideal / scored - 1.0).abs() < 1e-6, "no token is near the floor");
         let overhead = coded.payload.len() as f64 * 8.0 / ideal - 1.0;
-        assert!(overhead < 1e-4, "{overhead}");
+        assert!((0.0..1e-4).contains(&overhead), "{overhead}");
+    }
+
+    #[test]
+    fn a_sure_and_wrong_network_costs_what_the_coder_spends() {
+        for probability in [1e-12, 0.0] {
+            let model = ScriptedModel { sure_of: 3, others: probability };
+            let chunks: Vec<Vec<u32>> = vec![vec![7; 500]; 20];
+            let slices: Vec<&[u32]> = chunks.iter().map(Vec::as_slice).collect();
+            let coded = encode_block(&model, Layout::default(), &slices, &mut go).expect("codes");
+            let ideal: f64 = coded.bits.iter().flatten().map(|&bits| f64::from(bits)).sum();
+            assert!((ideal / (30.0 * 10_000.0) - 1.0).abs() < 1e-6, "{ideal}");
+            let overhead = coded.payload.len() as f64 * 8.0 / ideal - 1.0;
+            assert!((0.0..1e-3).contains(&overhead), "{overhead}");
+            let own = -f64::from(probability).log2() * 10_000.0;
+            assert!(
+                coded.cross_entropy_bits == own
+                    || (coded.cross_entropy_bits / own - 1.0).abs() < 1e-6
+            );
+        }
     }
 
     #[test]
@@ -334,13 +361,6 @@ mod tests {
         let stop =
             encode_block(&model, Layout::default(), &[&[1]], &mut |_| ControlFlow::Break(()));
         assert!(matches!(stop, Err(BlockError::Stopped)));
-    }
-
-    #[test]
-    fn impossible_tokens_cost_a_finite_number_of_bits() {
-        assert_eq!(ideal_bits(0.0), 149.0);
-        assert_eq!(ideal_bits(1.0), 0.0);
-        assert_eq!(ideal_bits(0.25), 2.0);
     }
 
     proptest! {

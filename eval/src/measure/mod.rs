@@ -58,8 +58,11 @@ pub struct Measured {
     pub raw_bytes: Bytes,
     /// Tokens coded or scored.
     pub tokens: Option<u64>,
-    /// Σ −log2 p.
+    /// Σ −log2 p of the distribution that the coder uses, its floor included.
     pub ideal_bits: Option<Bits>,
+    /// Σ −log2 p of the network's own; absent where the coder ran and could not tell it, since f32
+    /// had 0 for a probability.
+    pub cross_entropy_bits: Option<Bits>,
     /// What the coder or compressor emitted. A chunked compressor's header counts once.
     pub coded_bytes: Option<Bytes>,
     /// The header within `coded_bytes`: what a compressor makes of no bytes at all.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtrain_runs::record::Chunking;
-use lmtrain_runs::{Bits, Bytes};
+use lmtrain_runs::{ARITHMETIC, Bits, Bytes};
 use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCal
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};
 use crate::interval::ChunkBits;
 use crate::predictor::Predictor;
+use crate::quantize;
 
 /// What is to be measured, of which network, on what.
 #[derive(Clone)]
@@ -56,6 +57,9 @@ struct Group {
     tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     coded_bytes: Option<u64>,
+    /// Σ −log2 p of the network's own distribution, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cross_entropy: Option<f64>,
     positions: Vec<PositionBits>,
     /// Chunks that were cut.
     #[serde(default)]
@@ -72,7 +76,7 @@ impl Measurement<'_> {
     pub fn fingerprint(&self) -> String {
         let masked = if self.masked { ", masked" } else { "" };
         fingerprint(&[
-            format!("network 4{masked}"),
+            format!("network 5, arithmetic {ARITHMETIC}{masked}"),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),
@@ -95,6 +99,7 @@ impl Measurement<'_> {
         let mut measured = Measured {
             tokens: Some(0),
             ideal_bits: Some(Bits(0.0)),
+            cross_entropy_bits: Some(Bits(0.0)),
             coded_bytes: self.coding.then_some(Bytes(0)),
             sample: pieces.sample,
             lost_bits: self.masked.then_some(Bits(0.0)),
@@ -203,6 +208,7 @@ impl Measurement<'_> {
         let Some(scores) = self.scores(&pieces, start, pulse)? else { return Ok(None) };
         let mut group = Group {
             coded_bytes: scores.coded_bytes,
+            cross_entropy: Some(scores.cross_entropy_bits).filter(|bits| bits.is_finite()),
             cut: tokens.iter().filter(|chunk| chunk.len() > context).count() as u64,
             lost: ranges.iter().map(|range| self.lost_bits(range)).sum(),
             ..Default::default()
@@ -237,22 +243,29 @@ impl Measurement<'_> {
             let longest = chunks.iter().map(|chunk| chunk.len()).max().unwrap_or(0);
             let layout = Layout::of_chunks(longest);
             return match encode_block(self.predictor, layout, chunks, &mut |_| pulse()) {
-                Ok(CodedBlock { payload, bits }) => {
-                    Ok(Some(Scores { bits, coded_bytes: Some(payload.len() as u64) }))
+                Ok(CodedBlock { payload, bits, cross_entropy_bits }) => {
+                    let coded_bytes = Some(payload.len() as u64);
+                    Ok(Some(Scores { bits, cross_entropy_bits, coded_bytes }))
                 }
                 Err(BlockError::Stopped) => Ok(None),
                 Err(source) => Err(MeasureError::Block { at, source }),
             };
         }
-        let bits = self.predictor.score(chunks)?;
+        let mut bits = self.predictor.score(chunks)?;
         if !bits.iter().map(Vec::len).eq(chunks.iter().map(|chunk| chunk.len())) {
             let what = "another number of scores than of tokens came back".to_owned();
             return Err(MeasureError::Score { at, what });
         }
         if let Some(bad) = bits.iter().flatten().find(|bits| !bits.is_finite()) {
-            return Err(MeasureError::Score { at, what: format!("a token has {bad} ideal bits") });
+            return Err(MeasureError::Score { at, what: format!("a token has {bad} bits") });
         }
-        Ok(Some(Scores { bits, coded_bytes: None }))
+        let vocabulary = self.predictor.vocabulary();
+        let mut cross_entropy_bits = 0.0;
+        for bits in bits.iter_mut().flatten() {
+            cross_entropy_bits += f64::from(*bits);
+            *bits = quantize::bits_of(f64::from(*bits), vocabulary) as f32;
+        }
+        Ok(Some(Scores { bits, cross_entropy_bits, coded_bytes: None }))
     }
 
     /// The bytes of tokens, `first` if nothing is before them.
@@ -335,9 +348,12 @@ impl Measurement<'_> {
     }
 }
 
-/// Ideal bits of every token of some chunks, and what the coder made of them if it ran.
+/// Ideal bits of every token of some chunks, the coder's floor included, and what the coder made of
+/// them if it ran.
 struct Scores {
     bits: Vec<Vec<f32>>,
+    /// Of all tokens, without the floor; infinite if the coder's numbers do not tell it.
+    cross_entropy_bits: f64,
     coded_bytes: Option<u64>,
 }
 
@@ -362,6 +378,9 @@ impl Group {
     fn add_to(self, measured: &mut Measured) {
         measured.raw_bytes += Bytes(self.raw_bytes());
         *measured.ideal_bits.get_or_insert_default() += Bits(self.bits());
+        // What one group does not know, the whole does not.
+        let bits = measured.cross_entropy_bits.zip(self.cross_entropy);
+        measured.cross_entropy_bits = bits.map(|(sum, more)| sum + Bits(more));
         *measured.tokens.get_or_insert_default() += self.tokens;
         if let Some(bytes) = self.coded_bytes {
             *measured.coded_bytes.get_or_insert_default() += Bytes(bytes);

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use lmtrain_runs::Tokenization;
-use lmtrain_tokenizers::{ByteTokenizer, Tokenizer, TokenizerError};
+use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
 
 use super::*;
 use crate::compressors;
-use crate::testing::{CountModel, PairTokenizer, text};
+use crate::predictor::Predictor;
+use crate::testing::{CountModel, NoSpaces, PairTokenizer, ScriptedModel, text};
 
 fn go(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -18,7 +18,7 @@ fn corpus(length: usize) -> Vec<u8> {
 }
 
 fn measurement<'a>(
-    predictor: &'a CountModel,
+    predictor: &'a dyn Predictor,
     tokenizer: &'a dyn Tokenizer,
     corpus: &'a [u8],
 ) -> Measurement<'a> {
@@ -63,7 +63,45 @@ fn sums_agree_and_coding_gives_the_same_ideal_bits() {
         let coded = finished(coding.run(None, &mut go));
         let overhead = coded.coded_bytes.expect("coded").as_bits().0 - bits;
         assert!((0.0..8.0 * 5.0).contains(&overhead), "{overhead} bits for five groups");
-        assert_eq!(Measured { coded_bytes: None, ..coded }, scored);
+        assert_close(&coded, &scored, 1e-6);
+    }
+}
+
+/// The same counts, and the same bits but for rounding.
+fn assert_close(one: &Measured, other: &Measured, limit: f64) {
+    assert_eq!((one.raw_bytes, one.tokens), (other.raw_bytes, other.tokens));
+    let close = |one: f64, other: f64| (one - other).abs() <= limit * other;
+    let [ideal, expected] = [one, other].map(|it| it.ideal_bits.expect("measured").0);
+    assert!(close(ideal, expected), "{ideal} {expected}");
+    assert_eq!(one.chunks.len(), other.chunks.len());
+    assert!(one.chunks.iter().zip(&other.chunks).all(|(one, other)| close(one.bits, other.bits)));
+    let rows = one.positions.iter().zip(&other.positions);
+    assert!(rows.clone().all(|(one, other)| one.tokens == other.tokens));
+    assert!(rows.clone().all(|(one, other)| close(one.bits, other.bits)));
+}
+
+#[test]
+fn a_sure_and_wrong_network_measures_the_same_with_and_without_the_coder() {
+    let corpus: Vec<u8> =
+        (0..20_000_u32).map(|at| if at % 3 == 0 { 3 } else { at as u8 }).collect();
+    for (others, known) in [(1e-12, true), (0.0, false), (1.0 / 256.0, true)] {
+        let model = ScriptedModel { sure_of: 3, others };
+        let one = Measurement {
+            chunking: Chunking::Bytes(2000),
+            ..measurement(&model, &ByteTokenizer, &corpus)
+        };
+        let scored = finished(one.run(None, &mut go));
+        let coded = finished(Measurement { coding: true, ..one }.run(None, &mut go));
+        assert_close(&coded, &scored, 1e-6);
+        let ideal = coded.ideal_bits.expect("measured");
+        let overhead = coded.coded_bytes.expect("coded").as_bits().0 / ideal.0 - 1.0;
+        assert!((0.0..1e-3).contains(&overhead), "{overhead}");
+        // The floor: 30 bits, where the network itself says 40, or that it cannot be.
+        let own = scored.cross_entropy_bits.expect("a network knows");
+        assert!((own.0 / ideal.0 > 1.3) == (others < 1e-3), "{own:?} {ideal:?}");
+        let by_coder = coded.cross_entropy_bits;
+        assert_eq!(by_coder.is_some(), known, "what is 0 in f32 is not made a number of");
+        assert!(by_coder.is_none_or(|bits| (bits.0 / own.0 - 1.0).abs() < 1e-6));
     }
 }
 
@@ -215,42 +253,6 @@ fn chunks_longer_than_the_context_are_cut_and_counted() {
         let [one, other] = [&cut, &pieces].map(|it| it.ideal_bits.expect("scored").0);
         assert!((one - other).abs() < 1e-6, "{one} {other}");
         assert_eq!(cut.positions.len(), pieces.positions.len(), "positions are within pieces");
-    }
-}
-
-/// Bytes, of which a space has no token.
-struct NoSpaces;
-
-impl Tokenizer for NoSpaces {
-    fn tokenization(&self) -> Tokenization {
-        Tokenization::Pretrained(256)
-    }
-
-    fn encode(&self, bytes: &[u8]) -> Result<Vec<u32>, TokenizerError> {
-        match bytes.contains(&b' ') {
-            true => Err(TokenizerError::Unspellable { byte: b' ' }),
-            false => ByteTokenizer.encode(bytes),
-        }
-    }
-
-    fn decode(&self, tokens: &[u32]) -> Result<Vec<u8>, TokenizerError> {
-        ByteTokenizer.decode(tokens)
-    }
-
-    fn can_spell(&self, byte: u8) -> bool {
-        byte != b' '
-    }
-
-    fn boundary(&self, bytes: &[u8], at: usize) -> usize {
-        at.min(bytes.len())
-    }
-
-    fn identity(&self) -> [u8; 32] {
-        [9; 32]
-    }
-
-    fn code(&self) -> &[u8] {
-        &[]
     }
 }
 

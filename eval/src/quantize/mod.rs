@@ -5,7 +5,10 @@
 //!
 //! Cost: every frequency is at least 2^30 · p + 1/2, so no symbol of a row that sums to 1 costs
 //! more than log2(1 + vocabulary / 2^30) bits above −log2 p: 3.5e-7 bits at 256 symbols, 3.5e-4 at
-//! 2^18. The rarest symbol costs 30 bits, and less than 31.
+//! 2^18. The rarest symbol costs 30 bits, and less than 31, however much rarer it is: this floor is
+//! what a network that is sure, and wrong, is spared. So the cost is said by this distribution
+//! wherever it is said: [`Interval::bits`] where the row is at hand, [`bits_of`] where only the
+//! probability is.
 //!
 //! The same on every machine: the one float operation is an addition in f64, rounded to nearest as
 //! IEEE 754 prescribes; the sums are of integers, so their order does not matter.
@@ -38,6 +41,25 @@ pub struct Interval {
     pub size: u32,
     /// Sum of all frequencies of the row, less than 2^31.
     pub total: u32,
+}
+
+impl Interval {
+    /// What coding the symbol costs, ideally: log2(total / size).
+    #[must_use]
+    pub fn bits(self) -> f64 {
+        f64::from(self.total).log2() - f64::from(self.size).log2()
+    }
+}
+
+/// What coding a symbol costs, ideally, that a network gives so many bits, −log2 p, in a row of so
+/// many symbols: [`Interval::bits`] without the row, which is taken to sum to 1. A row's own sum
+/// is off that by a rounding of f32 and, for each symbol of less than 2^-31, by less than that.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "2^30 and a vocabulary are far below 2^53")]
+pub fn bits_of(surprisal: f64, vocabulary: usize) -> f64 {
+    let scale = (1_u64 << SCALE_BITS) as f64;
+    let size = (scale * (-surprisal).exp2()).round_ties_even() + 1.0;
+    (scale + vocabulary as f64).log2() - size.log2()
 }
 
 /// Why a row or a symbol of it cannot be coded.
@@ -186,8 +208,11 @@ mod tests {
                 assert_eq!(table.find(row, target), Ok((symbol, found)));
             }
             start += found.size;
-            let bits = f64::from(found.total).log2() - f64::from(found.size).log2();
-            assert!(bits <= -f64::from(probability).log2() + limit, "{bits} for {probability}");
+            let surprisal = -f64::from(probability).log2();
+            assert!(found.bits() <= surprisal + limit, "{} for {probability}", found.bits());
+            // A half step may be rounded either way.
+            let (alone, step) = (bits_of(surprisal, row.len()), 1.0 / f64::from(found.size));
+            assert!((found.bits() - alone).abs() < 2e-5 + 1.5 * step, "{} {alone}", found.bits());
         }
         assert_eq!(start, table.total());
         assert!(table.find(row, start).is_err() && find(row, u32::MAX).is_err());
@@ -213,11 +238,24 @@ mod tests {
         let mut row = vec![0.0; MAXIMUM_VOCABULARY];
         row[7] = 1.0;
         let found = interval(&row, 7).expect("a distribution");
-        let bits = f64::from(found.total).log2() - f64::from(found.size).log2();
-        assert!(bits < 3.6e-4, "{bits}");
+        assert!(found.bits() < 3.6e-4, "{}", found.bits());
+        assert!((found.bits() - bits_of(0.0, MAXIMUM_VOCABULARY)).abs() < 1e-12);
         assert_eq!(find(&row, found.total - 1).expect("there").0, (1 << 18) - 1);
         row.push(0.0);
         assert_eq!(interval(&row, 7), Err(QuantizeError::Vocabulary(MAXIMUM_VOCABULARY + 1)));
+    }
+
+    #[test]
+    fn the_floor_is_the_same_with_the_row_and_without() {
+        for (surprisal, steps) in [(0.0, 1 << 30), (29.9, 1), (31.1, 0), (150.0, 0)] {
+            let expected = ((1 << 30) as f64 + 256.0).log2() - (steps as f64 + 1.0).log2();
+            assert!((bits_of(surprisal, 256) - expected).abs() < 1e-12, "{surprisal}");
+        }
+        assert_eq!(bits_of(f64::INFINITY, 256), bits_of(99.0, 256));
+        let mut row = vec![0.0; 256];
+        row[0] = 1.0;
+        let found = interval(&row, 7).expect("a distribution");
+        assert!((found.bits() - bits_of(f64::INFINITY, 256)).abs() < 1e-12);
     }
 
     #[test]

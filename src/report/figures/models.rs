@@ -72,6 +72,7 @@ fn runs(data: &Data, measure: Measure) -> Vec<Series> {
 /// A pretrained model: a point with its name.
 fn of_model(data: &Data, subject: usize, point: &Point) -> Series {
     let name = point.record.name.rsplit('/').next().unwrap_or(&point.record.name);
+    let name = names::masked(name, &point.record);
     let mut series = Series::new(name, color(subject), Marker::Diamond);
     series.notes.push(format!(
         "{}, {}",

@@ -38,6 +38,9 @@ const COLUMNS: &[Filled<Entry>] = &[
     ("ideal bits", true, |_, entry| {
         Cell::number(entry.record.ideal_bits.map(|bits| bits.0), format::grouped)
     }),
+    ("cross-entropy bits", true, |_, entry| {
+        Cell::number(entry.record.cross_entropy_bits.map(|bits| bits.0), format::grouped)
+    }),
     ("coded bytes", true, |_, entry| bytes(entry.record.coded_bytes)),
     ("of that header", true, |_, entry| bytes(Some(entry.record.header_bytes))),
     ("lost bits", true, |_, entry| {
@@ -56,6 +59,7 @@ const COLUMNS: &[Filled<Entry>] = &[
         })
     }),
     ("time", true, |_, entry| Cell::number(Some(entry.record.seconds), short_seconds)),
+    ("arithmetic", true, |_, entry| count(entry.record.arithmetic.map(u64::from))),
     ("library", false, |_, entry| text(entry.record.library.as_ref())),
     ("device", false, |_, entry| Cell::text(&entry.record.provenance.device)),
     ("machine", false, |_, entry| Cell::text(&entry.record.provenance.machine)),

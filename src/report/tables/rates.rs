@@ -62,13 +62,9 @@ fn beside<T: Clone>(data: &Data, first: Vec<T>, ours: Vec<Vec<T>>, theirs: &[T])
 /// Entries by row: those of one compressor, cut in one way, on all that it was measured on.
 fn rows(data: &Data) -> Vec<Vec<&Entry>> {
     let mut rows: Vec<Vec<&Entry>> = Vec::new();
-    let same = |one: &RateRecord, other: &RateRecord| {
-        (one.kind, &one.name, &one.preset, one.chunking)
-            == (other.kind, &other.name, &other.preset, other.chunking)
-            && one.bytes_per_parameter == other.bytes_per_parameter
-    };
     for entry in &data.entries {
-        match rows.iter_mut().find(|row| same(&row[0].record, &entry.record)) {
+        let same = |row: &&mut Vec<&Entry>| row[0].record.method() == entry.record.method();
+        match rows.iter_mut().find(same) {
             Some(row) => row.push(entry),
             None => rows.push(vec![entry]),
         }
@@ -83,10 +79,7 @@ fn group_head(entry: &Entry) -> String {
 
 fn cells(data: &Data, row: &[&Entry]) -> Vec<Cell> {
     let record = &row[0].record;
-    let name = match record.kind {
-        Kind::Compressor => names::with_preset(record),
-        _ => record.name.clone(),
-    };
+    let name = names::with_preset(record);
     let count = record.parameters.map(lmtrain_runs::units::short_count);
     let note: Vec<String> = record.architecture.iter().cloned().chain(count).collect();
     let first = vec![Cell::text(name).with_note(note.join(", "))];

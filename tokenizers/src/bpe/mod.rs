@@ -19,7 +19,7 @@ mod words;
 
 use std::path::Path;
 
-use lmtrain_runs::Tokenization;
+use lmtrain_runs::{GIT_LFS_POINTER, Tokenization, is_git_lfs_pointer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -86,6 +86,9 @@ impl BpeTokenizer {
     /// # Errors
     /// If it is damaged, or is no vocabulary of this kind.
     pub fn from_json(text: &[u8], what: &str) -> Result<Self, TokenizerError> {
+        if is_git_lfs_pointer(text) {
+            return Err(damaged(what, GIT_LFS_POINTER.to_owned()));
+        }
         let (vocabulary, trained_on) = file::read(text).map_err(|reason| damaged(what, reason))?;
         Self::new(vocabulary, trained_on)
     }

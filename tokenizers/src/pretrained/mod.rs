@@ -20,7 +20,7 @@ mod tests;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use lmtrain_runs::Tokenization;
+use lmtrain_runs::{GIT_LFS_POINTER, Tokenization, is_git_lfs_pointer};
 
 use crate::{Tokenizer, TokenizerError};
 use document::Document;
@@ -64,6 +64,9 @@ impl PretrainedTokenizer {
     /// As [`Self::read`].
     pub fn from_json(text: &[u8], what: &str) -> Result<Self, TokenizerError> {
         let unusable = |reason| TokenizerError::Unusable { what: what.to_owned(), reason };
+        if is_git_lfs_pointer(text) {
+            return Err(unusable(GIT_LFS_POINTER.to_owned()));
+        }
         Self::new(Document::parse(text).map_err(unusable)?).map_err(unusable)
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use half::f16;
+use lmtrain_runs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 /// Key of the one metadata entry: several would be written in an order of no one's choice.
@@ -87,6 +88,9 @@ impl TensorFile {
     /// # Errors
     /// If the bytes are no safetensors file, lack the metadata, or hold another type of number.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        if is_git_lfs_pointer(bytes) {
+            return Err(FormatError(GIT_LFS_POINTER.to_owned()));
+        }
         let refuse = |error: safetensors::SafeTensorError| {
             FormatError(format!("it is no whole safetensors file: {error}"))
         };

@@ -30,6 +30,7 @@ mod norm;
 mod optimizer;
 mod parallel;
 mod stream;
+mod peak;
 
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -56,3 +57,4 @@ pub use parallel::on_this_thread;
 pub use stream::{
     TAPS, convolution, convolution_backward, convolve_rows, mix, mix_backward, mix_rows,
 };
+pub use peak::multiply_adds;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::error::PretrainedError;
+use super::error::{PretrainedError, refuse_pointer};
 
 /// No dimension of a network is larger; products of two of them do not overflow.
 const MOST: u64 = 1 << 31;
@@ -34,6 +34,7 @@ impl Config {
     }
 
     pub(super) fn parse(path: PathBuf, text: &[u8]) -> Result<Self, PretrainedError> {
+        refuse_pointer(&path, text)?;
         match serde_json::from_slice(text) {
             Ok(Value::Object(values)) => Ok(Self { path, values, used: RefCell::default() }),
             Ok(_) => Err(PretrainedError::refused(&path, "it is no JSON object")),
@@ -184,6 +185,20 @@ impl Config {
         if empty { Ok(()) } else { Err(self.wrong(key, value, "supported here")) }
     }
 
+    /// Refuses a vocabulary of another size than the table of embeddings has rows. Not noted: the
+    /// table itself decides.
+    pub(super) fn check_vocabulary(&self, rows: usize) -> Result<(), PretrainedError> {
+        let key = "vocab_size";
+        match self.value(key) {
+            None => Ok(()),
+            Some(value) if value.as_u64() == Some(rows as u64) => Ok(()),
+            Some(value) => {
+                let wanted = format!("the {rows} tokens that the table of embeddings has");
+                Err(self.wrong(key, value, &wanted))
+            }
+        }
+    }
+
     /// All keys with their values.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.values.iter().map(|(key, value)| (key.as_str(), value))
@@ -233,6 +248,35 @@ mod tests {
         assert!(config.must_not_be_set("a", &[1.0]).is_err());
         config.must_not_be_set("a", &[3.0]).expect("harmless");
         assert!(config.used().contains("e=7\n") && config.used().contains("j.k=2.5\n"));
+    }
+
+    #[test]
+    fn the_vocabulary_is_as_large_as_its_table() {
+        for (text, fits) in [
+            (r#"{"vocab_size": 512}"#, true),
+            (r#"{"vocab_size": null}"#, true),
+            ("{}", true),
+            (r#"{"vocab_size": 500}"#, false),
+            (r#"{"vocab_size": 600}"#, false),
+            (r#"{"vocab_size": "512"}"#, false),
+        ] {
+            let config = config(text);
+            let checked = config.check_vocabulary(512);
+            assert_eq!(checked.is_ok(), fits, "{text}");
+            assert!(config.used().is_empty(), "a model's identity does not depend on it");
+            let Err(error) = checked else { continue };
+            let (message, value) = (error.to_string(), &text[15..text.len() - 1]);
+            for part in [value, "512", "vocab_size", "x/config.json"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pointer_is_no_configuration() {
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+        let error = Config::parse("c".into(), pointer).err().expect("refused").to_string();
+        assert!(error.contains("Git LFS") && error.contains("git lfs pull"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lmtrain_corpora::CorpusError;
+use lmtrain_runs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use lmtrain_tokenizers::TokenizerError;
 
 /// What to do about a missing `tokenizer.json`.
@@ -50,6 +51,14 @@ pub enum PretrainedError {
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+}
+
+/// Refuses a pointer of Git LFS where one of a model's files should be.
+pub(super) fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<(), PretrainedError> {
+    match is_git_lfs_pointer(bytes) {
+        true => Err(PretrainedError::refused(path, GIT_LFS_POINTER)),
+        false => Ok(()),
+    }
 }
 
 impl PretrainedError {

@@ -98,6 +98,7 @@ impl PretrainedModel {
         let engine = Engine::new(transformer).map_err(|reason| config.refuse(reason))?;
         let begin = begin_token(config, architecture, &tokenizer)?;
         let known = engine.known_tokens();
+        config.check_vocabulary(known)?;
         if begin as usize >= known {
             return Err(
                 config.refuse(format!("the begin token {begin} is not of the {known} embedded"))

@@ -9,7 +9,7 @@ use lmtrain_corpora::MappedFile;
 use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 
-use super::error::{PretrainedError, WEIGHTS_HINT};
+use super::error::{PretrainedError, WEIGHTS_HINT, refuse_pointer};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -60,6 +60,7 @@ struct Index {
 fn shards(folder: &Path, index: &Path) -> Result<(Vec<File>, Places), PretrainedError> {
     let text = std::fs::read(index)
         .map_err(|source| PretrainedError::Read { path: index.to_owned(), source })?;
+    refuse_pointer(index, &text)?;
     let refuse = |reason: String| PretrainedError::refused(index, reason);
     let Index { weight_map } =
         serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
@@ -85,6 +86,7 @@ fn shards(folder: &Path, index: &Path) -> Result<(Vec<File>, Places), Pretrained
 /// Maps a file and adds its tensors.
 fn read(path: PathBuf, index: usize, places: &mut Places) -> Result<File, PretrainedError> {
     let map = MappedFile::open(&path)?;
+    refuse_pointer(&path, map.bytes())?;
     let refuse = |reason: String| PretrainedError::refused(&path, reason);
     let (header, metadata) = SafeTensors::read_metadata(map.bytes())
         .map_err(|error| refuse(format!("it is no whole safetensors file: {error}")))?;
