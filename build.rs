@@ -1,5 +1,7 @@
 //! Tells the program which commit it was built from, if it was built in a repository.
 
+#![allow(clippy::print_stdout, reason = "it talks to cargo by standard output")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::device::Device;
 use anyhow::Result;
 use lmtrain_corpora::DataDirectory;
-use lmtrain_runs::Store;
 use lmtrain_runs::record::Provenance;
+use lmtrain_runs::{Store, notice};
 
 use crate::cli::Common;
+use crate::say::say;
 
 /// The resolved surroundings of a command.
 pub(crate) struct Context {
@@ -32,8 +33,14 @@ impl Context {
             if flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
-            eprintln!("\nstopping; what is done is kept (once more to end at once)");
+            say("\nstopping; what is done is kept (once more to end at once)");
         })?;
+        let quiet = common.quiet;
+        notice::show_by(move |text| {
+            if !quiet {
+                say(text);
+            }
+        });
         Ok(Self {
             store: Store::new(common.runs_dir.clone().unwrap_or_else(|| PathBuf::from("runs"))),
             data: DataDirectory::resolve(common.data_dir.as_deref())?,
@@ -42,7 +49,7 @@ impl Context {
                 .clone()
                 .unwrap_or_else(|| PathBuf::from("tokenizers/vocab")),
             json: common.json,
-            quiet: common.quiet,
+            quiet,
             stop,
         })
     }
@@ -83,7 +90,7 @@ impl Context {
     /// A line for people, on standard error.
     pub(crate) fn say(&self, line: &str) {
         if !self.quiet {
-            eprintln!("{line}");
+            say(line);
         }
     }
 
@@ -109,9 +116,11 @@ fn machine() -> String {
     format!("{model}, {cores} cores, {}", std::env::consts::OS)
 }
 
-/// The command as it was typed, with the program by its name alone.
+/// The command as it was typed, with the program by its name alone. What is no text in it is shown as
+/// letters that stand for that.
 fn command_line() -> String {
-    let words = std::env::args().skip(1).map(|word| {
+    let words = std::env::args_os().skip(1).map(|word| {
+        let word = word.to_string_lossy().into_owned();
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:,=+%".contains(letter);
         if !word.is_empty() && word.chars().all(plain) { word } else { format!("{word:?}") }
     });

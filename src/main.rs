@@ -7,21 +7,56 @@ mod context;
 mod device;
 mod progress;
 mod report;
+mod say;
+mod statistics;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Status after arguments that are wrong.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
     lmtrain_kernels::keep_freed_memory();
-    let arguments = cli::Arguments::parse();
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refused) => return show_refused(&refused),
+    };
     let done = context::Context::open(&arguments.common)
         .and_then(|context| commands::run(arguments.command, &context));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            progress::print_error(&error);
+        Err(error) => show_error(&error),
+    }
+}
+
+/// Says what is wrong with the arguments; or prints help and version, which are results.
+fn show_refused(refused: &clap::Error) -> ExitCode {
+    let strange = std::env::args_os().skip(1).filter(|argument| argument.to_str().is_none());
+    let strange: Vec<String> =
+        strange.map(|argument| format!("`{}`", argument.to_string_lossy())).collect();
+    if refused.kind() == clap::error::ErrorKind::InvalidUtf8 && !strange.is_empty() {
+        say::say(&format!(
+            "error: {} is not UTF-8, which names of corpora, models and runs must be\n\
+             hint: a link to it may have such a name; other files and folders may be called anything",
+            strange.join(", ")
+        ));
+        return ExitCode::from(USAGE);
+    }
+    match refused.print() {
+        // Messages that cannot be written are dropped.
+        _ if refused.use_stderr() => ExitCode::from(USAGE),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => show_error(&error.into()),
+    }
+}
+
+fn show_error(error: &anyhow::Error) -> ExitCode {
+    match is_closed_pipe(error) {
+        true => ExitCode::SUCCESS,
+        false => {
+            progress::print_error(error);
             ExitCode::FAILURE
         }
     }

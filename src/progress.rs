@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use lmtrain_runs::units::short_seconds;
 
+use crate::say::say;
+
 /// Plain lines come no more often than this.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -44,7 +46,7 @@ impl Progress {
             bar.set_message(note.to_owned());
         } else if !self.quiet && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!("{}: {}", self.label, self.line(done, of, note));
+            say(&format!("{}: {}", self.label, self.line(done, of, note)));
         }
     }
 
@@ -85,5 +87,5 @@ pub(crate) fn print_error(error: &anyhow::Error) {
     }
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let label = if colour { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
-    eprintln!("{label} {text}");
+    say(&format!("{label} {text}"));
 }

@@ -6,6 +6,8 @@
 //! and those that it is built from: otherwise each edit to the application would rebuild every
 //! crate in between.
 
+#![allow(clippy::print_stdout, reason = "it talks to cargo by standard output")]
+
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 

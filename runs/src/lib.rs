@@ -3,8 +3,10 @@
 //! holds no tensor and no corpus byte.
 
 pub mod arithmetic;
+pub mod files;
 mod git_lfs;
 pub mod identity;
+pub mod notice;
 pub mod plan;
 pub mod precision;
 pub mod random;
@@ -17,6 +19,7 @@ pub mod tokenization;
 pub mod units;
 
 pub use arithmetic::ARITHMETIC;
+pub use files::FileError;
 pub use git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 pub use identity::{Identity, Method};
 pub use plan::{Budget, Plan};

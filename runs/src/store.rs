@@ -1,42 +1,30 @@
 //! The store: one folder a run under `<runs>/work/`. Files are written whole and atomically;
 //! records are appended as whole lines, as they are measured. What is damaged is an error that
 //! names the file, never a wrong number.
+//!
+//! A run is its folder's name. The names that plan, weights and records hold are notes of what it was
+//! called when they were written: whoever reads them here gets the folder's, so that a run may be
+//! renamed, and copied, like any other folder.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};
+use crate::files::{FileError, append_line, line_of, read_if_there, read_lines, write_atomic};
 use crate::plan::Plan;
-use crate::record::{RateRecord, StepRecord};
+use crate::record::{Kind, RateRecord, StepRecord};
 
 /// The folder of the classical compressors' records, beside the runs'.
 const COMPRESSORS: &str = "compressors";
 /// The folder of the pretrained models' records, a folder each.
 const PRETRAINED: &str = "pretrained";
 
-/// What went wrong with a file of the store.
+/// What went wrong with the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Reading or writing failed.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The content is not what it should be.
-    #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        reason: String,
-    },
+    /// A file cannot be read or written, or is damaged.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Another process holds the run.
     #[error("run `{0}` is being trained by another process")]
     Busy(String),
@@ -121,11 +109,12 @@ impl Store {
 fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(at(folder))?,
+        entries => entries.map_err(FileError::io("read", folder))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.push(entry.map_err(at(folder))?.file_name().to_string_lossy().into_owned());
+        let entry = entry.map_err(FileError::io("read", folder))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
     }
     names.sort();
     Ok(names)
@@ -186,16 +175,16 @@ impl Run {
         self.folder.join("rates.jsonl")
     }
 
-    /// The saved plan, if there is one.
+    /// The saved plan, if there is one, under the run's name.
     ///
     /// # Errors
     /// If the file is damaged or cannot be read.
     pub fn plan(&self) -> Result<Option<Plan>, StoreError> {
         let path = self.plan_path();
         let Some(text) = read_if_there(&path)? else { return Ok(None) };
-        let plan = toml::from_str(&text)
-            .map_err(|error| damaged(&path, error.to_string().trim().to_owned()))?;
-        Ok(Some(plan))
+        let plan: Plan = toml::from_str(&text)
+            .map_err(|error| FileError::damaged(&path, error.to_string().trim()))?;
+        Ok(Some(Plan { name: self.name.clone(), ..plan }))
     }
 
     /// Saves the plan.
@@ -204,8 +193,9 @@ impl Run {
     /// If it cannot be written.
     pub fn save_plan(&self, plan: &Plan) -> Result<(), StoreError> {
         let path = self.plan_path();
-        let text = toml::to_string(plan).map_err(|error| damaged(&path, error.to_string()))?;
-        write_atomic(&path, text.as_bytes())
+        let text = toml::to_string(plan);
+        let text = text.map_err(|error| FileError::damaged(&path, error.to_string()))?;
+        Ok(write_atomic(&path, text.as_bytes())?)
     }
 
     /// The logged steps.
@@ -213,7 +203,7 @@ impl Run {
     /// # Errors
     /// If the file is damaged or cannot be read.
     pub fn steps(&self) -> Result<Vec<StepRecord>, StoreError> {
-        read_lines(&self.steps_path())
+        Ok(read_lines(&self.steps_path())?.records)
     }
 
     /// Appends a logged step.
@@ -221,7 +211,7 @@ impl Run {
     /// # Errors
     /// If it cannot be written.
     pub fn append_step(&self, record: &StepRecord) -> Result<(), StoreError> {
-        append_line(&self.steps_path(), record)
+        Ok(append_line(&self.steps_path(), record)?)
     }
 
     /// Forgets the logged steps after `step`, which a checkpoint older than they does not know.
@@ -235,15 +225,19 @@ impl Run {
         for record in kept {
             text.extend(line_of(&path, &record)?);
         }
-        write_atomic(&path, &text)
+        Ok(write_atomic(&path, &text)?)
     }
 
-    /// The recorded rates.
+    /// The recorded rates; a run's own under its name.
     ///
     /// # Errors
     /// If the file is damaged or cannot be read.
     pub fn rates(&self) -> Result<Vec<RateRecord>, StoreError> {
-        read_lines(&self.rates_path())
+        let mut rates: Vec<RateRecord> = read_lines(&self.rates_path())?.records;
+        for rate in rates.iter_mut().filter(|rate| rate.kind == Kind::Run) {
+            rate.name.clone_from(&self.name);
+        }
+        Ok(rates)
     }
 
     /// Appends a rate.
@@ -251,7 +245,7 @@ impl Run {
     /// # Errors
     /// If it cannot be written.
     pub fn append_rate(&self, record: &RateRecord) -> Result<(), StoreError> {
-        append_line(&self.rates_path(), record)
+        Ok(append_line(&self.rates_path(), record)?)
     }
 
     /// Holds the run for this process.
@@ -259,17 +253,17 @@ impl Run {
     /// # Errors
     /// [`StoreError::Busy`] if another process holds it.
     pub fn lock(&self) -> Result<RunLock, StoreError> {
-        fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
+        fs::create_dir_all(&self.folder).map_err(FileError::io("create", &self.folder))?;
         let path = self.lock_path();
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(at(&path))?;
+        let file = file.map_err(FileError::io("write", &path))?;
         match file.try_lock() {
             Ok(()) => {
                 self.sweep_temporaries();
                 Ok(RunLock(file))
             }
             Err(fs::TryLockError::WouldBlock) => Err(StoreError::Busy(self.name.clone())),
-            Err(fs::TryLockError::Error(error)) => Err(at(&path)(error)),
+            Err(fs::TryLockError::Error(error)) => Err(FileError::io("lock", &path)(error).into()),
         }
     }
 
@@ -294,8 +288,9 @@ impl Run {
     pub fn clear(&self) -> Result<(), StoreError> {
         let first = [self.weights_path(), self.checkpoint_folder()];
         let mut rest = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(at(&self.folder))? {
-            let path = entry.map_err(at(&self.folder))?.path();
+        let refuse = || FileError::io("read", &self.folder);
+        for entry in fs::read_dir(&self.folder).map_err(refuse())? {
+            let path = entry.map_err(refuse())?.path();
             if path != self.plan_path() && path != self.lock_path() && !first.contains(&path) {
                 rest.push(path);
             }
@@ -304,113 +299,14 @@ impl Run {
             let removed =
                 if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             match removed {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(&path)(error))?,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileError::io("remove", &path)(error).into());
+                }
                 _ => {}
             }
         }
         Ok(())
     }
-}
-
-/// Writes a file so that it is there whole or not at all: temporary file, fsync, rename, and fsync
-/// of the folder.
-///
-/// # Errors
-/// If any of these fails.
-pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(at(folder))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = folder.join(name);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        if cfg!(unix) {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        at(path)(error)
-    })
-}
-
-/// Appends one JSON line, whole: a line that an earlier process left unfinished is cut off first.
-///
-/// # Errors
-/// If it cannot be written.
-pub fn append_line<T: Serialize>(path: &Path, record: &T) -> Result<(), StoreError> {
-    let line = line_of(path, record)?;
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(at(folder))?;
-    }
-    let append = || -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-        cut_unfinished_line(&mut file)?;
-        file.write_all(&line)?;
-        file.sync_data()
-    };
-    append().map_err(at(path))
-}
-
-/// Reads JSON lines; none if the file is not there. A last line without its end was being written
-/// when a process died, and is left out.
-///
-/// # Errors
-/// If a finished line does not parse, naming it.
-pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
-    let Some(text) = read_if_there(path)? else { return Ok(Vec::new()) };
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let parse = |(index, line): (usize, &str)| {
-        serde_json::from_str(line)
-            .map_err(|error| damaged(path, format!("line {}: {error}", index + 1)))
-    };
-    whole.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(parse).collect()
-}
-
-fn cut_unfinished_line(file: &mut File) -> io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    let length = file.metadata()?.len();
-    let mut end = length;
-    let mut byte = [0];
-    while end > 0 {
-        file.seek(SeekFrom::Start(end - 1))?;
-        file.read_exact(&mut byte)?;
-        if byte[0] == b'\n' {
-            break;
-        }
-        end -= 1;
-    }
-    if end < length { file.set_len(end) } else { Ok(()) }
-}
-
-fn line_of<T: Serialize>(path: &Path, record: &T) -> Result<Vec<u8>, StoreError> {
-    let mut line = serde_json::to_vec(record).map_err(|error| damaged(path, error.to_string()))?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-fn read_if_there(path: &Path) -> Result<Option<String>, StoreError> {
-    match fs::read(path) {
-        Ok(bytes) if is_git_lfs_pointer(&bytes) => Err(damaged(path, GIT_LFS_POINTER.to_owned())),
-        Ok(bytes) => String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| damaged(path, "it is not UTF-8 text".to_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(at(path)(error)),
-    }
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
-    |source| StoreError::Io { path: path.to_owned(), source }
-}
-
-fn damaged(path: &Path, reason: String) -> StoreError {
-    StoreError::Damaged { path: path.to_owned(), reason }
 }
 
 #[cfg(test)]
@@ -438,6 +334,23 @@ mod tests {
         assert_eq!(store.rates().expect("two").len(), 2);
         run.clear().expect("cleared");
         assert!(store.runs().expect("none left").is_empty());
+    }
+
+    #[test]
+    fn a_run_is_what_its_folder_is_called() {
+        let (_folder, store) = store();
+        let plan = plan::tests::example();
+        let run = store.run("before");
+        run.save_plan(&plan).expect("saved");
+        let mut rate = record::tests::example();
+        run.append_rate(&rate).expect("appended");
+        fs::rename(run.folder(), store.run("after").folder()).expect("renamed");
+        let run = &store.runs().expect("one")[0];
+        assert_eq!(run.plan().expect("reads").expect("there").name, "after");
+        assert_eq!(store.rates().expect("one")[0].name, "after");
+        rate.kind = Kind::Compressor;
+        store.compressors().append_rate(&rate).expect("appended");
+        assert_eq!(store.rates().expect("two")[0].name, rate.name, "compressors keep their names");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `lmtrain compress` and `lmtrain decompress`: files through a run or a pretrained model, and back bit for bit.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +10,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
+use lmtrain_runs::files::{Input, Output, write_atomic};
 use lmtrain_runs::{Bytes, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, from_code};
 use serde::Serialize;
@@ -72,7 +72,7 @@ fn kept_weights(identity: &[u8; 32], context: &Context) -> PathBuf {
 fn keep_weights(weights: &SavedWeights, context: &Context) -> Result<()> {
     let path = kept_weights(&weights.identity, context);
     if !path.exists() {
-        lmtrain_runs::store::write_atomic(&path, &weights.bytes)?;
+        write_atomic(&path, &weights.bytes)?;
     }
     Ok(())
 }
@@ -106,17 +106,13 @@ fn compress_with(
     context: &Context,
 ) -> Result<Summary> {
     let start = std::time::Instant::now();
-    let (mut input, length) = open(file)?;
-    if std::fs::canonicalize(file)
-        .is_ok_and(|file| std::fs::canonicalize(output).is_ok_and(|it| it == file))
-    {
-        bail!("{} would be replaced by its own archive", file.display());
-    }
-    let mut sink = Sink::create(output)?;
+    let mut input = Input::open(file)?;
+    let mut output = BufWriter::new(Output::of(&input, output)?);
+    let length = input.length();
     let mut shown = Shown::new(format!("compressing {}", file.display()), context.quiet);
     let summary = archive::compress(
         &mut input,
-        sink.writer(),
+        &mut output,
         predictor,
         tokenizer,
         options,
@@ -124,7 +120,7 @@ fn compress_with(
     )?;
     drop(shown);
     tell_stored(&summary, context);
-    sink.keep()?;
+    finish(output)?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
 }
 
@@ -161,7 +157,10 @@ pub(super) fn decompress_file(
     context: &Context,
 ) -> Result<Summary> {
     let start = std::time::Instant::now();
-    let (input, length) = open(file)?;
+    let input = Input::open(file)?;
+    // Before anything that takes long: whether there is somewhere to write to.
+    let output = Output::of(&input, output)?;
+    let length = input.length();
     let mut reader = ArchiveReader::open(input)
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
     if let Some(model) = model {
@@ -187,21 +186,27 @@ pub(super) fn decompress_file(
 
 /// Restores what a reader has begun with.
 fn restore(
-    reader: ArchiveReader<Box<dyn Read>>,
-    (file, output): (&Path, &Path),
+    reader: ArchiveReader<Input>,
+    (file, output): (&Path, Output),
     (predictor, tokenizer): (&dyn Predictor, &dyn Tokenizer),
     (start, length): (std::time::Instant, Option<u64>),
     context: &Context,
 ) -> Result<Summary> {
-    let mut sink = Sink::create(output)?;
+    let mut output = BufWriter::new(output);
     let mut shown = Shown::new(format!("decompressing {}", file.display()), context.quiet);
     let summary = reader
-        .decompress(predictor, tokenizer, sink.writer(), &mut |progress| {
+        .decompress(predictor, tokenizer, &mut output, &mut |progress| {
             step(&mut shown, progress, progress.archive_bytes, length, context)
         })
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
-    sink.keep()?;
+    finish(output)?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
+}
+
+/// Writes what is left in the buffer, and gives the output its name.
+fn finish(output: BufWriter<Output>) -> Result<()> {
+    let output = output.into_inner().map_err(io::IntoInnerError::into_error);
+    Ok(output.context("cannot write the output")?.finish()?)
 }
 
 /// The weights that an archive was made with: those kept for it, its run's, or those of any run
@@ -218,8 +223,10 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     let kept = kept_weights(&header.predictor_identity, context);
     let runs = std::iter::once(&named).chain(&others).map(lmtrain_runs::Run::weights_path);
     for path in std::iter::once(kept).chain(runs) {
-        // Damaged weights of some other run are no reason to stop looking.
-        match SavedWeights::read(&path) {
+        // Damaged weights of some other run are no reason to stop looking; the right ones have the
+        // identity, whether or not they have a digest.
+        let Ok(bytes) = std::fs::read(&path) else { continue };
+        match SavedWeights::from_bytes(bytes, &path.display().to_string()) {
             Ok(weights) if weights.identity == header.predictor_identity => return Ok(weights),
             _ => {}
         }
@@ -295,72 +302,4 @@ fn tell(summary: &Summary, output: &Path, context: &Context) -> Result<()> {
 
 fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
-}
-
-/// Opens a file, or standard input, and tells its length if that is known.
-fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
-    if is_standard(path) {
-        return Ok((Box::new(io::stdin().lock()), None));
-    }
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        bail!("{} is a folder; pack it first, for example with tar", path.display());
-    }
-    Ok((Box::new(BufReader::new(file)), metadata.is_file().then_some(metadata.len())))
-}
-
-/// Output that takes its name only when it is whole, if it is a file at all.
-enum Sink {
-    Stream(BufWriter<Box<dyn Write>>),
-    File { writer: BufWriter<File>, temporary: PathBuf, path: PathBuf, kept: bool },
-}
-
-impl Sink {
-    fn create(path: &Path) -> Result<Self> {
-        if is_standard(path) {
-            return Ok(Self::Stream(BufWriter::new(Box::new(io::stdout()))));
-        }
-        // A link stays one; a device or a pipe is written to, never replaced.
-        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            let stream = std::fs::OpenOptions::new().write(true).open(path);
-            let stream = stream.with_context(|| format!("cannot write {}", path.display()))?;
-            return Ok(Self::Stream(BufWriter::new(Box::new(stream))));
-        }
-        let name = path.file_name().with_context(|| format!("{} is no file", path.display()))?;
-        let mut name = name.to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file =
-            File::create(&temporary).with_context(|| format!("cannot write {}", path.display()))?;
-        let writer = BufWriter::new(file);
-        Ok(Self::File { writer, temporary, path: path.to_owned(), kept: false })
-    }
-
-    fn writer(&mut self) -> &mut dyn Write {
-        match self {
-            Self::Stream(writer) => writer,
-            Self::File { writer, .. } => writer,
-        }
-    }
-
-    fn keep(mut self) -> Result<()> {
-        self.writer().flush()?;
-        if let Self::File { writer, temporary, path, kept } = &mut self {
-            writer.get_ref().sync_all()?;
-            std::fs::rename(temporary, &path)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            *kept = true;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        if let Self::File { temporary, kept: false, .. } = self {
-            let _ = std::fs::remove_file(temporary);
-        }
-    }
 }

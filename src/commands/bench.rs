@@ -12,10 +12,11 @@ use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization};
 use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-use super::output::{print_json, print_table};
+use super::output::{print_json, print_line, print_table};
 use super::select::open_corpus;
 use crate::cli::{Bench, Surface};
 use crate::context::Context;
+use crate::statistics::median;
 
 /// Bytes that are coded: as many as take about so many seconds to score, in whole blocks.
 const CODING_SECONDS: f64 = 1.5;
@@ -135,7 +136,7 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
     }
     if wanted(Surface::Train) && !context.is_stopping() {
         let trained = || {
-            let seconds = median(arguments.device.training_seconds(&plan, arguments.steps)?);
+            let seconds = typical(arguments.device.training_seconds(&plan, arguments.steps)?)?;
             Ok(plan.tokens_per_step() as f64 / seconds)
         };
         let (tokens_per_s, peak) = around(probe, plan.flops_per_token(), trained)?;
@@ -221,7 +222,7 @@ fn score(plan: &Plan, predictor: &dyn Predictor, steps: u64) -> Result<f64> {
             seconds.push(start.elapsed().as_secs_f64());
         }
     }
-    Ok((plan.batch * plan.context) as f64 / median(seconds))
+    Ok((plan.batch * plan.context) as f64 / typical(seconds)?)
 }
 
 /// Bytes a second, compressing and decompressing the project's own text.
@@ -261,14 +262,9 @@ fn code(
     Ok([bytes.len() as f64 / encoding, bytes.len() as f64 / decoding])
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    let middle = seconds.len() / 2;
-    if seconds.len().is_multiple_of(2) {
-        f64::midpoint(seconds[middle - 1], seconds[middle])
-    } else {
-        seconds[middle]
-    }
+/// The median of some times.
+fn typical(seconds: Vec<f64>) -> Result<f64> {
+    median(seconds).context("no step was timed")
 }
 
 /// The most memory that the process had at once, where the system tells.
@@ -284,10 +280,10 @@ fn print(outcome: &Outcome) -> Result<()> {
     let [peak, gemm, copy] =
         [outcome.peak_flops_per_s, outcome.gemm_flops_per_s, outcome.copy_bytes_per_s]
             .map(|rate| rate / 1e9);
-    println!(
+    print_line(&format!(
         "{machine}; {device}, {precision}, {simd}; at most {peak:.0} GFLOP/s, {gemm:.0} in a large \
          product, {copy:.1} GB/s copied"
-    );
+    ))?;
     let none = || "–".to_owned();
     let count = |value: Option<f64>| value.map_or_else(none, |it| short_count(it as u64));
     let percent = |value: Option<f64>| value.map_or_else(none, |it| format!("{:.0}", 100.0 * it));
@@ -338,11 +334,5 @@ mod tests {
         assert_eq!(of(&[50.0, 80.0], 40.0), (80.0, 0.5), "the probe after");
         assert_eq!(of(&[50.0, 50.0, 50.0, 160.0], 80.0), (160.0, 0.5), "a third one");
         assert_eq!(of(&[50.0], 80.0), (80.0, 1.0), "and if none does, the work itself");
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

@@ -1,13 +1,12 @@
 //! `lmtrain data`: where corpora are, downloads, checksums.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::{Result, bail};
 use lmtrain_corpora::{self as corpora, FetchOptions, Listing, Presence, Verdict};
 use lmtrain_runs::Bytes;
 
-use super::output::{print_json, print_table};
+use super::output::{print_json, print_line, print_table};
 use super::select::show;
 use crate::cli::Data;
 use crate::context::Context;
@@ -47,11 +46,10 @@ fn list(context: &Context) -> Result<()> {
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (names, places) = (width(0), width(2));
-    let mut out = std::io::stdout().lock();
-    for row in &rows {
-        writeln!(out, "{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3])?;
-    }
-    Ok(())
+    let line = |row: &Vec<String>| {
+        format!("{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3])
+    };
+    rows.iter().map(line).try_for_each(|line| print_line(&line))
 }
 
 fn fetch(names: &[String], context: &Context) -> Result<()> {
@@ -60,11 +58,11 @@ fn fetch(names: &[String], context: &Context) -> Result<()> {
         let fetched = fetch_shown(name, &FetchOptions::default(), context)?;
         if !context.json {
             let what = if fetched.was_there { "was there" } else { "downloaded and verified" };
-            writeln!(std::io::stdout(), "{name}: {what}: {}", fetched.path.display())?;
+            print_line(&format!("{name}: {what}: {}", fetched.path.display()))?;
         }
         all.push(serde_json::json!({
             "name": name,
-            "path": fetched.path,
+            "path": fetched.path.display().to_string(),
             "downloaded_bytes": fetched.downloaded_bytes,
             "was_there": fetched.was_there,
         }));

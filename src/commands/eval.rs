@@ -18,7 +18,7 @@ use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Precision, RateRecord, Run, Sp
 
 use super::output::print_rates;
 use super::pretrained;
-use super::select::{Selection, open_corpus};
+use super::select::{Selection, open_corpus, weights_of};
 use super::tokenizer::of_weights;
 use crate::cli::{self, Eval};
 use crate::context::Context;
@@ -314,7 +314,14 @@ pub(super) fn run_rates(
     if context.is_stopping() {
         return Ok(Vec::new());
     }
-    let saved = SavedWeights::read(&run.weights_path())?;
+    let saved = weights_of(run)?;
+    if saved.origin.plan != *plan {
+        bail!(
+            "run `{}`: {} is not the plan that its weights were trained by",
+            plan.name,
+            run.plan_path().display()
+        );
+    }
     let span = span_of(corpus, settings.part);
     let (chunking, chunk) = (settings.chunk, length_of(settings.chunk));
     let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);

@@ -17,6 +17,7 @@ use super::select::open_corpus;
 use super::tokenizer::{for_training, put_with_run};
 use crate::cli::{self, Fit};
 use crate::context::Context;
+use crate::say::say;
 
 /// Validations of one training, and the most sequences of each: fewer where all of them would see
 /// more than a seventh of the tokens that train.
@@ -38,6 +39,7 @@ struct Outcome {
     tokens_trained: u64,
     validation_bits_per_byte: Option<f64>,
     seconds: f64,
+    #[serde(serialize_with = "lmtrain_runs::files::serialize_path")]
     weights: std::path::PathBuf,
 }
 
@@ -62,7 +64,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
         for tokenization in &arguments.tokenizer {
             let resolved = resolve(arguments, *size, tokenization, &corpus, context)?;
             if arguments.dry_run {
-                plans.push(show_plan(&resolved, context));
+                plans.push(show_plan(&resolved, context)?);
             } else if !context.is_stopping() {
                 outcomes.push(train(resolved, arguments, context)?);
                 corpus.check_length()?;
@@ -244,14 +246,13 @@ fn steps_of(
 }
 
 /// Prints a plan for people; gives it for programs.
-fn show_plan(resolved: &Resolved, context: &Context) -> serde_json::Value {
+fn show_plan(resolved: &Resolved, context: &Context) -> Result<serde_json::Value> {
     let plan = &resolved.plan;
     let seconds = resolved.seconds_per_step.map(|seconds| seconds * plan.steps as f64);
     if !context.json {
-        // Whoever read half of it has had enough.
-        let _ = print_plan(resolved, seconds);
+        print_plan(resolved, seconds)?;
     }
-    serde_json::json!({
+    Ok(serde_json::json!({
         "plan": plan,
         "parameters": plan.parameters(),
         "embedding_parameters": plan.embedding_parameters(),
@@ -259,7 +260,7 @@ fn show_plan(resolved: &Resolved, context: &Context) -> serde_json::Value {
         "flops": plan.flops(),
         "memory_bytes": plan.memory_estimate(),
         "seconds": seconds,
-    })
+    }))
 }
 
 fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> {
@@ -482,7 +483,7 @@ impl Log {
         let validation = record
             .validation_bits_per_byte
             .map_or(String::new(), |bits| format!("  validation {bits:.4} bits/byte"));
-        eprintln!(
+        say(&format!(
             "step {:>6}/{}  loss {:.4} nats  {:.4} bits/byte  {} tokens/s  {} left{validation}",
             record.step,
             self.steps,
@@ -490,7 +491,7 @@ impl Log {
             record.train_bits_per_byte,
             short_count(record.train_tokens_per_s as u64),
             short_seconds(left),
-        );
+        ));
     }
 }
 

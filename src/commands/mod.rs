@@ -20,6 +20,8 @@ mod select;
 mod sweep;
 mod tokenizer;
 
+use std::io::Write;
+
 use anyhow::Result;
 use clap::CommandFactory;
 
@@ -58,8 +60,10 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         Command::Recipes => recipes::run(context),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
-            clap_complete::generate(shell, &mut command, "lmtrain", &mut std::io::stdout());
-            Ok(())
+            // It panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "lmtrain", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Results on standard output: aligned tables for people, one JSON document for programs.
 
+use std::fmt::Display;
 use std::io::Write;
 
 use anyhow::Result;
@@ -14,6 +15,11 @@ pub(super) fn print_json<T: Serialize>(value: &T) -> Result<()> {
     serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
     writeln!(out)?;
     Ok(())
+}
+
+/// Prints a line.
+pub(super) fn print_line(line: &dyn Display) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
 /// Prints a table: the first column to the left, the others to the right.
@@ -140,7 +146,7 @@ fn print_models(records: &[RateRecord]) -> Result<()> {
         "as stored",
         "tokenizer",
     ];
-    println!();
+    print_line(&"")?;
     print_table(&header, &rows)
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use lmtrain_corpora::{Corpus, FetchOptions, Listing, Part, Split};
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
+use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, WeightCode};
 
@@ -33,7 +34,8 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         arguments.minutes
     ));
     let name = format!("quickstart-{SIZE}-{}", lmtrain_runs::plan::file_safe(corpus.name()));
-    let place = corpus.path().map_or(corpus.name().to_owned(), |path| path.display().to_string());
+    let path = corpus.path().and_then(|path| path.to_str());
+    let place = path.unwrap_or(corpus.name()).to_owned();
     fit::run(&fit_arguments(&name, place, arguments.minutes), &quiet_results(context))?;
     stop_if_asked(context)?;
 
@@ -161,7 +163,7 @@ fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
     let original = corpus.slice(lmtrain_runs::Span { start: test.start, end });
     let folder = context.store.run(name).folder().to_owned();
     let file = |name: &str| -> PathBuf { folder.join(name) };
-    std::fs::write(file("held-out.txt"), original)?;
+    write_atomic(&file("held-out.txt"), original)?;
     let weights = select::weights(name, context)?;
     let packed = archive::compress_file(
         &file("held-out.txt"),

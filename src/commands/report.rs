@@ -1,10 +1,10 @@
 //! `lmtrain report`: figures, tables and one page of all records.
 
-use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::output::print_json;
+use super::output::{print_json, print_line};
 use crate::cli::Report;
 use crate::context::Context;
 use crate::report::{self, Options, Written};
@@ -12,9 +12,11 @@ use crate::report::{self, Options, Written};
 pub(super) fn run(arguments: &Report, context: &Context) -> Result<()> {
     let written = make(arguments, context)?;
     if context.json {
-        print_json(&serde_json::json!({ "page": written.page, "files": written.files }))?;
+        let shown = |path: &PathBuf| path.display().to_string();
+        let files: Vec<String> = written.files.iter().map(shown).collect();
+        print_json(&serde_json::json!({ "page": shown(&written.page), "files": files }))?;
     } else {
-        writeln!(std::io::stdout(), "{}", written.page.display())?;
+        print_line(&written.page.display())?;
     }
     if arguments.open {
         open(&written.page)?;

@@ -102,7 +102,12 @@ pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
             known(context)?
         );
     }
-    Ok(SavedWeights::read(&run.weights_path())?)
+    weights_of(&run)
+}
+
+/// The weights of a run, under its name.
+pub(super) fn weights_of(run: &Run) -> Result<SavedWeights> {
+    Ok(SavedWeights::read(&run.weights_path())?.of_run(run.name()))
 }
 
 /// Opens a corpus by name or path; unpacking it shows its progress.

@@ -143,7 +143,7 @@ impl Done {
     }
 
     fn finish(self, context: &Context) -> Result<()> {
-        print_rates(&self.records, context.json)?;
+        let printed = print_rates(&self.records, context.json);
         if context.is_stopping() {
             bail!("stopped; the same command goes on from here");
         }
@@ -154,6 +154,7 @@ impl Done {
                 self.failed.len()
             );
         }
+        printed?;
         context.say("next: `lmtrain report`");
         Ok(())
     }
@@ -344,10 +345,8 @@ fn tell(
         .collect();
     if arguments.dry_run {
         print_table(&["run", "parameters", "tokens", "FLOPs", "about", "state"], &rows)?;
-    } else if !context.quiet {
-        for row in &rows {
-            eprintln!("  {}", row.join("  "));
-        }
+    } else {
+        rows.iter().for_each(|row| context.say(&format!("  {}", row.join("  "))));
     }
     let total: f64 = jobs.iter().map(seconds).sum();
     let share = match arguments.shard.of {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use lmtrain_corpora::{Corpus, Part, Split};
 use lmtrain_engine::SavedWeights;
+use lmtrain_runs::files::serialize_path;
 use lmtrain_runs::units::short_seconds;
 use lmtrain_runs::{Bytes, Span, Tokenization};
 use lmtrain_tokenizers::{
@@ -26,6 +27,7 @@ const HASH_DIGITS: usize = 8;
 #[derive(Serialize)]
 struct Summary {
     tokenizer: Tokenization,
+    #[serde(serialize_with = "serialize_path")]
     file: PathBuf,
     corpus: String,
     trained_on: TrainingText,
@@ -219,7 +221,7 @@ fn kept(identity: &str, context: &Context) -> PathBuf {
 pub(super) fn keep(tokenizer: &dyn Tokenizer, context: &Context) -> Result<()> {
     let path = kept(&hex(&tokenizer.identity()), context);
     if !tokenizer.code().is_empty() && !path.exists() {
-        lmtrain_runs::store::write_atomic(&path, tokenizer.code())?;
+        lmtrain_runs::files::write_atomic(&path, tokenizer.code())?;
     }
     Ok(())
 }

@@ -20,8 +20,9 @@ mod tables;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use lmtrain_runs::Store;
+use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::recipe::Choice;
-use lmtrain_runs::store::{Store, write_atomic};
 
 use data::Data;
 use draw::chart::{NARROW, WIDE};

@@ -3,13 +3,18 @@
 mod archives;
 mod bench;
 mod choices;
+mod closed;
+mod digests;
 mod errors;
 mod eval;
 mod fit;
 mod golden;
 mod inputs;
 mod models;
+mod outputs;
+mod paths;
 mod readme;
+mod renamed;
 mod sweep;
 mod tokenizer;
 
@@ -30,9 +35,15 @@ impl Study {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lmtrain"));
+        let mut command = self.surroundings(env!("CARGO_BIN_EXE_lmtrain"));
+        command.args(line.split_whitespace());
         command
-            .args(line.split_whitespace())
+    }
+
+    /// Any program in the study's folder, with nothing of the user's.
+    fn surroundings(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_remove("LMTRAIN_SIMD")
             .env_remove("LMTRAIN_TOKENIZERS")
             .env("XDG_CACHE_HOME", self.path("cache"))
@@ -45,6 +56,17 @@ impl Study {
 
     fn run(&self, line: &str) -> Output {
         self.command(line).output().expect("the program starts")
+    }
+
+    /// Runs a script of the shell, which must succeed; `$LMTRAIN` is the program.
+    #[cfg(unix)]
+    fn shell(&self, script: &str) -> String {
+        let mut command = self.surroundings("sh");
+        command.args(["-c", script]).env("LMTRAIN", env!("CARGO_BIN_EXE_lmtrain"));
+        let output = command.output().expect("a shell");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`{script}` failed:\n{error}");
+        String::from_utf8(output.stdout).expect("results are text")
     }
 
     /// Runs what must succeed; gives its standard output.

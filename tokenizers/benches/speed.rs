@@ -6,6 +6,8 @@
 //! cargo bench -p lmtrain-tokenizers --bench speed -- TEXT-FILE bpe-20000.json 20000 encode
 //! ```
 
+#![allow(clippy::print_stdout, reason = "a benchmark run by hand")]
+
 use std::path::Path;
 use std::time::Instant;
 

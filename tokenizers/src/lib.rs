@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 pub use bpe::{BpeTokenizer, TrainingText};
 pub use bytes::ByteTokenizer;
-use lmtrain_runs::{StoreError, Tokenization};
+use lmtrain_runs::{FileError, Tokenization};
 pub use pretrained::PretrainedTokenizer;
 
 /// Turns bytes into tokens and back, without loss.
@@ -128,7 +128,7 @@ pub enum TokenizerError {
     },
     /// A file could not be written.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    File(#[from] FileError),
 }
 
 /// The tokenizer of a [`Tokenizer::code`]; `what` names it in errors.

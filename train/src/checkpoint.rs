@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use lmtrain_runs::store::write_atomic;
-use lmtrain_runs::{Bits, Run};
+use lmtrain_runs::files::write_atomic;
+use lmtrain_runs::{Bits, Run, notice};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -15,7 +15,7 @@ use crate::ops::Kernels;
 use crate::optimizer::State;
 use crate::weights::{network_from, tensors_of};
 use lmtrain_engine::Origin;
-use lmtrain_engine::tensor_file::{FormatError, Numbers, Precision, TensorFile};
+use lmtrain_engine::tensor_file::{Digest, FormatError, Numbers, Precision, TensorFile};
 
 /// How far training has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -151,8 +151,10 @@ fn read(path: &Path) -> Result<Option<TensorFile>, TrainError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(|source| TrainError::Read { path: path.to_owned(), source })?,
     };
-    match TensorFile::from_bytes(&bytes) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) => Err(TrainError::Damaged { path: path.to_owned(), reason: error.0 }),
+    let (file, digest) = TensorFile::from_bytes(&bytes)
+        .map_err(|error| TrainError::Damaged { path: path.to_owned(), reason: error.0 })?;
+    if digest == Digest::Absent {
+        notice::without_digest(path);
     }
+    Ok(Some(file))
 }

@@ -41,7 +41,7 @@ impl<B: Kernels> Scorer<B> {
     ) -> Result<Self, WeightsError> {
         let plan = Plan { precision, ..saved.origin.plan.clone() };
         let load = || {
-            TensorFile::from_bytes(&saved.bytes)
+            TensorFile::from_checked(&saved.bytes)
                 .and_then(|mut file| network_from(&plan, &mut file, &device))
                 .map(Network::rounded)
                 .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })

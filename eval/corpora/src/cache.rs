@@ -6,12 +6,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lmtrain_runs::files::{Unfinished, remove_leftovers};
 use sha2::{Digest, Sha256};
 
 use super::archive::{Format, unpack, unpacked_length};
 use super::directory::DataDirectory;
 use super::error::CorpusError;
-use super::files::{Unfinished, ensure_space, remove_leftovers};
+use super::files::ensure_space;
 use super::progress::{Progress, ProgressCallback};
 
 /// How often a process that waits for another's copy looks whether it is there.

@@ -59,6 +59,7 @@ pub struct Listing {
     /// Whether it is here.
     pub presence: Presence,
     /// The file that it is, or is in.
+    #[serde(serialize_with = "lmtrain_runs::files::serialize_path_if_any")]
     pub path: Option<PathBuf>,
     /// Length of that file.
     pub bytes_on_disk: Option<u64>,

@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use lmtrain_runs::files::{Output, remove_leftovers};
 use sha2::{Digest, Sha256};
 
 use super::archive::{Format, unpack};
 use super::catalogue::Published;
 use super::error::CorpusError;
 use super::fetch::FetchOptions;
-use super::files::{Unfinished, ensure_space, remove_leftovers};
+use super::files::ensure_space;
 use super::part_file::PartFile;
 use super::progress::ProgressCallback;
 use super::transfer::Transfer;
@@ -76,9 +77,9 @@ impl Download<'_> {
             reason,
         };
         ensure_space(target.parent().unwrap_or(target), self.published.bytes)?;
-        let mut unfinished = Unfinished::beside(target)?;
+        let mut whole = Output::create(target)?;
         let mut output = Hashing {
-            output: unfinished.file(),
+            output: &mut whole,
             hasher: Sha256::new(),
             room: self.published.bytes,
             is_too_long: false,
@@ -95,7 +96,7 @@ impl Download<'_> {
             let expected = self.published.sha256;
             return Err(wrong(format!("its SHA-256 is {found} instead of {expected}")));
         }
-        unfinished.finish()
+        Ok(whole.finish()?)
     }
 }
 

@@ -17,13 +17,14 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use lmtrain_runs::Span;
+use lmtrain_runs::files::Unfinished;
 use lmtrain_tokenizers::Tokenizer;
 use sha2::{Digest, Sha256};
 
 use super::corpus::Corpus;
 use super::directory::DataDirectory;
 use super::error::CorpusError;
-use super::files::{Contents, Unfinished, ensure_space, open_bytes};
+use super::files::{Contents, ensure_space, open_bytes};
 
 const MAGIC: [u8; 8] = *b"LMTOKENS";
 const HEADER_BYTES: usize = 56;
@@ -189,7 +190,7 @@ fn encode(
         .and_then(|()| unfinished.file().seek(SeekFrom::Start(0)))
         .and_then(|_| unfinished.file().write_all(&header))
         .map_err(CorpusError::file("write", path))?;
-    unfinished.finish()
+    Ok(unfinished.finish()?)
 }
 
 fn not_lossless(why: impl std::fmt::Display) -> CorpusError {

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lmtrain_runs::Bytes;
+use lmtrain_runs::{Bytes, FileError};
 
 /// A corpus that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum CorpusError {
         /// The system's error.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Output(#[from] FileError),
     /// The path is there, but is a folder or a device.
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),

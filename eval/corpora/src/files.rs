@@ -1,11 +1,9 @@
-//! Reading and writing files: read, or mapped into memory if they are long; written whole or not at
-//! all, and only where there is room.
+//! Reading files, those that are long by mapping them into memory, and writing only where there is room.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::Read;
 use std::ops::{Deref, Range};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use memmap2::Mmap;
 #[cfg(unix)]
@@ -122,105 +120,9 @@ pub(super) fn ensure_space(folder: &Path, needed: u64) -> Result<(), CorpusError
     }
 }
 
-/// A file that gets its name once it is whole, and vanishes if it never is.
-pub(super) struct Unfinished {
-    file: File,
-    temporary: PathBuf,
-    target: PathBuf,
-    is_finished: bool,
-}
-
-impl Unfinished {
-    /// Opens a new file beside `target`.
-    pub(super) fn beside(target: &Path) -> Result<Self, CorpusError> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        loop {
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{}{}-{count}.tmp", temporary_prefix(target), std::process::id());
-            let temporary = target.with_file_name(name);
-            match File::create_new(&temporary) {
-                // Left by a killed process of the same number, or of another machine.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(CorpusError::file("write", &temporary)(error)),
-                Ok(file) => {
-                    let target = target.to_owned();
-                    return Ok(Self { file, temporary, target, is_finished: false });
-                }
-            }
-        }
-    }
-
-    pub(super) fn file(&mut self) -> &mut File {
-        &mut self.file
-    }
-
-    /// Gives the file its name, for good: on the disk before anyone can see it.
-    pub(super) fn finish(mut self) -> Result<(), CorpusError> {
-        let mut named = || -> io::Result<()> {
-            self.file.sync_all()?;
-            fs::rename(&self.temporary, &self.target)?;
-            self.is_finished = true;
-            match self.target.parent() {
-                Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-                _ => Ok(()),
-            }
-        };
-        let named = named();
-        named.map_err(CorpusError::file("write", &self.target))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
-}
-
-/// Removes what earlier processes that were killed left beside `target`. Only for who holds the
-/// lock on it.
-pub(super) fn remove_leftovers(target: &Path) {
-    let prefix = temporary_prefix(target);
-    let Some(entries) = target.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(&prefix) && name.ends_with(".tmp") {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-fn temporary_prefix(target: &Path) -> String {
-    format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-
-    #[test]
-    fn files_appear_whole_or_not_at_all() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let target = folder.path().join("corpus");
-        let count = || fs::read_dir(folder.path()).expect("there").count();
-        let mut unfinished = Unfinished::beside(&target).expect("opened");
-        unfinished.file().write_all(b"half").expect("written");
-        drop(unfinished);
-        assert_eq!(count(), 0);
-        let mut unfinished = Unfinished::beside(&target).expect("opened");
-        unfinished.file().write_all(b"whole").expect("written");
-        unfinished.finish().expect("named");
-        assert_eq!((count(), &*open_bytes(&target).expect("read")), (1, &b"whole"[..]));
-        fs::write(folder.path().join(".corpus.77-0.tmp"), b"old").expect("written");
-        fs::write(folder.path().join(".corpus2.77-0.tmp"), b"another's").expect("written");
-        remove_leftovers(&target);
-        assert_eq!(count(), 2);
-    }
 
     #[test]
     fn nothing_can_be_read() {

@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use lmtrain_runs::files::write_atomic;
+
 use super::directory::{ORIGIN_SUFFIX, PART_SUFFIX};
 use super::error::CorpusError;
 
@@ -68,7 +70,7 @@ impl PartFile {
         self.file.set_len(0).map_err(CorpusError::file("write", &self.path))?;
         let bytes = origin.bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
         let text = format!("{}\n{}\n{bytes}\n", origin.url, origin.validator);
-        fs::write(&self.origin_path, text).map_err(CorpusError::file("write", &self.origin_path))
+        Ok(write_atomic(&self.origin_path, text.as_bytes())?)
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), CorpusError> {

@@ -20,6 +20,7 @@ pub struct Verification {
     /// The corpus.
     pub name: String,
     /// The file that it is, or is in; none if the program makes it.
+    #[serde(serialize_with = "lmtrain_runs::files::serialize_path_if_any")]
     pub path: Option<PathBuf>,
     /// Bytes that were hashed.
     pub bytes: u64,

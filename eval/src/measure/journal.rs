@@ -1,10 +1,12 @@
 //! The journal of a measurement: a line of JSON for every finished group, with the fingerprint of
-//! what is measured, so that nothing is done twice and nothing of another measurement slips in.
+//! what is measured, so that nothing is done twice and nothing of another measurement slips in; and
+//! with a checksum, so that damage is an error and no other rate.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lmtrain_runs::store::{append_line, read_lines};
+use lmtrain_runs::files::{Lines, append_line, read_lines};
+use lmtrain_runs::notice;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -29,15 +31,19 @@ impl<'a, T: Serialize + DeserializeOwned> Journal<'a, T> {
     /// Reads what is there. A last line cut short is not.
     pub(super) fn open(path: Option<&'a Path>, fingerprint: String) -> Result<Self, MeasureError> {
         let mut done = BTreeMap::new();
-        let lines: Vec<Line<T>> = path.map_or_else(|| Ok(Vec::new()), read_lines)?;
-        for line in lines {
-            if let Some(path) = path.filter(|_| line.measurement != fingerprint) {
+        let Some(path) = path else { return Ok(Self { path, fingerprint, done }) };
+        let Lines { records, unchecked } = read_lines::<Line<T>>(path)?;
+        if unchecked > 0 {
+            notice::without_digest(path);
+        }
+        for line in records {
+            if line.measurement != fingerprint {
                 let (found, expected) = (line.measurement, fingerprint);
                 return Err(MeasureError::Foreign { path: path.to_owned(), found, expected });
             }
             done.insert(line.group, line.result);
         }
-        Ok(Self { path, fingerprint, done })
+        Ok(Self { path: Some(path), fingerprint, done })
     }
 
     /// What an earlier session found for a group.

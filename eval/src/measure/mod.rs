@@ -14,7 +14,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
 use lmtrain_runs::record::{Chunking, Sample};
-use lmtrain_runs::{Bits, Bytes, StoreError};
+use lmtrain_runs::{Bits, Bytes, FileError};
 
 use crate::block::BlockError;
 use crate::interval::{self, ChunkBits};
@@ -146,7 +146,7 @@ pub enum MeasureError {
     },
     /// The journal could not be read or written, or is damaged.
     #[error(transparent)]
-    Journal(#[from] StoreError),
+    Journal(#[from] FileError),
     /// The journal is of another measurement.
     #[error("{} holds another measurement ({found}, not {expected}); remove it", path.display())]
     Foreign {

@@ -7,6 +7,7 @@ use crate::report::data::{Data, RunData};
 use crate::report::figures::prequential::first_pass;
 use crate::report::format;
 use crate::report::names;
+use crate::statistics::median;
 
 /// A column and what a run has in it. To add a column, add a row.
 const COLUMNS: &[Filled<RunData>] = &[
@@ -71,11 +72,6 @@ fn tokens(run: &RunData) -> Cell {
 
 fn bits(bits: Option<f64>) -> Cell {
     Cell::number(bits, |bits| format!("{bits:.3}"))
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 /// Floating-point operations as `1.23e15`.

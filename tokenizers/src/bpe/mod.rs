@@ -128,7 +128,7 @@ impl BpeTokenizer {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), TokenizerError> {
-        Ok(lmtrain_runs::store::write_atomic(path, &self.to_json())?)
+        Ok(lmtrain_runs::files::write_atomic(path, &self.to_json())?)
     }
 
     /// What it was trained on, if that is known.

@@ -10,6 +10,7 @@
 // Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
 #![allow(rustdoc::broken_intra_doc_links)]
 
+mod digest;
 #[cfg(test)]
 mod golden_tests;
 mod layout;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};
-use lmtrain_runs::Plan;
 use lmtrain_runs::plan::MOST_CONTEXT;
-use sha2::{Digest, Sha256};
+use lmtrain_runs::{Plan, notice};
+use sha2::{Digest as _, Sha256};
 
+use crate::digest::Digest;
 use crate::tensor_file::{FormatError, TensorFile};
 use crate::{Engine, EngineSession, Origin};
 
@@ -52,26 +53,44 @@ impl SavedWeights {
     /// Reads a run's weights.
     ///
     /// # Errors
-    /// If the file cannot be read, or is no file of weights.
+    /// If the file cannot be read, is no file of weights, or is damaged.
     pub fn read(path: &Path) -> Result<Self, WeightsError> {
         let place = path.display().to_string();
         let bytes = std::fs::read(path)
             .map_err(|source| WeightsError::Read { path: place.clone(), source })?;
-        Self::from_bytes(bytes, &place)
+        let (saved, digest) = Self::open(bytes, &place)?;
+        if digest == Digest::Absent {
+            notice::without_digest(path);
+        }
+        Ok(saved)
     }
 
-    /// Takes the bytes of such a file; `place` is for the error.
+    /// Takes the bytes of such a file, which something else vouches for if they have no digest of
+    /// their own; `place` is for the error.
     ///
     /// # Errors
-    /// If they are no file of weights.
+    /// If they are no file of weights, or damaged.
     pub fn from_bytes(bytes: Vec<u8>, place: &str) -> Result<Self, WeightsError> {
+        Self::open(bytes, place).map(|(saved, _)| saved)
+    }
+
+    fn open(bytes: Vec<u8>, place: &str) -> Result<(Self, Digest), WeightsError> {
         let refuse = |source| WeightsError::Format { place: place.to_owned(), source };
-        let file = TensorFile::from_bytes(&bytes).map_err(refuse)?;
+        let (file, digest) = TensorFile::from_bytes(&bytes).map_err(refuse)?;
         let origin: Origin = serde_json::from_str(&file.metadata)
             .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
         let identity = Sha256::digest(&bytes).into();
         check_plan(&origin, &file).map_err(refuse)?;
-        Ok(Self { bytes: Arc::new(bytes), origin, identity })
+        let bytes = Arc::new(bytes);
+        Ok((Self { bytes, origin, identity }, digest))
+    }
+
+    /// The same weights, as those of a run of this name: the name within them is what the run was
+    /// called when it was trained.
+    #[must_use]
+    pub fn of_run(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.origin.plan.name);
+        self
     }
 
     /// The network that they are, ready to predict on the processor.
@@ -127,7 +146,7 @@ struct CpuPredictor {
 impl CpuPredictor {
     fn new(saved: &SavedWeights) -> Result<Self, WeightsError> {
         let plan = saved.origin.plan.clone();
-        let engine = TensorFile::from_bytes(&saved.bytes)
+        let engine = TensorFile::from_checked(&saved.bytes)
             .and_then(|mut file| Engine::of_run(&plan, &mut file))
             .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })?;
         Ok(Self { engine, plan, identity: saved.identity })

@@ -1,5 +1,6 @@
 //! Named tensors in a safetensors file, with one text of metadata. Weights and checkpoints are such
-//! files; Python's `safetensors` reads them as they are.
+//! files; Python's `safetensors` reads them as they are. The text begins with a digest of the whole
+//! file, which is checked on reading (`digest.rs`).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -7,6 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use half::f16;
 use lmtrain_runs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use safetensors::tensor::{Dtype, SafeTensors, View};
+
+use crate::digest;
+pub use crate::digest::Digest;
 
 /// Key of the one metadata entry: several would be written in an order of no one's choice.
 const KEY: &str = "lmtrain";
@@ -37,7 +41,7 @@ pub enum Precision {
 /// Named tensors and a text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TensorFile {
-    /// Free text, JSON in every use here.
+    /// A JSON object, without the file's digest.
     pub metadata: String,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Numbers>,
@@ -68,37 +72,41 @@ impl View for &Stored<'_> {
 }
 
 impl TensorFile {
-    /// The file's bytes; the same content gives the same bytes.
+    /// The file's bytes, with their digest; the same content gives the same bytes.
     ///
     /// # Errors
-    /// If a number does not fit into half precision, naming its tensor.
+    /// If a number does not fit into half precision, naming its tensor, or the metadata are no object.
     pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, FormatError> {
         let mut stored = Vec::new();
         for (name, numbers) in &self.tensors {
             stored.push((name.as_str(), numbers.stored(name, precision)?));
         }
         let views = stored.iter().map(|(name, stored)| (*name, stored));
-        let metadata = HashMap::from([(KEY.to_owned(), self.metadata.clone())]);
-        safetensors::serialize(views, Some(metadata))
-            .map_err(|error| FormatError(error.to_string()))
+        let metadata = HashMap::from([(KEY.to_owned(), digest::with_room(&self.metadata)?)]);
+        let mut bytes = safetensors::serialize(views, Some(metadata))
+            .map_err(|error| FormatError(error.to_string()))?;
+        digest::put(&mut bytes)?;
+        Ok(bytes)
     }
 
-    /// Reads [`Self::to_bytes`]; halves become singles.
+    /// Reads [`Self::to_bytes`], and tells whether there was a digest to check. Halves become singles.
     ///
     /// # Errors
-    /// If the bytes are no safetensors file, lack the metadata, or hold another type of number.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
-        if is_git_lfs_pointer(bytes) {
-            return Err(FormatError(GIT_LFS_POINTER.to_owned()));
-        }
-        let refuse = |error: safetensors::SafeTensorError| {
-            FormatError(format!("it is no whole safetensors file: {error}"))
-        };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
-        let metadata = header.metadata().as_ref().and_then(|entries| entries.get(KEY)).cloned();
-        let metadata =
-            metadata.ok_or_else(|| FormatError(format!("its metadata have no entry `{KEY}`")))?;
-        let file = SafeTensors::deserialize(bytes).map_err(refuse)?;
+    /// If the digest is of other bytes, or as [`Self::from_checked`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Digest), FormatError> {
+        let file = Self::from_checked(bytes)?;
+        let (_, metadata) = read_header(bytes)?;
+        let digest = digest::check(bytes, &metadata)?;
+        Ok((file, digest))
+    }
+
+    /// Reads bytes whose digest was checked.
+    ///
+    /// # Errors
+    /// If they are no safetensors file, lack the metadata, or hold another type of number.
+    pub fn from_checked(bytes: &[u8]) -> Result<Self, FormatError> {
+        let (file, metadata) = read_header(bytes)?;
+        let metadata = digest::without(&metadata);
         let mut tensors = BTreeMap::new();
         for (name, view) in file.tensors() {
             let values = numbers(&name, view.dtype(), view.data())?;
@@ -120,6 +128,21 @@ impl TensorFile {
         let has = &found.shape;
         Err(FormatError(format!("tensor `{name}` has shape {has:?} where {shape:?} belongs")))
     }
+}
+
+/// A file's tensors, and the text of its metadata.
+fn read_header(bytes: &[u8]) -> Result<(SafeTensors<'_>, String), FormatError> {
+    if is_git_lfs_pointer(bytes) {
+        return Err(FormatError(GIT_LFS_POINTER.to_owned()));
+    }
+    let refuse = |error: safetensors::SafeTensorError| {
+        FormatError(format!("it is no whole safetensors file: {error}"))
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
+    let metadata = header.metadata().as_ref().and_then(|entries| entries.get(KEY)).cloned();
+    let metadata =
+        metadata.ok_or_else(|| FormatError(format!("its metadata have no entry `{KEY}`")))?;
+    Ok((SafeTensors::deserialize(bytes).map_err(refuse)?, metadata))
 }
 
 impl Numbers {
@@ -174,7 +197,8 @@ mod tests {
         for precision in [Precision::Half, Precision::Single] {
             let bytes = example().to_bytes(precision).expect("fits");
             assert_eq!(bytes, example().to_bytes(precision).expect("fits"));
-            assert_eq!(TensorFile::from_bytes(&bytes).expect("reads"), example());
+            let read = TensorFile::from_bytes(&bytes).expect("reads");
+            assert_eq!(read, (example(), Digest::Checked));
         }
     }
 

@@ -28,7 +28,7 @@ impl SavedWeights {
     pub fn recoded(&self, code: WeightCode) -> Result<(Self, Bytes), WeightsError> {
         let place = self.origin.plan.name.clone();
         let recode = || -> Result<(Vec<u8>, Bytes), FormatError> {
-            let mut file = TensorFile::from_bytes(&self.bytes)?;
+            let mut file = TensorFile::from_checked(&self.bytes)?;
             let coded = encode(&file.tensors, code)?;
             let shapes = file.tensors.iter();
             let shapes = shapes.map(|(name, numbers)| (name.clone(), numbers.shape.clone()));

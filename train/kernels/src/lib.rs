@@ -29,8 +29,8 @@ mod memory;
 mod norm;
 mod optimizer;
 mod parallel;
-mod stream;
 mod peak;
+mod stream;
 
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -54,7 +54,7 @@ pub use memory::keep_freed_memory;
 pub use norm::{RowNorm, layer_norm, layer_norm_backward, norm_rows, rms_norm, rms_norm_backward};
 pub use optimizer::{AdamW, Muon, adamw_step, global_norm, muon_step, orthogonalize, scale};
 pub use parallel::on_this_thread;
+pub use peak::multiply_adds;
 pub use stream::{
     TAPS, convolution, convolution_backward, convolve_rows, mix, mix_backward, mix_rows,
 };
-pub use peak::multiply_adds;

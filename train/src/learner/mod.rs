@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use lmtrain_runs::{Plan, Run, StepRecord, StoreError};
+use lmtrain_runs::{FileError, Plan, Run, StepRecord, StoreError};
 
 use crate::batches::{Batches, Tokens};
 use crate::checkpoint::{self, Progress, Saved};
@@ -82,6 +82,9 @@ pub enum TrainError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A file of the run cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The passes of a step do not go round.
     #[error(
         "{devices} devices share the {parts} passes of a step, which does not come out even\n\
@@ -142,7 +145,11 @@ pub struct Fitted {
 pub fn fit<B: Kernels>(job: Job, devices: &[B::Device]) -> Result<Fitted, TrainError> {
     check_share(&job.plan, devices.len())?;
     let device = &devices[0];
-    let saved = checkpoint::load::<B>(&job.run, device)?;
+    let mut saved = checkpoint::load::<B>(&job.run, device)?;
+    // The run may have been renamed since, or be the copy of another.
+    if let Some(saved) = &mut saved {
+        saved.origin.plan.name.clone_from(&job.plan.name);
+    }
     let Saved { network, state, progress, .. } = match saved {
         Some(saved) if saved.origin.plan != job.plan => {
             return Err(TrainError::OtherPlan(job.plan.name));

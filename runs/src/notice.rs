@@ -1,0 +1,56 @@
+//! Notices: what a crate has to say to people besides its results and errors. It knows neither whether
+//! they want to hear it nor where; the application does, and says so once with [`show_by`]. A notice is
+//! said once, however often its cause comes up.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+type Show = Box<dyn Fn(&str) + Send + Sync>;
+
+static SHOW: OnceLock<Show> = OnceLock::new();
+static SAID: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+/// From here on notices are shown so; the first to say it decides. Before, nothing is shown.
+pub fn show_by(show: impl Fn(&str) + Send + Sync + 'static) {
+    let _ = SHOW.set(Box::new(show));
+}
+
+/// Says that a file was read whose damage nobody would see, since an older version wrote it. It is said
+/// of the first such file alone: a folder may hold hundreds.
+pub fn without_digest(path: &Path) {
+    once("without digest", || {
+        format!(
+            "note: {} was written by an older version, without a digest: damage in it is not noticed \
+             (further files like it are not named)",
+            path.display()
+        )
+    });
+}
+
+/// Says what a cause has to say, the first time.
+fn once(cause: &'static str, text: impl FnOnce() -> String) {
+    let Some(show) = SHOW.get() else { return };
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(cause) {
+        show(&text());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_notice_is_shown_once() {
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let keep = shown.clone();
+        without_digest(Path::new("unheard"));
+        show_by(move |text| keep.lock().expect("no panic").push(text.to_owned()));
+        for path in ["a", "b"] {
+            without_digest(Path::new(path));
+        }
+        let shown = shown.lock().expect("no panic");
+        assert!(shown.len() == 1 && shown[0].contains("note: a was"), "{shown:?}");
+    }
+}
