@@ -147,28 +147,28 @@ pub(crate) struct Tokenizer {
 #[command(after_help = after_fit())]
 pub(crate) struct Fit {
     /// Sizes: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M, or a shape such as w160l4h5
-    #[arg(long, required = true, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', required_unless_present_all = ["resume", "name"])]
     pub(crate) size: Vec<Size>,
-    /// How bytes become tokens: bytes, bpe-5000
-    #[arg(long, value_delimiter = ',', default_value = "bytes", value_parser = parse_trained)]
+    /// How bytes become tokens: bytes, bpe-5000 [default: bytes]
+    #[arg(long, value_delimiter = ',', value_parser = parse_trained)]
     pub(crate) tokenizer: Vec<Tokenization>,
     /// Make the network so much narrower that it has no more parameters in all than with bytes
     #[arg(long)]
     pub(crate) equal_total: bool,
-    /// Corpus to train on, by name or path
-    #[arg(long, value_name = "NAME|PATH", default_value = lmtrain_runs::plan::DEFAULT_CORPUS)]
-    pub(crate) corpus: String,
-    /// Row of choices: modern practice, or what the paper published
-    #[arg(long, default_value = "modern")]
-    pub(crate) recipe: Recipe,
+    /// Corpus to train on, by name or path [default: enwik8]
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) corpus: Option<String>,
+    /// Row of choices: modern practice, or what the paper published [default: modern]
+    #[arg(long)]
+    pub(crate) recipe: Option<Recipe>,
     /// Choose otherwise than the recipe; the keys are below
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
     #[command(flatten)]
     pub(crate) budget: BudgetArguments,
-    /// Tokens of a sequence
-    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
-    pub(crate) context: usize,
+    /// Tokens of a sequence [default: 2048]
+    #[arg(long, value_parser = parse_context)]
+    pub(crate) context: Option<usize>,
     /// Sequences of one pass: `--set batch=N` [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_batch)]
     pub(crate) batch: Option<Setting>,
@@ -176,12 +176,12 @@ pub(crate) struct Fit {
     /// `--set accumulation=N` [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_accumulation)]
     pub(crate) accumulate: Option<Setting>,
-    /// Which bytes train
-    #[arg(long, value_enum, default_value_t = TrainOn::Split)]
-    pub(crate) train_on: TrainOn,
-    /// Seed of the weights and of the data's order
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// Which bytes train [default: split]
+    #[arg(long, value_enum)]
+    pub(crate) train_on: Option<TrainOn>,
+    /// Seed of the weights and of the data's order [default: 0]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
@@ -191,7 +191,7 @@ pub(crate) struct Fit {
     /// Name of the run [default: made of the choices]
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Go on with a run that was stopped
+    /// Go on with a run that was stopped; what is left out is as the run was begun
     #[arg(long, conflicts_with = "overwrite")]
     pub(crate) resume: bool,
     /// Throw away the run of this name, its records included, and start anew
@@ -242,47 +242,49 @@ impl From<TrainOn> for lmtrain_runs::plan::TrainOn {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A plan is a TOML file: every `[[fit]]` is a grid, whose keys are the flags of `lmtrain fit` and whose
-lists are combined; every `[[eval]]` has the flags of `lmtrain eval` and measures each run. Without a
-file, the flags below are one grid.")]
+lists are combined; every `[[eval]]` has the flags of `lmtrain eval` and measures each run. Some plans
+come along, and `--list` names them; a file of the same name is meant by `./NAME`. With `--size`, the
+flags below are one grid. With neither, the study `pocket` is made on enwik8, or on the largest text
+that is in the data directory.")]
 pub(crate) struct Sweep {
-    /// File of the sweep
-    #[arg(value_name = "PLAN.toml", required_unless_present = "size", conflicts_with_all = [
-        "size", "tokenizer", "recipe", "set", "seed", "corpus", "tokens", "minutes", "eval_corpus",
-        "sample_chunks", "compressor",
-    ])]
+    /// A plan that comes along, or a file
+    #[arg(value_name = "NAME|PLAN.toml", conflicts_with_all = ["size", "list"])]
     pub(crate) plan: Option<PathBuf>,
+    /// Name the plans that come along, and about how long each trains on this machine
+    #[arg(long, conflicts_with_all = ["size", "dry_run"])]
+    pub(crate) list: bool,
     /// Sizes
     #[arg(long, alias = "sizes", value_delimiter = ',')]
     pub(crate) size: Vec<String>,
     /// Tokenizers
-    #[arg(long, alias = "tokenizers", value_delimiter = ',')]
+    #[arg(long, alias = "tokenizers", value_delimiter = ',', requires = "size")]
     pub(crate) tokenizer: Vec<String>,
     /// Recipes
-    #[arg(long, alias = "recipes", value_delimiter = ',')]
+    #[arg(long, alias = "recipes", value_delimiter = ',', requires = "size")]
     pub(crate) recipe: Vec<String>,
     /// Choices otherwise than the recipe's, such as matrix-learning-rate=0.01,0.02
-    #[arg(long, value_name = "KEY=VALUE,…")]
+    #[arg(long, value_name = "KEY=VALUE,…", requires = "size")]
     pub(crate) set: Vec<String>,
     /// Seeds
-    #[arg(long, alias = "seeds", value_delimiter = ',')]
+    #[arg(long, alias = "seeds", value_delimiter = ',', requires = "size")]
     pub(crate) seed: Vec<String>,
     /// Corpora to train on
-    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH")]
+    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH", requires = "size")]
     pub(crate) corpus: Vec<String>,
     /// Tokens to train on
-    #[arg(long, value_delimiter = ',', conflicts_with = "minutes")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "minutes", requires = "size")]
     pub(crate) tokens: Vec<String>,
     /// Minutes of training
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "size")]
     pub(crate) minutes: Vec<String>,
     /// Corpora to measure on [default: the test part of each run's own]
-    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH")]
+    #[arg(long, value_delimiter = ',', value_name = "NAME|PATH", requires = "size")]
     pub(crate) eval_corpus: Vec<String>,
     /// Measure so many chunks, drawn at random, instead of all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "size")]
     pub(crate) sample_chunks: Option<usize>,
     /// Classical compressors to measure beside
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "size")]
     pub(crate) compressor: Vec<String>,
     /// Do the i-th of n shares, such as 1/4: together they are the sweep, each run in one of them
     #[arg(long, value_name = "I/N", default_value = "1/1")]
@@ -476,6 +478,40 @@ pub(crate) enum Surface {
     Code,
 }
 
+impl Arguments {
+    /// Whether nothing is to be said of a signal: another process, which is told of it too, watches this.
+    pub(crate) fn is_quiet_on_signals(&self) -> bool {
+        #[cfg(feature = "train")]
+        if let Command::Bench(bench) = &self.command
+            && bench.within.is_some()
+        {
+            return true;
+        }
+        self.common.quiet
+    }
+}
+
+#[cfg(feature = "train")]
+impl Fit {
+    /// The tokenizations asked for.
+    pub(crate) fn tokenizers(&self) -> Vec<Tokenization> {
+        match &self.tokenizer[..] {
+            [] => vec![Tokenization::Bytes],
+            tokenizers => tokenizers.to_vec(),
+        }
+    }
+
+    /// The choices made beside the recipe's.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        self.batch.iter().chain(&self.accumulate).chain(&self.set).cloned().collect()
+    }
+
+    /// The corpus asked for.
+    pub(crate) fn corpus(&self) -> &str {
+        self.corpus.as_deref().unwrap_or(lmtrain_runs::plan::DEFAULT_CORPUS)
+    }
+}
+
 impl Eval {
     /// The corpora asked for: lists are split at commas, except at those within a name, as in
     /// `markov:order=1,seed=2`.
@@ -632,5 +668,19 @@ mod tests {
         assert!(parse("lmtrain fit --size 201K").is_err());
         assert!(parse("lmtrain fit --size 200K --minutes 0").is_err());
         assert!(parse("lmtrain fit --size 200K --batch 0").is_err());
+    }
+
+    #[test]
+    fn a_size_is_left_out_where_a_plan_has_it() {
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
+        assert!(parse("lmtrain fit --resume --name x").is_ok());
+        assert!(parse("lmtrain fit --name x").is_err());
+        assert!(parse("lmtrain fit --resume").is_err());
+        for line in ["", " table2 --shard 1/2", " --list", " --dry-run", " --size 50K --seed 0,1"] {
+            assert!(parse(&format!("lmtrain sweep{line}")).is_ok(), "{line}");
+        }
+        for line in [" --seed 0,1", " table2 --size 50K", " table2 --tokens 1M", " --list table2"] {
+            assert!(parse(&format!("lmtrain sweep{line}")).is_err(), "{line}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What every command works in: the store, the data, how to print, and whether to stop.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "train")]
+use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::device::Device;
 use anyhow::Result;
@@ -12,6 +12,9 @@ use lmtrain_runs::{Store, notice};
 
 use crate::cli::Common;
 use crate::say::say;
+#[cfg(feature = "train")]
+use crate::signals::Keeping;
+use crate::signals::Stop;
 
 /// The resolved surroundings of a command.
 pub(crate) struct Context {
@@ -21,20 +24,12 @@ pub(crate) struct Context {
     pub(crate) tokenizers: PathBuf,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl Context {
-    /// Resolves folders, and makes Ctrl-C ask for a clean stop; the second one ends the program.
-    pub(crate) fn open(common: &Common) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = stop.clone();
-        ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
-            }
-            say("\nstopping; what is done is kept (once more to end at once)");
-        })?;
+    /// Resolves folders.
+    pub(crate) fn open(common: &Common, stop: Stop) -> Result<Self> {
         let quiet = common.quiet;
         notice::show_by(move |text| {
             if !quiet {
@@ -79,12 +74,18 @@ impl Context {
     #[cfg(feature = "train")]
     /// Set once someone wants to stop.
     pub(crate) fn stop(&self) -> Arc<AtomicBool> {
-        self.stop.clone()
+        self.stop.asked().clone()
+    }
+
+    #[cfg(feature = "train")]
+    /// Keeps the program from being ended by the first signal, as long as this is held.
+    pub(crate) fn keep(&self) -> Keeping {
+        self.stop.keep()
     }
 
     /// Whether someone wants to stop.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_asked()
     }
 
     /// A line for people, on standard error.

@@ -8,6 +8,7 @@ mod device;
 mod progress;
 mod report;
 mod say;
+mod signals;
 mod statistics;
 
 use std::process::ExitCode;
@@ -23,11 +24,18 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(refused) => return show_refused(&refused),
     };
-    let done = context::Context::open(&arguments.common)
+    let stop = match signals::Stop::on_signals(arguments.is_quiet_on_signals()) {
+        Ok(stop) => stop,
+        Err(error) => return show_error(&error.into()),
+    };
+    let done = context::Context::open(&arguments.common, stop.clone())
         .and_then(|context| commands::run(arguments.command, &context));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => show_error(&error),
+        Err(error) => match show_error(&error) {
+            ExitCode::FAILURE if stop.is_asked() => ExitCode::from(stop.status()),
+            status => status,
+        },
     }
 }
 

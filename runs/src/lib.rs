@@ -8,6 +8,7 @@ mod git_lfs;
 pub mod identity;
 pub mod notice;
 pub mod plan;
+pub mod plans;
 pub mod precision;
 pub mod random;
 pub mod recipe;
@@ -15,6 +16,7 @@ pub mod record;
 pub mod size;
 pub mod store;
 pub mod sweep;
+pub mod temporaries;
 pub mod tokenization;
 pub mod units;
 

@@ -111,6 +111,37 @@ impl Plan {
         format!("{name}-s{}", self.seed)
     }
 
+    /// The command that trains such a run.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let mut command = format!("lmtrain fit --size {}", self.size);
+        let mut add = |is_unusual: bool, flag: &str, value: String| {
+            if is_unusual {
+                command += &format!(" --{flag} {value}");
+            }
+        };
+        let tokenization = &self.tokenization;
+        add(*tokenization != Tokenization::Bytes, "tokenizer", tokenization.to_string());
+        add(self.corpus != DEFAULT_CORPUS, "corpus", self.corpus.clone());
+        add(self.recipe != Recipe::ALL[0], "recipe", self.recipe.to_string());
+        for Setting { choice, value } in self.unusual() {
+            add(true, "set", format!("{}={}", choice.key, text(&value)));
+        }
+        match self.budget {
+            Budget::Tokens(tokens) => {
+                add(tokens != default_tokens(self.size), "tokens", tokens.to_string());
+            }
+            Budget::Steps(steps) => add(true, "steps", steps.to_string()),
+            Budget::Minutes(minutes) => add(true, "minutes", minutes.to_string()),
+        }
+        add(self.context != DEFAULT_CONTEXT, "context", self.context.to_string());
+        add(self.train_on == TrainOn::All, "train-on", "all".to_owned());
+        add(self.seed != 0, "seed", self.seed.to_string());
+        add(self.precision != Precision::F32, "precision", self.precision.to_string());
+        add(self.name != self.name_of(), "name", self.name.clone());
+        command
+    }
+
     /// Its row of the table of choices.
     #[must_use]
     pub fn row(&self) -> Row {
@@ -327,6 +358,22 @@ pub(crate) mod tests {
         plan.choices.soft_cap = None;
         plan.choices.epsilon = 1e-8;
         assert_eq!(plan.name_of(), "200K-bytes-modern-b4-sc=off-mlr=0.01-eps=1e-8-s0");
+    }
+
+    #[test]
+    fn a_command_says_what_is_unusual() {
+        let mut plan = example();
+        assert_eq!(plan.command(), "lmtrain fit --size 200K");
+        plan.tokenization = Tokenization::Bpe(5000);
+        plan.corpus = "wiki15-8".into();
+        plan.budget = Budget::Tokens(1_700_000);
+        plan.batch = 4;
+        plan.train_on = TrainOn::All;
+        assert_eq!(
+            plan.command(),
+            "lmtrain fit --size 200K --tokenizer bpe-5000 --corpus wiki15-8 --set batch=4 \
+             --tokens 1700000 --train-on all --name 200K-bytes-modern-s0"
+        );
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
     Ok((value * factor).round() as u64)
 }
 
-/// A span of time as people say it: `48 s`, `3 min 20 s`, `2 h 05 min`.
+/// A span of time as people say it: `48 s`, `3 min 20 s`, `2 h 05 min`, `12 days`.
 #[must_use]
 pub fn short_seconds(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
@@ -159,7 +159,8 @@ pub fn short_seconds(seconds: f64) -> String {
         0..10 => format!("{seconds:.1} s"),
         10..120 => format!("{whole} s"),
         120..7200 => format!("{} min {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+        7200..172_800 => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} days", (seconds / 86_400.0).round()),
     }
 }
 

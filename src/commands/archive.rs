@@ -241,6 +241,13 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
             header.model
         );
     }
+    if named.plan_path().is_file() {
+        bail!(
+            "the archive was made with run `{}` (weights {identity}…), whose records are in {root} and \
+             whose weights are not\nhint: `--runs-dir` names where they are",
+            header.model
+        );
+    }
     bail!(
         "the archive was made with run `{}` (weights {identity}…), which is not in {root}\n\
          hint: `--runs-dir` names where it is; `compress --embed-model` makes archives without need",

@@ -1,7 +1,9 @@
 //! `lmtrain bench`: training, scoring and coding speed on this machine, beside what the machine can
 //! do at most. Each size is measured in a process of its own, so that its peak memory is its own.
 
-use std::time::Instant;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use lmtrain_eval::Predictor;
@@ -22,6 +24,7 @@ use crate::statistics::median;
 const CODING_SECONDS: f64 = 1.5;
 /// The fewest bytes that are coded, and the most.
 const CODED: [usize; 2] = [1 << 17, 1 << 22];
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is printed.
 #[derive(Serialize)]
@@ -63,6 +66,7 @@ struct Speed {
 pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     let simd = lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     if let Some(size) = arguments.within {
+        end_with_parent()?;
         return print_json(&measure(arguments, size, context)?);
     }
     context.say("measuring the machine …");
@@ -70,11 +74,8 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     let peak = arguments.device.peak(precision)?;
     let mut sizes = Vec::new();
     for size in &arguments.size {
-        if context.is_stopping() {
-            break;
-        }
         context.say(&format!("{size} …"));
-        sizes.push(measure_apart(*size)?);
+        sizes.push(measure_apart(*size, context)?);
     }
     let peaks = sizes.iter().flat_map(|it| [it.train_peak_flops_per_s, it.score_peak_flops_per_s]);
     let peak_flops_per_s = peaks.flatten().fold(peak.flops_per_s, f64::max);
@@ -94,17 +95,37 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     if context.json { print_json(&outcome) } else { print(&outcome) }
 }
 
-/// This same command for one size, in a process of its own.
-fn measure_apart(size: Size) -> Result<Speed> {
+/// This same command for one size, in a process of its own, which is ended if someone wants to stop.
+fn measure_apart(size: Size, context: &Context) -> Result<Speed> {
     let program = std::env::current_exe().context("the program's own file")?;
     let mut command = std::process::Command::new(program);
     command.args(std::env::args_os().skip(1));
     command.args(["--within", &size.to_string()]);
-    let output = command.stderr(std::process::Stdio::inherit()).output()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    // What it prints is short: it waits in the pipe until it is read.
+    while child.try_wait()?.is_none() && !context.is_stopping() {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    if context.is_stopping() {
+        child.kill()?;
+        child.wait()?;
+        bail!("stopped");
+    }
+    let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("size {size} could not be measured");
     }
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Ends this process with the one that started it, which holds its standard input open.
+fn end_with_parent() -> Result<()> {
+    let thread = std::thread::Builder::new().name("parent".to_owned());
+    thread.spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        signal_hook::low_level::exit(1)
+    })?;
+    Ok(())
 }
 
 fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use lmtrain_corpora::{Corpus, Encoded, Part, Split};
-use lmtrain_runs::plan::{Plan, default_tokens};
-use lmtrain_runs::recipe::{Row, text};
+use lmtrain_corpora::{Corpus, CorpusIdentity, Encoded, Part, Split};
+use lmtrain_runs::plan::{DEFAULT_CONTEXT, Plan, default_tokens};
+use lmtrain_runs::recipe::{Recipe, Row, text};
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Bytes, Run, Setting, Size, StepRecord, Tokenization};
 use lmtrain_tokenizers::{BpeTokenizer, Tokenizer};
@@ -13,11 +13,13 @@ use lmtrain_train::{ByteTokens, Device, Fitted, Job, Tokens};
 use serde::Serialize;
 
 use super::output::print_json;
-use super::select::open_corpus;
+use super::resume;
+use super::select::{has_records_alone, open_corpus};
 use super::tokenizer::{for_training, put_with_run};
 use crate::cli::{self, Fit};
 use crate::context::Context;
 use crate::say::say;
+use crate::signals;
 
 /// Validations of one training, and the most sequences of each: fewer where all of them would see
 /// more than a seventh of the tokens that train.
@@ -45,6 +47,7 @@ struct Outcome {
 
 /// A plan resolved, with what it needs to be trained.
 struct Resolved {
+    run: Run,
     plan: Plan,
     training: Arc<dyn Tokens>,
     validation: Arc<dyn Tokens>,
@@ -54,18 +57,32 @@ struct Resolved {
 }
 
 pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
-    if arguments.name.is_some() && arguments.size.len() * arguments.tokenizer.len() > 1 {
+    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
+    let begun = resume::begun(arguments, context)?;
+    let (sizes, tokenizers) = match &begun {
+        Some(plan) if arguments.size.is_empty() && arguments.tokenizer.is_empty() => {
+            (vec![plan.size], vec![plan.tokenization.clone()])
+        }
+        Some(plan) if arguments.size.is_empty() => (vec![plan.size], arguments.tokenizers()),
+        Some(plan) if arguments.tokenizer.is_empty() => {
+            (arguments.size.clone(), vec![plan.tokenization.clone()])
+        }
+        _ => (arguments.size.clone(), arguments.tokenizers()),
+    };
+    if arguments.name.is_some() && sizes.len() * tokenizers.len() > 1 {
         bail!("`--name` names one run, and several are asked for");
     }
-    lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
-    let corpus = open_corpus(&arguments.corpus, context)?;
+    let corpus = match begun.filter(|_| arguments.corpus.is_none()) {
+        Some(plan) => resume::corpus_of(&plan, context)?,
+        None => open_corpus(arguments.corpus(), context)?,
+    };
     let (mut plans, mut outcomes) = (Vec::new(), Vec::new());
-    for size in &arguments.size {
-        for tokenization in &arguments.tokenizer {
-            let resolved = resolve(arguments, *size, tokenization, &corpus, context)?;
+    for size in sizes {
+        for tokenization in &tokenizers {
+            let resolved = resolve(arguments, size, tokenization, &corpus, context)?;
             if arguments.dry_run {
                 plans.push(show_plan(&resolved, context)?);
-            } else if !context.is_stopping() {
+            } else {
                 outcomes.push(train(resolved, arguments, context)?);
                 corpus.check_length()?;
             }
@@ -84,7 +101,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
 
 /// Trains the one run that these arguments name, from where it is.
 pub(super) fn fit_one(arguments: &Fit, corpus: &Arc<Corpus>, context: &Context) -> Result<()> {
-    let ([size], [tokenization]) = (&arguments.size[..], &arguments.tokenizer[..]) else {
+    let ([size], [tokenization]) = (&arguments.size[..], &arguments.tokenizers()[..]) else {
         bail!("one size and one tokenizer make a run");
     };
     let resolved = resolve(arguments, *size, tokenization, corpus, context)?;
@@ -92,7 +109,7 @@ pub(super) fn fit_one(arguments: &Fit, corpus: &Arc<Corpus>, context: &Context) 
     Ok(corpus.check_length()?)
 }
 
-/// Arguments become one plan, here and nowhere else.
+/// Arguments, and the plan of a run that was begun, become one plan, here and nowhere else.
 fn resolve(
     arguments: &Fit,
     size: Size,
@@ -100,7 +117,15 @@ fn resolve(
     corpus: &Arc<Corpus>,
     context: &Context,
 ) -> Result<Resolved> {
-    let mut plan = plan_of(arguments, size, tokenization, corpus)?;
+    let asked = plan_of(arguments, size, tokenization, &corpus.identity())?;
+    let run = context.store.run(&asked.name);
+    let saved = run.plan()?.filter(|_| arguments.resume);
+    if let Some(saved) = &saved {
+        resume::check(saved, arguments, &asked, &run)?;
+        arguments.device.precision(Some(saved.precision)).map_err(anyhow::Error::msg)?;
+    }
+    let is_new = saved.is_none();
+    let mut plan = saved.unwrap_or(asked);
     let split = Split::of(corpus.length(), plan.train_on);
     let vocabulary = for_training(tokenization, corpus, split.train, context)?;
     let vocabulary = vocabulary.map(|vocabulary| vocabulary.tokenizer);
@@ -122,19 +147,17 @@ fn resolve(
              sequence takes {context_tokens}\nhint: a smaller `--context`"
         );
     }
-    let saved = context.store.run(&plan.name).plan()?.filter(|_| arguments.resume);
-    let seconds_per_step = match saved {
-        // The steps that minutes came to were decided when the run began.
-        Some(saved) => {
-            plan.steps = saved.steps;
-            None
-        }
-        None => steps_of(&mut plan, &training, arguments, context)?,
-    };
-    plan.validate_every = plan.steps.div_ceil(VALIDATIONS).max(1);
-    let affordable = plan.tokens() / (VALIDATION_SHARE * VALIDATIONS * plan.context as u64);
-    plan.validation_sequences = affordable.clamp(2, VALIDATION_SEQUENCES) as usize;
-    Ok(Resolved { plan, training, validation, vocabulary, seconds_per_step })
+    let mut seconds_per_step = None;
+    if is_new {
+        seconds_per_step = steps_of(&mut plan, &training, arguments, context)?;
+        plan.validate_every = plan.steps.div_ceil(VALIDATIONS).max(1);
+        let affordable = plan.tokens() / (VALIDATION_SHARE * VALIDATIONS * plan.context as u64);
+        plan.validation_sequences = affordable.clamp(2, VALIDATION_SEQUENCES) as usize;
+    }
+    if context.is_stopping() {
+        bail!("stopped before the first step");
+    }
+    Ok(Resolved { run, plan, training, validation, vocabulary, seconds_per_step })
 }
 
 /// The plan of a run, but for the steps that its budget comes to and how it validates.
@@ -142,28 +165,27 @@ pub(super) fn plan_of(
     arguments: &Fit,
     size: Size,
     tokenization: &Tokenization,
-    corpus: &Corpus,
+    corpus: &CorpusIdentity,
 ) -> Result<Plan> {
-    let set = arguments.batch.iter().chain(&arguments.accumulate).chain(&arguments.set);
-    let set: Vec<Setting> = set.cloned().collect();
+    let recipe = arguments.recipe.unwrap_or(Recipe::Modern);
     let Row { batch, accumulation, choices } =
-        arguments.recipe.row_for(size).with(&set).map_err(anyhow::Error::msg)?;
+        recipe.row_for(size).with(&arguments.settings()).map_err(anyhow::Error::msg)?;
     choices.check_size(size).map_err(anyhow::Error::msg)?;
     let mut plan = Plan {
         name: String::new(),
         size,
         tokenization: tokenization.clone(),
-        recipe: arguments.recipe,
-        corpus: corpus.name().to_owned(),
-        corpus_bytes: Bytes(corpus.length()),
-        corpus_sha256: corpus.sha256().to_owned(),
-        train_on: arguments.train_on.into(),
+        recipe,
+        corpus: corpus.name.clone(),
+        corpus_bytes: corpus.bytes,
+        corpus_sha256: corpus.sha256.clone(),
+        train_on: arguments.train_on.map(Into::into).unwrap_or_default(),
         budget: Budget::Steps(0),
         steps: 0,
-        context: arguments.context,
+        context: arguments.context.unwrap_or(DEFAULT_CONTEXT),
         batch,
         accumulation,
-        seed: arguments.seed,
+        seed: arguments.seed.unwrap_or_default(),
         validate_every: 1,
         validation_sequences: 1,
         choices,
@@ -320,8 +342,7 @@ fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> 
 
 fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outcome> {
     use std::io::IsTerminal;
-    let Resolved { plan, training, validation, vocabulary, .. } = resolved;
-    let run = context.store.run(&plan.name);
+    let Resolved { run, plan, training, validation, vocabulary, .. } = resolved;
     let _lock = run.lock()?;
     if !run.weights_path().exists() {
         check_memory(&plan, arguments.device)?;
@@ -343,8 +364,9 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
         short_count(plan.tokens_per_step()),
         plan.corpus
     ));
-    let dashboard =
-        std::io::stdout().is_terminal() && !(arguments.plain || context.json || context.quiet);
+    // A program that outlives its terminal has nobody to show a dashboard to.
+    let dashboard = std::io::stdout().is_terminal()
+        && !(arguments.plain || context.json || context.quiet || signals::ignores_hangups());
     let lines = !dashboard && !context.quiet;
     let mut log = Log::new(&plan, lines);
     let job = Job {
@@ -355,6 +377,7 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outco
         tokenizer: vocabulary.map_or([0; 32], |vocabulary| vocabulary.identity()),
         dashboard,
         stop: context.stop(),
+        keeping: Some(Box::new(context.keep())),
         observe: Box::new(move |record| log.show(record)),
     };
     let fitted = arguments.device.fit(job)?;
@@ -389,15 +412,13 @@ fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
             run.clear()?;
             run.save_plan(plan)?;
         }
-        Some(saved) if arguments.resume => {
-            if saved != *plan {
-                bail!(
-                    "run `{name}` was begun by another plan, in {}\n\
-                     hint: leave out what differs, or `--name` another run",
-                    run.plan_path().display()
-                );
-            }
-        }
+        Some(_) if has_records_alone(run)? => bail!(
+            "run `{name}` was trained, and its records are in {}, but neither weights nor a checkpoint\n\
+             hint: `--runs-dir` names where they are, or where to train it again; `--overwrite` throws \
+             the records away",
+            run.folder().display()
+        ),
+        Some(_) if arguments.resume => {}
         Some(_) => bail!(
             "run `{name}` is there already\n\
              hint: `--resume` goes on with it, `--overwrite` throws it away, `--seed` or `--name` \

@@ -10,11 +10,15 @@ mod fit;
 #[cfg(feature = "hub")]
 mod hub;
 mod output;
+#[cfg(feature = "train")]
+mod plans;
 mod pretrained;
 #[cfg(feature = "train")]
 mod quickstart;
 mod recipes;
 mod report;
+#[cfg(feature = "train")]
+mod resume;
 mod select;
 #[cfg(feature = "train")]
 mod sweep;

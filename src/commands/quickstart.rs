@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use lmtrain_corpora::{Corpus, FetchOptions, Listing, Part, Split};
+use lmtrain_corpora::{Corpus, FetchOptions, Part, Split};
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::files::write_atomic;
@@ -88,20 +88,10 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
     if let Some(name) = &arguments.corpus {
         return select::open_corpus(name, context);
     }
-    let there: Vec<String> = context
-        .data
-        .list()?
-        .into_iter()
-        .filter(Listing::is_here)
-        .filter(|listing| listing.bytes.is_none_or(|bytes| bytes >= 1_000_000))
-        .map(|listing| listing.name)
-        .collect();
-    let best =
-        ["enwik8", "enwik9", "enwik7"].iter().find(|name| there.iter().any(|it| it == *name));
-    if let Some(name) = best.copied().or(there.first().map(String::as_str)) {
+    if let Some(name) = select::best_text(context)? {
         context
             .say(&format!("training on `{name}`, which is in {}", context.data.text().display()));
-        return select::open_corpus(name, context);
+        return select::open_corpus(&name, context);
     }
     if !arguments.offline {
         context.say("no text is here: fetching enwik8 (36 MB); `--offline` skips this");
@@ -123,17 +113,17 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
 fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
     Fit {
         size: vec![SIZE.parse().unwrap_or(lmtrain_runs::LADDER[0].1)],
-        tokenizer: vec![lmtrain_runs::Tokenization::Bytes],
+        tokenizer: Vec::new(),
         equal_total: false,
-        corpus,
-        recipe: lmtrain_runs::Recipe::Modern,
+        corpus: Some(corpus),
+        recipe: None,
         budget: BudgetArguments { tokens: None, steps: None, minutes: Some(minutes) },
-        context: CONTEXT,
+        context: Some(CONTEXT),
         batch: None,
         accumulate: None,
         set: Vec::new(),
-        train_on: cli::TrainOn::Split,
-        seed: 0,
+        train_on: None,
+        seed: None,
         device: crate::device::Device::Cpu,
         precision: None,
         name: Some(name.to_owned()),

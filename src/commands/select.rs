@@ -6,11 +6,17 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use lmtrain_corpora::{self as corpora, Corpus};
 use lmtrain_engine::SavedWeights;
+#[cfg(feature = "train")]
+use lmtrain_runs::plan::DEFAULT_CORPUS;
 use lmtrain_runs::recipe::Recipe;
-use lmtrain_runs::{Plan, Run, Size, Tokenization};
+use lmtrain_runs::{Plan, Run, Size, StepRecord, Tokenization};
 
 use crate::context::Context;
 use crate::progress::Progress;
+
+/// A text shorter than this shows nothing.
+#[cfg(feature = "train")]
+const LEAST_TEXT: u64 = 1_000_000;
 
 /// Which runs are meant; an empty list means any.
 #[derive(Debug, Default)]
@@ -30,24 +36,41 @@ impl Selection<'_> {
             && self.recipe.is_none()
     }
 
-    /// The runs that fit, each with its plan, in the order of their sizes.
+    /// The runs that fit and have weights, each with its plan, in the order of their sizes.
     pub(super) fn runs(&self, context: &Context) -> Result<Vec<(Run, Plan)>> {
-        let mut found = Vec::new();
+        let (mut found, mut without) = (Vec::new(), Vec::new());
         for run in context.store.runs()? {
             let Some(plan) = run.plan()? else { continue };
-            if self.fits(&plan) && run.weights_path().is_file() {
-                found.push((run, plan));
+            if self.fits(&plan) {
+                let runs = if run.weights_path().is_file() { &mut found } else { &mut without };
+                runs.push((run, plan));
             }
         }
-        found
-            .sort_by(|left, right| (left.1.size, &left.1.name).cmp(&(right.1.size, &right.1.name)));
+        for runs in [&mut found, &mut without] {
+            runs.sort_by(|one, other| {
+                (one.1.size, &one.1.name).cmp(&(other.1.size, &other.1.name))
+            });
+        }
         for name in self.names {
-            if !found.iter().any(|(run, _)| run.name() == name) {
+            let is_named = |(run, _): &&(Run, Plan)| run.name() == name;
+            if let Some((run, plan)) = without.iter().find(is_named) {
+                return Err(no_weights(run, plan, context)?);
+            }
+            if !found.iter().any(|run| is_named(&run)) {
                 bail!("no run `{name}` in {}\n{}", context.store.root().display(), known(context)?);
             }
         }
         if found.is_empty() && !self.is_empty() {
-            bail!("no run fits `{self}`\nhint: `lmtrain fit {}`", self.to_fit());
+            match &without[..] {
+                [] => bail!("no run fits `{self}`\nhint: `lmtrain fit {}`", self.to_fit()),
+                [(run, plan)] => return Err(no_weights(run, plan, context)?),
+                several => return Err(none_has_weights(&self.to_string(), several, context)?),
+            }
+        }
+        if !without.is_empty() {
+            let names: Vec<&str> = without.iter().map(|(run, _)| run.name()).collect();
+            context
+                .say(&format!("left out, since their weights are not here: {}", names.join(", ")));
         }
         Ok(found)
     }
@@ -82,8 +105,53 @@ impl std::fmt::Display for Selection<'_> {
     }
 }
 
+/// Whether nothing but the records of a run are there: it was measured or validated, and so had weights.
+pub(super) fn has_records_alone(run: &Run) -> Result<bool> {
+    if run.weights_path().exists() || run.checkpoint_folder().exists() {
+        return Ok(false);
+    }
+    let validated = |step: &StepRecord| step.validation_bits_per_byte.is_some();
+    Ok(!run.rates()?.is_empty() || run.steps()?.iter().any(validated))
+}
+
+/// Why a run that is there cannot be used, and what to do.
+fn no_weights(run: &Run, plan: &Plan, context: &Context) -> Result<anyhow::Error> {
+    let (name, root) = (run.name(), context.store.root().display());
+    if has_records_alone(run)? {
+        let command = plan.command();
+        return Ok(anyhow::anyhow!(
+            "run `{name}` is in {root} with its plan and its records, and its weights are not\n\
+             hint: `--runs-dir` names where they are; `{command}` trains them again, in another folder of \
+             runs"
+        ));
+    }
+    Ok(anyhow::anyhow!(
+        "run `{name}` in {root} has no weights yet\nhint: `lmtrain fit --resume --name {name}` trains it"
+    ))
+}
+
+/// As [`no_weights`], of several.
+fn none_has_weights(asked: &str, runs: &[(Run, Plan)], context: &Context) -> Result<anyhow::Error> {
+    let (count, root) = (runs.len(), context.store.root().display());
+    let names: Vec<String> = runs.iter().map(|(run, _)| format!("`{}`", run.name())).collect();
+    let names = names.join(", ");
+    let mut kept = true;
+    for (run, _) in runs {
+        kept &= has_records_alone(run)?;
+    }
+    let what = match kept {
+        true => "their plans and records are, and their weights are not",
+        false => "none of them has weights",
+    };
+    Ok(anyhow::anyhow!(
+        "{count} runs in {root} fit `{asked}`: {names}; {what}\n\
+         hint: `--runs-dir` names where weights are; `lmtrain report` shows what is recorded; each by \
+         itself, with `--run`, says how to train it"
+    ))
+}
+
 /// A hint that lists the runs there are.
-fn known(context: &Context) -> Result<String> {
+pub(super) fn known(context: &Context) -> Result<String> {
     let names: Vec<String> =
         context.store.runs()?.iter().map(|run| format!("`{}`", run.name())).collect();
     Ok(match names.len() {
@@ -96,11 +164,10 @@ fn known(context: &Context) -> Result<String> {
 pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
     let run = context.store.run(name);
     if !run.weights_path().is_file() {
-        bail!(
-            "no weights of run `{name}` in {}\n{}",
-            context.store.root().display(),
-            known(context)?
-        );
+        if let Some(plan) = run.plan()? {
+            return Err(no_weights(&run, &plan, context)?);
+        }
+        bail!("no run `{name}` in {}\n{}", context.store.root().display(), known(context)?);
     }
     weights_of(&run)
 }
@@ -108,6 +175,21 @@ pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
 /// The weights of a run, under its name.
 pub(super) fn weights_of(run: &Run) -> Result<SavedWeights> {
     Ok(SavedWeights::read(&run.weights_path())?.of_run(run.name()))
+}
+
+/// The text to train on if none is named: enwik8, alone or within enwik9, else the largest that is here.
+#[cfg(feature = "train")]
+pub(super) fn best_text(context: &Context) -> Result<Option<String>> {
+    let there = context.data.list()?.into_iter().filter(|listing| {
+        let is_here =
+            listing.is_here() || matches!(listing.presence, corpora::Presence::PrefixOf(_));
+        is_here && listing.bytes.is_none_or(|bytes| bytes >= LEAST_TEXT)
+    });
+    let there: Vec<corpora::Listing> = there.collect();
+    let enwik8 = there.iter().find(|listing| listing.name == DEFAULT_CORPUS);
+    let length = |listing: &&corpora::Listing| listing.bytes.or(listing.bytes_on_disk);
+    let best = enwik8.or_else(|| there.iter().max_by_key(length));
+    Ok(best.map(|listing| listing.name.clone()))
 }
 
 /// Opens a corpus by name or path; unpacking it shows its progress.

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use crate::device::Device;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use lmtrain_corpora::Corpus;
+use lmtrain_corpora::{Corpus, CorpusIdentity};
 use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Plan};
 use serde::Serialize;
-use toml::{Table, Value};
 
 use super::output::{print_json, print_rates, print_table};
 use super::select::open_corpus;
-use super::{eval, fit};
+use super::{eval, fit, plans};
 use crate::cli::{self, Arguments, Command, Eval, Fit};
 use crate::context::Context;
 
@@ -59,14 +58,19 @@ struct Shown<'a> {
 
 pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
-    let sweep = sweep(arguments)?;
+    let flops_per_s = flops_per_s(arguments.device)?;
+    if arguments.list {
+        return plans::list(arguments.device, flops_per_s, context);
+    }
+    let sweep = plans::chosen(arguments, context)?;
     let mut jobs = jobs(&sweep, arguments.device, context)?;
     let [of_runs, of_compressors] = sweep.evals()?;
     let evals = parsed::<Eval>(&of_runs, arguments.device)?;
     let compressors = parsed::<Eval>(&of_compressors, Device::Cpu)?;
-    let precision = arguments.device.precision(None).map_err(anyhow::Error::msg)?;
-    let flops_per_s = PEAK_SHARE * arguments.device.peak(precision)?.gemm_flops_per_s;
-    let seconds = |job: &Job| seconds(job, flops_per_s);
+    let seconds = |job: &Job| match job.state {
+        State::Trained => 0.0,
+        _ => seconds(&job.plan, flops_per_s),
+    };
     let costs: Vec<f64> = jobs.iter().map(|job| cost(&job.plan)).collect();
     let mut takes = arguments.shard.takes(&costs).into_iter();
     jobs.retain(|_| takes.next().unwrap_or(false));
@@ -160,59 +164,13 @@ impl Done {
     }
 }
 
-/// The sweep of a file, or of the flags.
-fn sweep(arguments: &cli::Sweep) -> Result<Sweep> {
-    let Some(path) = &arguments.plan else { return Ok(of_flags(arguments)) };
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let sweep: Sweep = text.parse().with_context(|| path.display().to_string())?;
-    if sweep.fit.is_empty() && sweep.eval.is_empty() {
-        bail!("{} has neither a `[[fit]]` nor an `[[eval]]`", path.display());
-    }
-    Ok(sweep)
-}
-
-fn of_flags(arguments: &cli::Sweep) -> Sweep {
-    let list = |values: &[String]| {
-        Value::Array(values.iter().map(|value| Value::String(value.clone())).collect())
-    };
-    let table = |lists: &[(&str, &[String])]| -> Table {
-        let given = lists.iter().filter(|(_, values)| !values.is_empty());
-        given.map(|(key, values)| ((*key).to_owned(), list(values))).collect()
-    };
-    let mut fit = table(&[
-        ("size", &arguments.size),
-        ("tokenizer", &arguments.tokenizer),
-        ("recipe", &arguments.recipe),
-        ("seed", &arguments.seed),
-        ("corpus", &arguments.corpus),
-        ("tokens", &arguments.tokens),
-        ("minutes", &arguments.minutes),
-    ]);
-    let set = arguments.set.iter().map(|set| {
-        let (key, values) = set.split_once('=').unwrap_or((set, ""));
-        let values: Vec<String> = values.split(',').map(str::to_owned).collect();
-        (key.to_owned(), list(&values))
-    });
-    let set: Table = set.collect();
-    if !set.is_empty() {
-        fit.insert("set".to_owned(), Value::Table(set));
-    }
-    let chunks: Vec<String> = arguments.sample_chunks.iter().map(ToString::to_string).collect();
-    let eval = table(&[
-        ("corpus", &arguments.eval_corpus),
-        ("sample-chunks", &chunks),
-        ("compressor", &arguments.compressor),
-    ]);
-    Sweep { title: String::new(), fit: vec![fit], eval: vec![eval] }
-}
-
 /// Command lines as arguments, each with the device.
 fn parsed<T: Line>(lines: &[Vec<String>], device: Device) -> Result<Vec<T>> {
     lines.iter().map(|flags| T::parse(flags, device)).collect()
 }
 
 /// A command that a sweep is made of.
-trait Line: Sized {
+pub(super) trait Line: Sized {
     const NAME: &'static str;
 
     /// The command's arguments, if it is this one, computing on `device`.
@@ -254,18 +212,15 @@ fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<Vec<Job>> {
     let mut jobs: Vec<Job> = Vec::new();
     for line in sweep.fits()? {
         let flags = Fit::parse(&line, device)?;
-        let corpus = match corpora.get(&flags.corpus) {
+        let corpus = match corpora.get(flags.corpus()) {
             Some(corpus) => corpus.clone(),
             None => {
-                let corpus = open_corpus(&flags.corpus, context)?;
-                corpora.insert(flags.corpus.clone(), corpus.clone());
+                let corpus = open_corpus(flags.corpus(), context)?;
+                corpora.insert(flags.corpus().to_owned(), corpus.clone());
                 corpus
             }
         };
-        let ([size], [tokenization]) = (&flags.size[..], &flags.tokenizer[..]) else {
-            bail!("`{}` is more than one run: write lists as lists", line.join(" "));
-        };
-        let mut plan = fit::plan_of(&flags, *size, tokenization, &corpus)?;
+        let mut plan = plan_of(&flags, &line, &corpus.identity())?;
         if let Some(same) = jobs.iter().find(|job| job.plan.name == plan.name) {
             let (name, command) = (&plan.name, &same.command);
             bail!("`{}` and `{command}` are both `{name}`: name one", line.join(" "));
@@ -275,6 +230,14 @@ fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<Vec<Job>> {
         jobs.push(Job { flags, command, corpus, plan, state });
     }
     Ok(jobs)
+}
+
+/// The plan of the one run that a line names.
+pub(super) fn plan_of(flags: &Fit, line: &[String], corpus: &CorpusIdentity) -> Result<Plan> {
+    let ([size], [tokenization]) = (&flags.size[..], &flags.tokenizers()[..]) else {
+        bail!("`{}` is more than one run: write lists as lists", line.join(" "));
+    };
+    fit::plan_of(flags, *size, tokenization, corpus)
 }
 
 /// How far a run is; the plan gets the steps that its minutes once came to.
@@ -295,11 +258,17 @@ fn cost(plan: &Plan) -> f64 {
     }
 }
 
-fn seconds(job: &Job, flops_per_s: f64) -> f64 {
-    match (job.state, job.plan.budget) {
-        (State::Trained, _) => 0.0,
-        (_, Budget::Minutes(minutes)) => 60.0 * minutes,
-        _ => job.plan.flops() / flops_per_s,
+/// What a device computes in training, about, in a second.
+fn flops_per_s(device: Device) -> Result<f64> {
+    let precision = device.precision(None).map_err(anyhow::Error::msg)?;
+    Ok(PEAK_SHARE * device.peak(precision)?.gemm_flops_per_s)
+}
+
+/// How long a run trains, about.
+pub(super) fn seconds(plan: &Plan, flops_per_s: f64) -> f64 {
+    match plan.budget {
+        Budget::Minutes(minutes) => 60.0 * minutes,
+        _ => plan.flops() / flops_per_s,
     }
 }
 

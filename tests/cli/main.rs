@@ -15,8 +15,16 @@ mod outputs;
 mod paths;
 mod readme;
 mod renamed;
+mod resume;
+#[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
+mod started;
 mod sweep;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tokenizer;
+mod weights;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

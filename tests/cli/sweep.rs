@@ -111,10 +111,11 @@ fn a_killed_sweep_goes_on_where_it_was() {
 #[test]
 fn wrong_sweeps_are_errors() {
     let study = Study::new();
-    let error = study.fails("sweep", 2);
-    assert!(error.contains("PLAN.toml"), "{error}");
+    let error = study.fails("sweep", 1);
+    assert!(error.contains("`pocket`") && error.contains("data fetch enwik8"), "{error}");
     let error = study.fails("sweep nowhere.toml", 1);
-    assert!(error.contains("nowhere.toml"), "{error}");
+    assert!(error.contains("nowhere.toml") && error.contains("`table2`"), "{error}");
+    study.fails("sweep --seed 0,1", 2);
     for (text, expected) in [
         ("[[fit]]\nsize = \"201K\"", "201K"),
         ("[[fit]]\nsize = \"200K\"\nbatches = 3", "--batches"),
@@ -132,13 +133,48 @@ fn wrong_sweeps_are_errors() {
 #[test]
 fn the_plans_that_come_along_are_sweeps() {
     let study = Study::new();
-    let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/runs/plans");
+    let plans = study.json("sweep --list --json");
+    let plans = plans.as_array().expect("a list");
     for name in ["table1", "figure2", "table2", "speedrun", "pocket"] {
-        let text = std::fs::read_to_string(format!("{plans}/{name}.toml")).expect("a plan");
+        let listed = plans.iter().find(|plan| plan["name"] == name).expect("listed");
+        assert!(listed["training_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+        let file = format!("{}/runs/plans/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(file).expect("a plan");
         // Their corpora need not be here.
         let text = text.replace("wiki15-8", "source").replace("\"enwik8\"", "\"source\"");
         std::fs::write(study.path("plan.toml"), text).expect("written");
         let jobs = study.json("sweep plan.toml --dry-run --json");
-        assert!(jobs.as_array().expect("a list").len() > 2, "{name}");
+        let jobs = jobs.as_array().expect("a list");
+        assert!(jobs.len() > 2, "{name}");
+        assert_eq!(listed["runs"], jobs.len(), "{name}");
+    }
+    let table = study.succeeds("sweep --list");
+    assert!(table.contains("table2") && table.contains("Table 2"), "{table}");
+    // By name, from anywhere, and before a file of that name.
+    std::fs::write(study.path("table2"), "no sweep").expect("written");
+    let error = study.fails("sweep table2 --dry-run", 1);
+    assert!(error.contains("enwik8") && !error.contains("no sweep"), "{error}");
+    let error = study.fails("sweep ./table2 --dry-run", 1);
+    assert!(error.contains("it is no sweep"), "{error}");
+}
+
+#[test]
+fn a_bare_sweep_is_the_default_study_on_the_largest_text() {
+    let study = Study::new();
+    let text = study.path("data/text");
+    std::fs::create_dir_all(&text).expect("a folder");
+    std::fs::write(text.join("short"), "words ".repeat(200_000)).expect("written");
+    std::fs::write(text.join("tiny"), "words ").expect("written");
+    std::fs::write(text.join("long.txt"), "other words ".repeat(200_000)).expect("written");
+    let jobs = study.json("sweep --dry-run --json");
+    let jobs = jobs.as_array().expect("a list");
+    assert_eq!(jobs.len(), 11);
+    for job in jobs {
+        assert!(job["command"].as_str().expect("text").contains("--corpus long"), "{job}");
+    }
+    let output = study.run("sweep --dry-run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    for part in ["`pocket`", "`long`", "Rate against size", "11 runs, about "] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use lmtrain_runs::files::write_atomic;
-use lmtrain_runs::{Bits, Run, notice};
+use lmtrain_runs::{Bits, Run, StepRecord, notice};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -30,6 +30,9 @@ pub struct Progress {
     /// The lowest validation so far, in bits a byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub best_bits_per_byte: Option<f64>,
+    /// The record of the last step, if its validation was not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unvalidated: Option<StepRecord>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -82,6 +82,7 @@ fn train(
         validation: Arc::new(ByteTokens::new(corpus, TRAINING_BYTES..count)),
         tokenizer: [0; 32],
         dashboard: false,
+        keeping: None,
         stop: Arc::default(),
         observe: Box::new(move |record| {
             seen.lock().expect("not poisoned").push((record.step, record.train_bits_per_byte));

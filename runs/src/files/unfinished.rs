@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{FileError, folder_of};
+use crate::temporaries::{self, Listed};
 
 /// What names of unfinished files end with.
 const SUFFIX: &str = ".tmp";
@@ -19,6 +20,7 @@ pub struct Unfinished {
     target: PathBuf,
     /// What the finished file shall be like.
     model: Option<Metadata>,
+    listed: Listed,
 }
 
 impl Unfinished {
@@ -39,7 +41,8 @@ impl Unfinished {
         builder.permissions(ownership::while_unfinished(model.as_ref()));
         let file =
             builder.tempfile_in(folder_of(target)).map_err(FileError::io("write", target))?;
-        Ok(Self { file, target: target.to_owned(), model })
+        let listed = temporaries::list(file.path());
+        Ok(Self { file, target: target.to_owned(), model, listed })
     }
 
     /// The file, to write to.
@@ -53,7 +56,7 @@ impl Unfinished {
     /// If it cannot be brought onto the disk or renamed; it is gone then, and what had the name is
     /// still there.
     pub fn finish(self) -> Result<(), FileError> {
-        let Self { file, target, model } = self;
+        let Self { file, target, model, listed: _listed } = self;
         let named = || -> io::Result<()> {
             #[cfg(unix)]
             if let Some(model) = model {

@@ -1,14 +1,19 @@
 //! Training: burn-train's learner, driven by a strategy of ours. The strategy (`segments.rs`) walks
-//! the steps of the plan in segments that end with a validation and a checkpoint; what burn-train
-//! asks to be told about networks, schedules and metrics is in `components.rs`.
+//! the steps of the plan in segments that end with a validation and a checkpoint; what it has come to
+//! is in `session.rs`, and what burn-train asks to be told about networks, schedules and metrics in
+//! `components.rs`.
 
 mod components;
+mod dashboard;
+mod rescue;
 mod segments;
+mod session;
+mod terminal;
 mod workers;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -20,8 +25,10 @@ use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::{RecipeOptimizer, State};
 use components::{Components, Factor, Gauge, NoLoader, Silent};
+use dashboard::Dashboard;
 use lmtrain_engine::tensor_file::FormatError;
-use segments::Segments;
+use rescue::Rescuer;
+use segments::{Segments, held};
 use workers::Workers;
 
 /// What went wrong in training.
@@ -99,7 +106,7 @@ pub enum TrainError {
     /// The device failed, or its memory ran out: what it said, and what to do.
     #[error("{0}")]
     Device(String),
-    /// burn-train gave up, or its dashboard was told to kill the training.
+    /// The dashboard was told to kill the training.
     #[error("training was killed; `--resume` goes on from the last checkpoint")]
     Killed,
 }
@@ -118,8 +125,12 @@ pub struct Job {
     pub tokenizer: [u8; 32],
     /// Show burn-train's dashboard on the terminal.
     pub dashboard: bool,
-    /// Set by whoever wants training to stop with everything kept.
+    /// Set by whoever wants training to stop with everything kept; by the dashboard, if its terminal
+    /// has gone.
     pub stop: Arc<AtomicBool>,
+    /// Dropped once everything is kept after a stop, or training has ended: whoever asked for the stop
+    /// may end the process then, whatever is still being computed.
+    pub keeping: Option<Box<dyn Send>>,
     /// Told of each record as it is made.
     pub observe: Box<dyn FnMut(&StepRecord) + Send>,
 }
@@ -159,7 +170,7 @@ pub fn fit<B: Kernels>(job: Job, devices: &[B::Device]) -> Result<Fitted, TrainE
             network: Network::new(&job.plan, device),
             state: State::default(),
             progress: Progress::default(),
-            origin: segments::origin(&job, 0),
+            origin: session::origin(&job, 0),
         },
     };
     job.run.keep_steps_until(progress.step)?;
@@ -182,9 +193,10 @@ fn launch<B: Kernels>(
     let optimizer = RecipeOptimizer::new(&job.plan, state);
     let schedule = Factor::new(&job.plan, progress.step);
     let folder = job.run.checkpoint_folder();
-    let dashboard = job.dashboard;
-    let outcome = Arc::new(Mutex::new(None));
-    let segments = Segments::new(job, optimizer.clone(), progress, devices, outcome.clone())?;
+    let dashboard = job.dashboard.then(|| Dashboard::open(interrupter.clone(), job.stop.clone()));
+    let watched = dashboard.as_ref().map(Dashboard::watched).unwrap_or_default();
+    let segments = Segments::new(job, optimizer.clone(), progress, devices, watched)?;
+    let (outcome, _rescuer) = (segments.outcome(), Rescuer::watch(segments.shared_session()));
     let network = network.with_gradients();
 
     let loader = Arc::new(NoLoader);
@@ -196,19 +208,13 @@ fn launch<B: Kernels>(
     for gauge in Gauge::all() {
         training = training.metric_train_numeric(gauge.clone()).metric_valid_numeric(gauge);
     }
-    if !dashboard {
-        training = training.renderer(Silent);
-    }
-    let launched = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        training.launch(Learner::new(network, optimizer, schedule));
-    }));
-    let outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match (outcome, launched) {
-        (Some(outcome), _) => outcome,
-        (None, Ok(())) => Err(TrainError::Killed),
-        (None, Err(_)) if dashboard => Err(TrainError::Killed),
-        (None, Err(panic)) => std::panic::resume_unwind(panic),
-    }
+    training = match dashboard {
+        Some(dashboard) => training.renderer(dashboard),
+        None => training.renderer(Silent),
+    };
+    training.launch(Learner::new(network, optimizer, schedule));
+    let outcome = held(&outcome).take();
+    outcome.unwrap_or(Err(TrainError::Killed))
 }
 
 /// Seconds that one step of this plan takes on this device, measured on a network that is thrown
@@ -301,6 +307,7 @@ mod tests {
             tokenizer: [0; 32],
             dashboard: false,
             stop: Arc::default(),
+            keeping: None,
             observe: Box::new(|_| {}),
         };
         plan.choices.matrix_learning_rate = 1e38;
