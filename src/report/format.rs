@@ -1,6 +1,7 @@
 //! How the report writes numbers, and how it escapes text for each of its formats.
 
 use lmtrain_runs::Bytes;
+use lmtrain_runs::units;
 
 /// A rate in percent, with as many digits as mean something: `22.93`, `138.2`, `1,410`.
 #[must_use]
@@ -37,6 +38,12 @@ pub(crate) fn grouped(value: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of parameters or tokens that was computed, in few letters: `3.2M`.
+#[must_use]
+pub(crate) fn short_count(value: f64) -> String {
+    units::short_count(value.round() as u64)
 }
 
 /// A length of data in few letters: `5 MB`.

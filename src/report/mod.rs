@@ -4,18 +4,21 @@
 
 #[cfg(test)]
 mod browser_tests;
-mod data;
 mod draw;
+mod figure;
 mod figures;
 mod format;
 mod law;
 mod names;
 mod page;
+mod records;
 mod reported;
 #[cfg(test)]
 pub(crate) mod samples;
 mod subject;
+mod table;
 mod tables;
+mod views;
 
 use std::path::{Path, PathBuf};
 
@@ -24,9 +27,12 @@ use lmtrain_runs::Store;
 use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::recipe::Choice;
 
-use data::Data;
-use draw::chart::{NARROW, WIDE};
-use draw::render;
+use figure::Drawn;
+use figures::{FIGURES, by_choice};
+use law::Laws;
+use records::Records;
+use table::Tabled;
+use tables::TABLES;
 
 /// What is asked for, besides the records.
 #[derive(Clone, Debug)]
@@ -46,45 +52,25 @@ pub(crate) struct Written {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// A figure with its files' contents.
-struct Drawn {
-    name: String,
-    title: String,
-    caption: String,
-    svg: String,
-    png: Vec<u8>,
-    csv: String,
-    /// For the page, at a screen's and at a telephone's width.
-    inline: [String; 2],
-}
-
-/// A table with its files' contents.
-struct Tabled {
-    name: &'static str,
-    title: &'static str,
-    table: tables::Table,
-    markdown: String,
-    csv: String,
-}
-
 /// Writes figures, tables and the page of a store's records into the folder `out`.
 ///
 /// # Errors
 /// If nothing was measured yet, a record is damaged, or a file cannot be written. Nothing is
 /// written unless everything could be made.
 pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Written> {
-    let data = Data::read(store)?;
-    if data.is_empty() {
+    let records = Records::read(store)?;
+    if records.is_empty() {
         let folder = store.root().display();
         bail!(
             "nothing is recorded in `{folder}`, so there is nothing to report\n\
              hint: `lmtrain quickstart` makes a first study, `lmtrain fit --size 200K` a run"
         );
     }
-    let figures = drawn(&data, &options.by)?;
-    let tables = tabled(&data);
+    let laws = Laws::of(&records.compared);
+    let figures = drawn(&records, &laws, &options.by)?;
+    let tables = tabled(&records, &laws);
     let page = out.join("index.html");
-    let html = page::page(&data, &figures, &tables, options);
+    let html = page::page(&records, &laws, (&figures, &tables), &options.command);
     let mut files = vec![(page.clone(), html.into_bytes())];
     for Drawn { name, svg, png, csv, .. } in figures {
         let at = |suffix: &str| out.join("figures").join(format!("{name}.{suffix}"));
@@ -103,51 +89,34 @@ pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Writ
     Ok(Written { page, files: files.into_iter().map(|(path, _)| path).collect() })
 }
 
-fn drawn(data: &Data, by: &[&'static Choice]) -> Result<Vec<Drawn>> {
+fn drawn(records: &Records, laws: &Laws, by: &[&'static Choice]) -> Result<Vec<Drawn>> {
     let mut drawn = Vec::new();
     for choice in by {
-        let Some(figure) = figures::by_choice::figure(data, choice) else {
+        let Some(figure) = by_choice::figure(records, choice) else {
             let key = choice.key;
             bail!(
                 "nothing is measured of runs that differ in `{key}` alone\n\
                  hint: `lmtrain sweep --size 200K --set {key}=…,…` makes some"
             );
         };
-        drawn.push(draw(format!("by-{}", choice.key), format!("Rate by {}", choice.key), figure)?);
+        drawn.push(figure.drawn(format!("by-{}", choice.key), format!("Rate by {}", choice.key))?);
     }
-    for figures::Entry { name, title, make } in figures::FIGURES {
-        let Some(figure) = make(data) else { continue };
-        drawn.push(draw((*name).to_owned(), (*title).to_owned(), figure)?);
+    for named in FIGURES {
+        if let Some(figure) = (named.make)(records, laws) {
+            drawn.push(figure.drawn(named.name.to_owned(), named.title.to_owned())?);
+        }
     }
     Ok(drawn)
 }
 
-fn draw(name: String, title: String, figure: figures::Figure) -> Result<Drawn> {
-    let (wide, narrow) = ((figure.draw)(WIDE), (figure.draw)(NARROW));
-    Ok(Drawn {
-        svg: render::svg(&wide, &title)?,
-        png: render::png(&wide)?,
-        csv: figure.data.csv(),
-        inline: [render::inline_svg(&wide, &title)?, render::inline_svg(&narrow, &title)?],
-        caption: figure.caption,
-        name,
-        title,
-    })
-}
-
-fn tabled(data: &Data) -> Vec<Tabled> {
-    let tabled = |entry: &tables::Entry| {
-        let table = (entry.make)(data)?;
-        let (name, title) = (entry.name, entry.title);
-        Some(Tabled { name, title, markdown: table.markdown(title), csv: table.csv(), table })
-    };
-    tables::TABLES.iter().filter_map(tabled).collect()
+fn tabled(records: &Records, laws: &Laws) -> Vec<Tabled> {
+    let made = TABLES.iter().filter_map(|named| Some((named, (named.make)(records, laws)?)));
+    made.map(|(named, table)| table.tabled(named.name, named.title)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lmtrain_runs::record::Chunking;
     use std::fs;
 
     fn options() -> Options {
@@ -167,18 +136,40 @@ mod tests {
         assert!(!out.exists());
     }
 
+    /// Puts the records of the compressors and of the runs into the opposite order.
+    fn reverse(store: &Store) {
+        for run in store.runs().expect("readable").iter().chain([&store.compressors()]) {
+            let path = run.folder().join("rates.jsonl");
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            assert!(text.lines().count() > 1, "something to reverse");
+            let lines = text.lines().rev().map(|line| format!("{line}\n"));
+            fs::write(&path, lines.collect::<String>()).expect("written");
+        }
+    }
+
     #[test]
-    fn the_same_records_give_the_same_bytes() {
+    fn the_same_records_give_the_same_bytes_in_whatever_order_they_were_made() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Store::new(folder.path().join("runs"));
-        let gzip = samples::compressor("gzip", "enwik8", Chunking::Whole, 0.36);
-        store.compressors().append_rate(&gzip).expect("appended");
-        let once = write(&store, &folder.path().join("once"), &options()).expect("written");
-        let twice = write(&store, &folder.path().join("twice"), &options()).expect("written");
-        assert_eq!(once.files.len(), 1 + 3 + 2 * 2, "the page, a figure and two tables");
-        assert_eq!(once.files[0], once.page);
-        for (one, other) in once.files.iter().zip(&twice.files) {
-            assert_eq!(fs::read(one).expect("there"), fs::read(other).expect("there"));
+        samples::study(&store);
+        let written = |name: &str| {
+            let out = folder.path().join(name);
+            let written = write(&store, &out, &options()).expect("written");
+            assert_eq!(written.files[0], written.page);
+            let content = |path: &PathBuf| {
+                let name = path.strip_prefix(&out).expect("within").to_owned();
+                (name, fs::read(path).expect("there"))
+            };
+            written.files.iter().map(content).collect::<Vec<_>>()
+        };
+        let (once, twice) = (written("once"), written("twice"));
+        assert_eq!(once.len(), 1 + 3 * FIGURES.len() + 2 * TABLES.len(), "nothing is left out");
+        reverse(&store);
+        for again in [twice, written("reversed")] {
+            assert_eq!(once.len(), again.len());
+            for (one, other) in once.iter().zip(&again) {
+                assert!(one == other, "{} and {}", one.0.display(), other.0.display());
+            }
         }
     }
 

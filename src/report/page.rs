@@ -6,13 +6,13 @@ use std::fmt::Write;
 
 use lmtrain_runs::record::{Kind, RateRecord};
 
-use super::data::Data;
 use super::draw::theme;
-use super::format::{self, base64, html};
-use super::law::{self, Study};
+use super::figure::Drawn;
+use super::format::{base64, html};
+use super::law::{Laws, Trend};
 use super::names;
-use super::tables::{Cell, Column, Group, Table, html::table_element};
-use super::{Drawn, Options, Tabled};
+use super::records::Records;
+use super::table::{Cell, Column, Table, Tabled, html::table_element};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -20,9 +20,14 @@ const SCRIPT: &str = include_str!("page.js");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
-/// The whole page.
+/// The whole page. `command` is what makes it: it is stated under every figure.
 #[must_use]
-pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &Options) -> String {
+pub(crate) fn page(
+    records: &Records,
+    laws: &Laws,
+    (figures, tables): (&[Drawn], &[Tabled]),
+    command: &str,
+) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write!(
@@ -36,10 +41,10 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
          <h1>Small language models as compressors</h1>\n",
         theme::dark_rules(),
     );
-    text += &lead(data);
-    text += &glance(data);
-    text += &answers(data);
-    text += &facts(data);
+    text += &lead(records);
+    text += &glance(records);
+    text += &answers(records, laws);
+    text += &facts(records);
     text += "<nav aria-label=\"Contents\">\n<ol>\n";
     let figure_titles = figures.iter().map(|figure| (&*figure.name, &*figure.title));
     let table_titles = tables.iter().map(|table| (table.name, table.title));
@@ -48,7 +53,7 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
     }
     text += "</ol>\n</nav>\n</header>\n<main>\n";
     for figure in figures {
-        text += &figure_section(figure, options);
+        text += &figure_section(figure, command);
     }
     for table in tables {
         text += &table_section(table);
@@ -57,7 +62,7 @@ pub(crate) fn page(data: &Data, figures: &[Drawn], tables: &[Tabled], options: &
         text,
         "</main>\n<footer>Made by <code>{}</code> from the records of its runs; the same records \
          give the same page.</footer>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
-        html(&options.command),
+        html(command),
     );
     text
 }
@@ -70,16 +75,16 @@ fn of_table<'a>((name, title): (&str, &'a str)) -> (String, &'a str) {
     (format!("table-{name}"), title)
 }
 
-fn lead(data: &Data) -> String {
+fn lead(records: &Records) -> String {
     let compressors =
-        distinct(data, |record| (record.kind == Kind::Compressor).then(|| record.name.clone()));
+        distinct(records, |record| (record.kind == Kind::Compressor).then(|| record.name.clone()));
     let count = |count: usize, one: &str| match count {
         1 => format!("1 {one}"),
         many => format!("{many} {one}s"),
     };
-    let mut corpora = distinct(data, |record| Some(record.corpus.clone()));
+    let mut corpora = distinct(records, |record| Some(record.corpus.clone()));
     corpora.sort();
-    let mut text = count(data.runs.len(), "run");
+    let mut text = count(records.runs.len(), "run");
     if !compressors.is_empty() {
         text += &format!(" and {}", count(compressors.len(), "classical compressor"));
     }
@@ -90,58 +95,59 @@ fn lead(data: &Data) -> String {
 }
 
 /// The lowest adjusted rates of each corpus: what most readers came for.
-fn glance(data: &Data) -> String {
+fn glance(records: &Records) -> String {
     let mut columns = vec![Column::text("corpus")];
     let mut rows: Vec<Vec<Cell>> =
-        data.subjects.iter().map(|subject| vec![Cell::text(&subject.label)]).collect();
+        records.subjects.iter().map(|subject| vec![Cell::text(&subject.label)]).collect();
     for kind in [Kind::Run, Kind::Pretrained, Kind::Compressor] {
-        if data.entries.iter().any(|entry| entry.record.kind == kind) {
+        if records.compared.iter().any(|measurement| measurement.record.kind == kind) {
             let over = names::kind(kind);
             columns.push(Column::text("lowest").under(over));
             columns.push(Column::number("adjusted %").under(over));
             for (subject, row) in rows.iter_mut().enumerate() {
-                row.extend(lowest(data, subject, kind));
+                row.extend(lowest(records, subject, kind));
             }
         }
     }
     if rows.is_empty() {
         return String::new();
     }
-    let groups = vec![Group { rows, ..Group::default() }];
-    let table = Table { columns, groups, ..Table::default() };
-    format!("<div class=\"scroll\">\n{}</div>\n", table_element(&table))
+    format!("<div class=\"scroll\">\n{}</div>\n", table_element(&Table::of(columns, rows)))
 }
 
-fn lowest(data: &Data, subject: usize, kind: Kind) -> [Cell; 2] {
-    let of_kind =
-        data.entries.iter().filter(|entry| entry.subject == subject && entry.record.kind == kind);
-    let rated = of_kind.filter_map(|entry| Some((entry.record.adjusted_rate()?, &entry.record)));
+fn lowest(records: &Records, subject: usize, kind: Kind) -> [Cell; 2] {
+    let of_kind = records
+        .compared
+        .iter()
+        .filter(|measurement| measurement.subject == subject && measurement.record.kind == kind);
+    let rated = of_kind
+        .filter_map(|measurement| Some((measurement.record.adjusted_rate()?, &measurement.record)));
     let Some((rate, record)) = rated.min_by(|one, other| one.0.total_cmp(&other.0)) else {
         return Default::default();
     };
     let name = Cell::text(names::with_preset(record)).with_note(names::chunking(record.chunking));
-    [name, Cell::number(Some(100.0 * rate), |_| format::percent(rate))]
+    [name, Cell::percent(Some(rate))]
 }
 
 /// What the scaling laws say of the best size of model.
-fn answers(data: &Data) -> String {
-    let answer = |study: &&Study| {
-        let subject = &data.subjects[study.curve.subject];
-        let answer = study.answer(subject.bytes().0);
+fn answers(records: &Records, laws: &Laws) -> String {
+    let answer = |trend: &&Trend| {
+        let subject = &records.subjects[trend.condition.subject];
+        let answer = trend.answer(subject.bytes().0);
         let text =
-            format!("{}, {}: least adjusted rate {answer}.", subject.label, study.tokenization);
+            format!("{}, {}: least adjusted rate {answer}.", subject.label, trend.tokenization);
         format!("<li>{}</li>\n", html(&text))
     };
-    let items: String = law::shown(data).iter().map(answer).collect();
+    let items: String = laws.shown().iter().map(answer).collect();
     if items.is_empty() { items } else { format!("<ul class=\"answers\">\n{items}</ul>\n") }
 }
 
 /// By what all was measured.
-fn facts(data: &Data) -> String {
+fn facts(records: &Records) -> String {
     let values = [
-        ("Machine", distinct(data, |record| Some(record.provenance.machine.clone()))),
-        ("Device", distinct(data, |record| Some(record.provenance.device.clone()))),
-        ("Commit", distinct(data, |record| record.provenance.commit.clone())),
+        ("Machine", distinct(records, |record| Some(record.provenance.machine.clone()))),
+        ("Device", distinct(records, |record| Some(record.provenance.device.clone()))),
+        ("Commit", distinct(records, |record| record.provenance.commit.clone())),
     ];
     let mut text = String::new();
     for (what, mut values) in values {
@@ -155,9 +161,9 @@ fn facts(data: &Data) -> String {
 }
 
 /// The different values that records have, in the order of the records.
-fn distinct(data: &Data, of: impl Fn(&RateRecord) -> Option<String>) -> Vec<String> {
+fn distinct(records: &Records, of: impl Fn(&RateRecord) -> Option<String>) -> Vec<String> {
     let mut values = Vec::new();
-    for value in data.rates.iter().filter_map(|entry| of(&entry.record)) {
+    for value in records.rates.iter().filter_map(|measurement| of(&measurement.record)) {
         if !values.contains(&value) {
             values.push(value);
         }
@@ -165,7 +171,7 @@ fn distinct(data: &Data, of: impl Fn(&RateRecord) -> Option<String>) -> Vec<Stri
     values
 }
 
-fn figure_section(figure: &Drawn, options: &Options) -> String {
+fn figure_section(figure: &Drawn, command: &str) -> String {
     let Drawn { name, title, caption, svg, png, csv, inline: [wide, narrow] } = figure;
     let links = [
         link(name, "svg", "image/svg+xml", svg.as_bytes()),
@@ -179,7 +185,7 @@ fn figure_section(figure: &Drawn, options: &Options) -> String {
         html(title),
         html(caption),
         links.join(" · "),
-        html(&options.command),
+        html(command),
     )
 }
 

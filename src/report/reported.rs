@@ -9,6 +9,12 @@ pub(crate) const SOURCE: &str = "Delétang et al. 2024";
 /// The corpus of every row.
 pub(crate) const CORPUS: &str = "enwik9";
 
+/// How columns and curves of what the paper reports are headed.
+#[must_use]
+pub(crate) fn head() -> String {
+    format!("{CORPUS}, as reported")
+}
+
 /// A row of the paper's Table 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Reported {

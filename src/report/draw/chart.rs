@@ -15,7 +15,7 @@ const EDGE: f64 = 8.0;
 
 /// The room that a figure has.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Format {
+pub(crate) struct Layout {
     /// Width of the whole in logical pixels.
     pub(crate) width: f64,
     /// Height of the plot within the axes.
@@ -25,9 +25,9 @@ pub(crate) struct Format {
 }
 
 /// For a page, a paper and a slide.
-pub(crate) const WIDE: Format = Format { width: 780.0, plot_height: 400.0, narrow: false };
+pub(crate) const WIDE: Layout = Layout { width: 780.0, plot_height: 400.0, narrow: false };
 /// For a telephone.
-pub(crate) const NARROW: Format = Format { width: 370.0, plot_height: 300.0, narrow: true };
+pub(crate) const NARROW: Layout = Layout { width: 370.0, plot_height: 300.0, narrow: true };
 
 /// What surrounds the marks.
 #[derive(Clone, Debug)]
@@ -87,11 +87,11 @@ impl Chart {
     /// The whole figure; `marks` draws what it is about.
     pub(crate) fn compose(
         &self,
-        format: Format,
+        layout: Layout,
         marks: impl FnOnce(&mut Scene, &Frame<'_>),
     ) -> Scene {
-        let inner = format.width - 2.0 * EDGE;
-        let (height, right, below) = self.room(format);
+        let inner = layout.width - 2.0 * EDGE;
+        let (height, right, below) = self.room(layout);
         let title = text::wrap(&self.y_title, EM, Weight::Bold, inner);
         let key = key_rows(&self.key, inner);
         let head = 1.35 * EM * title.len() as f64 + 1.5 * EM * key.len() as f64;
@@ -102,12 +102,12 @@ impl Chart {
         let left = EDGE + widest.fold(0.0, f64::max) + 10.0;
         let foot = bottom + 3.7 * EM;
 
-        let mut scene = Scene::new(format.width, foot + below + EDGE);
+        let mut scene = Scene::new(layout.width, foot + below + EDGE);
         let frame = Frame { left, right, top, bottom, x: &self.x, y: &self.y };
         self.heading(&mut scene, &title, &key);
         self.axes(&mut scene, &frame, &y_ticks);
         marks(&mut scene, &frame);
-        if format.narrow {
+        if layout.narrow {
             labels::list(&mut scene, &self.labels, (EDGE, foot), inner);
         } else {
             let end = |label: &Label| frame.at(label.at.0, label.at.1);
@@ -119,15 +119,15 @@ impl Chart {
     }
 
     /// Height of the plot, where it ends on the right, and the height of the list below it.
-    fn room(&self, format: Format) -> (f64, f64, f64) {
-        if format.narrow {
-            let list = labels::list_height(&self.labels, format.width - 2.0 * EDGE);
+    fn room(&self, layout: Layout) -> (f64, f64, f64) {
+        if layout.narrow {
+            let list = labels::list_height(&self.labels, layout.width - 2.0 * EDGE);
             // Half a tick's text reaches beyond the plot.
-            return (format.plot_height, format.width - EDGE - 10.0, list);
+            return (layout.plot_height, layout.width - EDGE - 10.0, list);
         }
-        let height = format.plot_height.max(1.2 * labels::stacked_height(&self.labels));
+        let height = layout.plot_height.max(1.2 * labels::stacked_height(&self.labels));
         let margin = EDGE.max(labels::margin(&self.labels) + EDGE / 2.0);
-        (height, format.width - margin, 0.0)
+        (height, layout.width - margin, 0.0)
     }
 
     fn heading(&self, scene: &mut Scene, title: &[String], key: &[Vec<(f64, Marker, &str)>]) {
@@ -174,15 +174,15 @@ fn key_rows(key: &[(Marker, String)], width: f64) -> Vec<Vec<(f64, Marker, &str)
     let mut rows: Vec<Vec<(f64, Marker, &str)>> = Vec::new();
     let mut x = f64::INFINITY;
     for (marker, name) in key {
-        let entry = 14.0 + text::width(name, EM - 1.0, Weight::Regular) + 16.0;
-        if x + entry > width {
+        let measurement = 14.0 + text::width(name, EM - 1.0, Weight::Regular) + 16.0;
+        if x + measurement > width {
             rows.push(Vec::new());
             x = 0.0;
         }
         if let Some(row) = rows.last_mut() {
             row.push((x, *marker, name));
         }
-        x += entry;
+        x += measurement;
     }
     rows
 }
@@ -190,7 +190,7 @@ fn key_rows(key: &[(Marker, String)], width: f64) -> Vec<Vec<(f64, Marker, &str)
 #[cfg(test)]
 mod tests {
     use super::super::axis::Unit;
-    use super::super::labels::Sample;
+    use super::super::labels::Swatch;
     use super::*;
 
     fn chart(labels: usize) -> Chart {
@@ -200,7 +200,7 @@ mod tests {
             notes: vec!["5.00 MB".into()],
             color: INK,
             weight: Weight::Bold,
-            sample: Sample::Line(Stroke::solid(INK, 2.0)),
+            swatch: Swatch::Line(Stroke::solid(INK, 2.0)),
         };
         Chart {
             y_title: "Adjusted rate, all of it".into(),
@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn nothing_is_clipped() {
-        for format in [WIDE, NARROW] {
+        for layout in [WIDE, NARROW] {
             for labels in [0, 1, 5, 40] {
-                let scene = chart(labels).compose(format, |scene, frame| {
+                let scene = chart(labels).compose(layout, |scene, frame| {
                     assert!(frame.right - frame.left > 200.0, "the plot keeps its room");
                     scene.marker(Marker::Circle, frame.at(10.0, 15.0), 4.0, INK);
                 });

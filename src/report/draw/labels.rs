@@ -22,12 +22,12 @@ pub(crate) const MARGIN: f64 = 12.0;
 const INSIDE: f64 = 10.0;
 /// From this far on a line to the margin would cross much of the plot.
 const FAR: f64 = 60.0;
-/// Width of a sample of the line, in a list.
-const SAMPLE: f64 = 26.0;
+/// Width of a swatch, in a list.
+const SWATCH: f64 = 26.0;
 
 /// How a label's curve looks, for the list below a narrow figure.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Sample {
+pub(crate) enum Swatch {
     /// A line.
     Line(Stroke),
     /// A hollow marker on a line.
@@ -47,8 +47,8 @@ pub(crate) struct Label {
     pub(crate) color: Color,
     /// Weight of the name.
     pub(crate) weight: Weight,
-    /// What it names, as a sample.
-    pub(crate) sample: Sample,
+    /// How what it names looks.
+    pub(crate) swatch: Swatch,
 }
 
 impl Label {
@@ -172,7 +172,7 @@ fn write(scene: &mut Scene, label: &Label, at: Point) {
 
 /// Lines of a list entry: name in its weight, and its notes broken to the width.
 fn list_lines(label: &Label, width: f64) -> (Vec<String>, Vec<String>) {
-    let room = width - SAMPLE - 8.0;
+    let room = width - SWATCH - 8.0;
     let name = text::wrap(&label.name, EM, label.weight, room);
     let notes = match label.notes.join(" · ") {
         notes if notes.is_empty() => Vec::new(),
@@ -198,17 +198,17 @@ pub(crate) fn list(scene: &mut Scene, labels: &[Label], (left, top): Point, widt
     let mut y = top;
     for label in order {
         let middle = y + LEADING * EM / 2.0;
-        sample(scene, label, (left, middle));
+        swatch(scene, label, (left, middle));
         let (name, notes) = list_lines(label, width);
-        let room = width - SAMPLE - 8.0;
+        let room = width - SWATCH - 8.0;
         for line in name {
             let line = text::fitted(&line, EM, label.weight, room);
-            let at = (left + SAMPLE + 8.0, y + LEADING * EM / 2.0 + 0.36 * EM);
+            let at = (left + SWATCH + 8.0, y + LEADING * EM / 2.0 + 0.36 * EM);
             scene.text(Text { weight: label.weight, color: INK, ..Text::new(at, EM, line) });
             y += LEADING * EM;
         }
         for line in notes {
-            let at = (left + SAMPLE + 8.0, y + LEADING * NOTE_EM / 2.0 + 0.36 * NOTE_EM);
+            let at = (left + SWATCH + 8.0, y + LEADING * NOTE_EM / 2.0 + 0.36 * NOTE_EM);
             scene.text(Text { color: MUTED, ..Text::new(at, NOTE_EM, line) });
             y += LEADING * NOTE_EM;
         }
@@ -216,13 +216,13 @@ pub(crate) fn list(scene: &mut Scene, labels: &[Label], (left, top): Point, widt
     }
 }
 
-fn sample(scene: &mut Scene, label: &Label, (left, y): Point) {
-    let line = [(left, y), (left + SAMPLE, y)];
-    match label.sample {
-        Sample::Line(stroke) => scene.line(&line, stroke),
-        Sample::Hollow(marker, stroke) => {
+fn swatch(scene: &mut Scene, label: &Label, (left, y): Point) {
+    let line = [(left, y), (left + SWATCH, y)];
+    match label.swatch {
+        Swatch::Line(stroke) => scene.line(&line, stroke),
+        Swatch::Hollow(marker, stroke) => {
             scene.line(&line, stroke);
-            scene.hollow_marker(marker, (left + SAMPLE / 2.0, y), 4.2, label.color);
+            scene.hollow_marker(marker, (left + SWATCH / 2.0, y), 4.2, label.color);
         }
     }
 }

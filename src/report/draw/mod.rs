@@ -8,5 +8,6 @@ pub(crate) mod labels;
 pub(crate) mod render;
 mod room;
 pub(crate) mod scene;
+pub(crate) mod series;
 pub(crate) mod text;
 pub(crate) mod theme;

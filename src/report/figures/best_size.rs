@@ -3,15 +3,15 @@
 
 use lmtrain_runs::Bytes;
 
-use super::Figure;
-use super::levels::color;
-use super::series::{Series, Titled, figure as series_figure};
-use crate::report::data::Data;
+use super::colors;
 use crate::report::draw::axis::Unit;
 use crate::report::draw::scene::{Marker, Stroke};
+use crate::report::draw::series::{Series, Titled};
+use crate::report::figure::Figure;
 use crate::report::format;
-use crate::report::law::{self, Study};
-use crate::report::tables::{Cell, Column, Group, Table};
+use crate::report::law::{Laws, Optimum, Trend};
+use crate::report::records::Records;
+use crate::report::table::{Cell, Column, Table};
 
 /// Lengths that are asked about, in bytes: from the shortest to the longest.
 const LENGTHS: [f64; 2] = [1e6, 1e11];
@@ -19,15 +19,16 @@ const LENGTHS: [f64; 2] = [1e6, 1e11];
 const STEPS: i32 = 12;
 
 /// The figure; absent without a law.
-pub(crate) fn figure(data: &Data) -> Option<Figure> {
-    let studies = law::shown(data);
-    let series = studies.iter().flat_map(|study| lines(data, study)).collect();
+pub(super) fn figure(records: &Records, laws: &Laws) -> Option<Figure> {
+    let trends = laws.shown();
+    let series = trends.iter().flat_map(|trend| lines(records, trend)).collect();
     let x = Titled { title: "length of the corpus", unit: Unit::Bytes };
     let y = Titled {
         title: "Parameters of the least adjusted rate, embeddings included",
         unit: Unit::Count,
     };
-    series_figure(series, &x, &y, Vec::new(), (CAPTION.to_owned(), table(data, &studies)))
+    let numbers = table(records, &trends);
+    Figure::of_series(series, &x, &y, Vec::new(), (CAPTION.to_owned(), numbers))
 }
 
 const CAPTION: &str = "Which size of model pays, were there more or less data of the same kind: where the fitted raw \
@@ -35,45 +36,43 @@ const CAPTION: &str = "Which size of model pays, were there more or less data of
      dashes lead beyond the sizes measured and are extrapolation; a disc is the length of the corpus \
      that was measured. Both axes are logarithmic.";
 
-/// A place on the curve of best sizes.
-type Place = (f64, f64, [f64; 2], bool);
-
 /// The lengths for which a law tells, and the best size for each.
-fn places(study: &Study) -> Vec<Place> {
+fn optima(trend: &Trend) -> Vec<(f64, Optimum)> {
     let [first, last] = LENGTHS.map(|length| (length.log10() * f64::from(STEPS)) as i32);
-    let place = |step: i32| {
+    let optimum = |step: i32| {
         let length = 10f64.powf(f64::from(step) / f64::from(STEPS));
-        let optimum = study.optimum(length).filter(|optimum| study.tells(optimum))?;
-        Some((length, optimum.parameters, optimum.interval, optimum.extrapolated))
+        Some((length, trend.telling_optimum(length)?))
     };
-    (first..=last).filter_map(place).collect()
+    (first..=last).filter_map(optimum).collect()
 }
 
 /// A line each for what was measured and what is extrapolated, and the corpus itself.
-fn lines(data: &Data, study: &Study) -> Vec<Series> {
-    let subject = &data.subjects[study.curve.subject];
-    let color = color(study.curve.subject);
-    let places = places(study);
+fn lines(records: &Records, trend: &Trend) -> Vec<Series> {
+    let subject = &records.subjects[trend.condition.subject];
+    let color = colors::of_subject(trend.condition.subject);
+    let optima = optima(trend);
     let mut series: Vec<Series> = Vec::new();
-    let point = |place: &Place| (place.0, place.1);
-    for (index, stretch) in places.chunk_by(|one, other| one.3 == other.3).enumerate() {
+    let point = |(length, best): &(f64, Optimum)| (*length, best.parameters);
+    let stretches = optima.chunk_by(|(_, one), (_, other)| one.extrapolated == other.extrapolated);
+    for (index, stretch) in stretches.enumerate() {
         let stroke = Stroke::solid(color, 2.0);
         let mut line = Series::new("", color, Marker::Circle);
         line.marker = None;
-        line.stroke = if stretch[0].3 { stroke.dashed(5.0, 4.0) } else { stroke };
+        line.stroke = if stretch[0].1.extrapolated { stroke.dashed(5.0, 4.0) } else { stroke };
         // Stretches touch.
         let before = series.last().and_then(|before: &Series| before.points.last().copied());
         line.points = before.into_iter().chain(stretch.iter().map(point)).collect();
         if index == 0 {
-            line.band = places.iter().map(|place| (place.0, place.1, place.2)).collect();
+            let ends = |(length, best): &(f64, Optimum)| (*length, best.parameters, best.interval);
+            line.band = optima.iter().map(ends).collect();
         }
         series.push(line);
     }
     if let Some(last) = series.last_mut() {
-        last.name = format!("{}, {}", subject.label, study.tokenization);
+        last.name = format!("{}, {}", subject.label, trend.tokenization);
     }
     let length = subject.bytes().as_f64();
-    if let Some(optimum) = study.optimum(length).filter(|optimum| study.tells(optimum)) {
+    if let Some(optimum) = trend.telling_optimum(length) {
         let mut own = Series::new("", color, Marker::Circle);
         own.points = vec![(length, optimum.parameters)];
         series.push(own);
@@ -81,17 +80,18 @@ fn lines(data: &Data, study: &Study) -> Vec<Series> {
     series
 }
 
-fn table(data: &Data, studies: &[&Study]) -> Table {
+fn table(records: &Records, trends: &[&Trend]) -> Table {
     let mut columns: Vec<Column> = ["corpus", "tokenization"].map(Column::text).into();
     columns.extend(["length, bytes", "best parameters", "from", "to"].map(Column::number));
     columns.push(Column::text("extrapolated"));
     let mut rows = Vec::new();
-    for study in studies {
-        for (length, best, [low, high], extrapolated) in places(study) {
-            let texts =
-                [data.subjects[study.curve.subject].label.clone(), study.tokenization.to_string()];
-            let mut row: Vec<Cell> = texts.map(Cell::text).into();
-            let numbers = [length, best, low, high];
+    for trend in trends {
+        let subject = &records.subjects[trend.condition.subject].label;
+        for (length, Optimum { parameters, interval: [low, high], extrapolated, .. }) in
+            optima(trend)
+        {
+            let mut row = vec![Cell::text(subject), Cell::text(trend.tokenization.to_string())];
+            let numbers = [length, parameters, low, high];
             row.extend(numbers.map(|value| {
                 Cell::number(Some(value.round()), |_| format::short_bytes(Bytes(value as u64)))
             }));
@@ -99,5 +99,5 @@ fn table(data: &Data, studies: &[&Study]) -> Table {
             rows.push(row);
         }
     }
-    Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
+    Table::of(columns, rows)
 }

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use lmtrain_runs::recipe::Choice;
 use lmtrain_runs::{Plan, Setting};
 
-use super::Figure;
-use super::learning::size_color;
-use super::series::{Series, figure_on};
-use crate::report::data::{Data, RunData};
+use super::colors;
 use crate::report::draw::axis::{Axis, Unit};
 use crate::report::draw::scene::Marker;
+use crate::report::draw::series::Series;
+use crate::report::figure::Figure;
 use crate::report::names;
-use crate::report::tables::{Cell, Column, Group, Table};
+use crate::report::records::{Records, RunData};
+use crate::report::table::{Cell, Column, Table};
 
-/// Values further apart than this factor stand on a logarithmic axis.
-const WIDE: f64 = 3.0;
+/// Values that lie further apart than this factor stand on a logarithmic axis.
+const FAR_APART: f64 = 3.0;
 
 /// Runs that differ in the choice and the seed alone.
 struct Line<'a> {
@@ -30,8 +30,9 @@ struct Line<'a> {
 type Measured<'a> = (String, Box<dyn Fn(&RunData) -> Option<f64> + 'a>);
 
 /// The figure; absent if no runs differ in this choice alone.
-pub(crate) fn figure(data: &Data, choice: &'static Choice) -> Option<Figure> {
-    let measured = measured(data).map(|(what, of)| (what, lines(data, choice, &of)));
+pub(crate) fn figure(records: &Records, choice: &'static Choice) -> Option<Figure> {
+    let measured =
+        measured(records).into_iter().map(|(what, of)| (what, lines(records, choice, &of)));
     let points = |lines: &[Line<'_>]| lines.iter().map(|line| line.places.len()).sum::<usize>();
     // Of those with most points the first, which is the one of most bytes.
     let (what, lines) = measured.rev().max_by_key(|(_, lines)| points(lines))?;
@@ -41,7 +42,7 @@ pub(crate) fn figure(data: &Data, choice: &'static Choice) -> Option<Figure> {
     let (low, high) =
         values().fold((f64::MAX, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let unit = Unit::Number;
-    let x = match low > 0.0 && high / low > WIDE {
+    let x = match low > 0.0 && high / low > FAR_APART {
         true => Axis::over(values(), 1.15, unit)?,
         false => Axis::even_over(values(), 0.06, unit)?,
     };
@@ -62,45 +63,45 @@ pub(crate) fn figure(data: &Data, choice: &'static Choice) -> Option<Figure> {
         choice.key, choice.about, first.plan.recipe
     );
     let table = table(choice, &what, &lines, &labels);
-    let (x, y) = ((choice.key.to_owned(), x), (format!("bits per byte of {what}"), y));
-    Some(figure_on(series, x, y, Vec::new(), (caption, table)))
+    let axes = [(choice.key.to_owned(), x), (format!("bits per byte of {what}"), y)];
+    Some(Figure::of_series_on(axes, series, Vec::new(), (caption, table)))
 }
 
 /// Everything that runs were measured on, by the bytes there are; their own validation last.
-fn measured(data: &Data) -> std::vec::IntoIter<Measured<'_>> {
-    let mut cuts: Vec<_> =
-        data.entries.iter().map(|entry| (entry.subject, entry.record.chunking)).collect();
+fn measured(records: &Records) -> std::vec::IntoIter<Measured<'_>> {
+    let mut cuts: Vec<_> = records
+        .compared
+        .iter()
+        .map(|measurement| (measurement.subject, measurement.record.chunking))
+        .collect();
     cuts.sort_unstable();
     cuts.dedup();
-    cuts.sort_by_key(|(subject, _)| std::cmp::Reverse(data.subjects[*subject].bytes()));
+    cuts.sort_by_key(|(subject, _)| std::cmp::Reverse(records.subjects[*subject].bytes()));
     let mut all: Vec<Measured<'_>> = Vec::new();
     for (subject, chunking) in cuts {
-        let what = format!("{} in {}", data.subjects[subject].label, names::chunking(chunking));
+        let what = format!("{} in {}", records.subjects[subject].label, names::chunking(chunking));
         let of = move |run: &RunData| {
-            let entry = data.entries.iter().find(|entry| {
-                entry.subject == subject
-                    && entry.record.chunking == chunking
-                    && entry.record.name == run.plan.name
+            let measurement = records.compared.iter().find(|measurement| {
+                measurement.subject == subject
+                    && measurement.record.chunking == chunking
+                    && measurement.record.name == run.plan.name
             })?;
-            entry.record.bits_per_byte()
+            measurement.record.bits_per_byte()
         };
         all.push((what, Box::new(of)));
     }
-    let validation = |run: &RunData| {
-        run.steps.iter().filter_map(|step| step.validation_bits_per_byte).reduce(f64::min)
-    };
-    all.push(("each run's own validation part".to_owned(), Box::new(validation)));
+    all.push(("each run's own validation part".to_owned(), Box::new(RunData::lowest_validation)));
     all.into_iter()
 }
 
 /// The lines that have several places.
 fn lines<'a>(
-    data: &'a Data,
+    records: &'a Records,
     choice: &'static Choice,
     of: &dyn Fn(&RunData) -> Option<f64>,
 ) -> Vec<Line<'a>> {
     let mut lines: Vec<Line<'_>> = Vec::new();
-    for run in data.runs.iter().filter(|run| run.is_finished()) {
+    for run in records.runs.iter().filter(|run| run.is_finished()) {
         let (value, Some(bits), Some(plan)) =
             (run.plan.row().get(choice).as_f64(), of(run), with_usual(&run.plan, choice))
         else {
@@ -138,7 +139,7 @@ fn with_usual(plan: &Plan, choice: &'static Choice) -> Option<Plan> {
 
 impl Line<'_> {
     fn series(&self, name: &str) -> Series {
-        let mut series = Series::new(name, size_color(self.plan.size), Marker::Circle);
+        let mut series = Series::new(name, colors::of_size(self.plan.size), Marker::Circle);
         for (value, rates) in &self.places {
             let (value, [mean, low, high]) = (f64::from_bits(*value), spread(rates));
             series.points.push((value, mean));
@@ -173,8 +174,8 @@ fn table(choice: &Choice, what: &str, lines: &[Line<'_>], labels: &[String]) -> 
             rows.push(row);
         }
     }
-    let groups = vec![Group { rows, ..Group::default() }];
-    Table { caption: format!("Bits per byte of {what}."), columns, groups }
+    let caption = format!("Bits per byte of {what}.");
+    Table { caption, ..Table::of(columns, rows) }
 }
 
 #[cfg(test)]
@@ -202,15 +203,15 @@ mod tests {
         other.choices.beta1 = 0.9;
         other.name = other.name_of();
         runs.push((other.clone(), samples::steps(&other, 1.5)));
-        let data = Data::new(runs, Vec::new());
-        let of = |key: &str| figure(&data, choice(key).expect("a choice"));
+        let records = Records::new(runs, Vec::new());
+        let of = |key: &str| figure(&records, choice(key).expect("a choice"));
         let figure = of("matrix-learning-rate").expect("two lines");
         let csv = figure.data.csv();
         assert_eq!(csv.lines().count(), 1 + 2 * 3, "{csv}");
         assert!(csv.contains("200K,0.02,2,") && !csv.contains(&other.name), "{csv}");
-        for format in [WIDE, NARROW] {
+        for layout in [WIDE, NARROW] {
             let texts: Vec<String> =
-                (figure.draw)(format).texts.into_iter().map(|text| text.text).collect();
+                (figure.draw)(layout).texts.into_iter().map(|text| text.text).collect();
             for name in ["200K", "800K", "matrix-learning-rate"] {
                 assert!(texts.iter().any(|text| text == name), "{name}: {texts:?}");
             }

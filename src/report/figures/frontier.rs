@@ -1,22 +1,24 @@
 //! The compute frontier: bits per byte in validation against the arithmetic that training took, one
 //! line a run, and below them all what any run reached with so much.
 
-use super::Figure;
-use super::learning::{Curve, curves, draw_validation, labels};
-use crate::report::data::Data;
+use super::learning_lines::{draw_validation, labels};
 use crate::report::draw::axis::{Axis, Unit};
-use crate::report::draw::chart::{Chart, Format};
+use crate::report::draw::chart::{Chart, Layout};
 use crate::report::draw::scene::Stroke;
 use crate::report::draw::theme::INK;
-use crate::report::tables::{Cell, Column, Group, Table};
+use crate::report::figure::Figure;
+use crate::report::records::Records;
+use crate::report::table::{Cell, Column, Table};
+use crate::report::views::learning::{LearningCurve, learning_curves};
 
 /// Validations before this share of the most arithmetic would squeeze the rest.
 const SHOWN: f64 = 1.0 / 10_000.0;
 
 /// The figure; absent before a run was validated.
-pub(crate) fn figure(data: &Data) -> Option<Figure> {
-    let mut curves =
-        curves(data, |run, step| step.tokens as f64 * run.plan.flops_per_token() as f64);
+pub(super) fn figure(records: &Records) -> Option<Figure> {
+    let mut curves = learning_curves(records, |run, step| {
+        step.tokens as f64 * run.plan.flops_per_token() as f64
+    });
     curves.retain(|curve| !curve.validation.is_empty());
     let values = || curves.iter().flat_map(|curve| &curve.validation);
     let most = values().map(|value| value.0).fold(0.0, f64::max);
@@ -33,8 +35,8 @@ pub(crate) fn figure(data: &Data) -> Option<Figure> {
     };
     let frontiers = frontiers(&curves);
     let table = table(&frontiers);
-    let draw = move |format: Format| {
-        chart.compose(format, |scene, frame| {
+    let draw = move |layout: Layout| {
+        chart.compose(layout, |scene, frame| {
             for (_, points) in &frontiers {
                 let shown = points.iter().filter(|it| frame.x.holds(it.0) && frame.y.holds(it.1));
                 let line: Vec<_> = shown.map(|it| frame.at(it.0, it.1)).collect();
@@ -53,7 +55,7 @@ const CAPTION: &str = "What training buys: each run's validation against the ari
      shorter run may lie below a longer one.";
 
 /// For each corpus the points that no other beats with less arithmetic.
-fn frontiers(curves: &[Curve]) -> Vec<(String, Vec<(f64, f64)>)> {
+fn frontiers(curves: &[LearningCurve]) -> Vec<(String, Vec<(f64, f64)>)> {
     let mut corpora: Vec<&str> = curves.iter().map(|curve| curve.corpus.as_str()).collect();
     corpora.sort_unstable();
     corpora.dedup();
@@ -87,7 +89,7 @@ fn table(frontiers: &[(String, Vec<(f64, f64)>)]) -> Table {
         .iter()
         .flat_map(|(corpus, points)| points.iter().map(move |point| row(corpus, point)))
         .collect();
-    Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
+    Table::of(columns, rows)
 }
 
 #[cfg(test)]
@@ -102,14 +104,14 @@ mod tests {
             let steps = samples::steps(&plan, floor);
             (plan, steps)
         });
-        let data = Data::new(runs.into(), Vec::new());
-        let curves = curves(&data, |_, step| step.tokens as f64);
+        let records = Records::new(runs.into(), Vec::new());
+        let curves = learning_curves(&records, |_, step| step.tokens as f64);
         let (_, frontier) = frontiers(&curves).remove(0);
         assert!(frontier.windows(2).all(|two| two[0].0 <= two[1].0 && two[0].1 > two[1].1));
         for point in curves.iter().flat_map(|curve| &curve.validation) {
             assert!(frontier.iter().any(|best| best.0 <= point.0 && best.1 <= point.1));
         }
-        let figure = figure(&data).expect("validations");
+        let figure = figure(&records).expect("validations");
         assert!(figure.data.csv().lines().count() > 10);
     }
 }

@@ -1,80 +1,91 @@
-//! Figures: records in, scenes out. To add one, add a file and a row in [`FIGURES`].
+//! The figures of the report, each of the records and, where it is about them, the scaling laws. To
+//! add one, add a file and a row in [`FIGURES`].
 
 mod best_size;
 pub(crate) mod by_choice;
-pub(crate) mod curves;
-mod fitted;
 mod frontier;
 mod learning;
-mod levels;
 mod models;
 mod overview;
-pub(crate) mod prequential;
+mod prequential;
 mod scaling;
-mod series;
-pub(crate) mod vocabulary;
-pub(crate) mod weight_codes;
+mod vocabulary;
+mod weight_codes;
 
-use super::data::Data;
-use super::draw::chart::Format;
-use super::draw::scene::Scene;
-use super::tables::Table;
+// What several figures have in common.
+mod axes;
+mod colors;
+mod curve_points;
+mod curve_table;
+mod law_curve;
+mod learning_lines;
+mod level_lines;
+
+use super::figure::Figure;
+use super::law::Laws;
+use super::records::Records;
 
 /// A figure by name.
-pub(crate) struct Entry {
+pub(crate) struct NamedFigure {
     /// Name of its files and its place on the page.
     pub(crate) name: &'static str,
     /// Its heading.
     pub(crate) title: &'static str,
-    /// Makes it of the records; absent where there is nothing to show.
-    pub(crate) make: fn(&Data) -> Option<Figure>,
+    /// Makes it; absent where there is nothing to show.
+    pub(crate) make: fn(&Records, &Laws) -> Option<Figure>,
 }
 
 /// Every figure, in the order of the page.
-pub(crate) const FIGURES: &[Entry] = &[
-    Entry {
+pub(crate) const FIGURES: &[NamedFigure] = &[
+    NamedFigure {
         name: "adjusted-rate",
         title: "Adjusted rate against model size",
         make: scaling::adjusted,
     },
-    Entry {
+    NamedFigure {
         name: "best-size",
         title: "Best model size for a corpus of any length",
         make: best_size::figure,
     },
-    Entry { name: "rates", title: "Rates side by side", make: overview::figure },
-    Entry { name: "raw-rate", title: "Raw rate against model size", make: scaling::raw },
-    Entry {
+    NamedFigure {
+        name: "rates",
+        title: "Rates side by side",
+        make: |records, _| overview::figure(records),
+    },
+    NamedFigure { name: "raw-rate", title: "Raw rate against model size", make: scaling::raw },
+    NamedFigure {
         name: "all-models",
         title: "Raw rate of every model, pretrained ones too",
-        make: models::raw,
+        make: |records, _| models::raw(records),
     },
-    Entry {
+    NamedFigure {
         name: "all-models-adjusted",
         title: "The same with the models' own size",
-        make: models::adjusted,
+        make: |records, _| models::adjusted(records),
     },
-    Entry { name: "vocabulary", title: "Raw rate against vocabulary", make: vocabulary::figure },
-    Entry {
+    NamedFigure {
+        name: "vocabulary",
+        title: "Raw rate against vocabulary",
+        make: |records, _| vocabulary::figure(records),
+    },
+    NamedFigure {
         name: "weight-codes",
         title: "Adjusted rate under several codes of the weights",
-        make: weight_codes::figure,
+        make: |records, _| weight_codes::figure(records),
     },
-    Entry {
+    NamedFigure {
         name: "prequential",
         title: "Prequential and two-part code lengths",
-        make: prequential::figure,
+        make: |records, _| prequential::figure(records),
     },
-    Entry { name: "learning", title: "Learning curves", make: learning::figure },
-    Entry { name: "frontier", title: "The compute frontier", make: frontier::figure },
+    NamedFigure {
+        name: "learning",
+        title: "Learning curves",
+        make: |records, _| learning::figure(records),
+    },
+    NamedFigure {
+        name: "frontier",
+        title: "The compute frontier",
+        make: |records, _| frontier::figure(records),
+    },
 ];
-
-/// A figure.
-pub(crate) struct Figure {
-    /// What it shows: of what, cut how, trained on or not.
-    pub(crate) caption: String,
-    /// Its numbers.
-    pub(crate) data: Table,
-    /// Draws it.
-    pub(crate) draw: Box<dyn Fn(Format) -> Scene>,
-}

@@ -3,80 +3,77 @@
 
 use lmtrain_runs::record::Kind;
 
-use super::Figure;
-use super::curves::{Measure, Point, curves, table};
-use super::levels::color;
-use super::series::{Series, Titled, figure as series_figure};
-use crate::report::data::Data;
-use crate::report::draw::axis::Unit;
+use super::{axes, colors, curve_table};
 use crate::report::draw::scene::{Marker, Stroke};
+use crate::report::draw::series::Series;
 use crate::report::draw::theme::MUTED;
+use crate::report::figure::Figure;
 use crate::report::names;
+use crate::report::records::Records;
 use crate::report::reported::{self, Reported};
-use crate::report::tables::Table;
+use crate::report::table::Table;
+use crate::report::views::curves::{Curve, Measure, RatePoint, curves};
 
 /// Raw rates; absent unless a pretrained model was measured.
-pub(crate) fn raw(data: &Data) -> Option<Figure> {
-    figure(data, Measure::Raw)
+pub(super) fn raw(records: &Records) -> Option<Figure> {
+    figure(records, Measure::Raw)
 }
 
 /// Adjusted rates; absent unless a pretrained model was measured.
-pub(crate) fn adjusted(data: &Data) -> Option<Figure> {
-    figure(data, Measure::Adjusted)
+pub(super) fn adjusted(records: &Records) -> Option<Figure> {
+    figure(records, Measure::Adjusted)
 }
 
-fn figure(data: &Data, measure: Measure) -> Option<Figure> {
-    let models = models(data, measure);
+fn figure(records: &Records, measure: Measure) -> Option<Figure> {
+    let models = models(records, measure);
     if models.is_empty() {
         return None;
     }
-    let mut series = runs(data, measure);
-    series.extend(models.iter().map(|(subject, point)| of_model(data, *subject, point)));
+    let mut series = runs(records, measure);
+    series.extend(models.iter().map(|(subject, point)| of_model(records, *subject, point)));
     series.extend(theirs(measure));
-    let x = Titled { title: "parameters, embeddings included", unit: Unit::Count };
-    let title = match measure {
-        Measure::Raw => "Raw rate: compressed data / raw data",
-        Measure::Adjusted => "Adjusted rate: (compressed data + model) / raw data",
-    };
-    let y = Titled { title, unit: Unit::Percent };
     let key = vec![
         (Marker::Circle, "trained here".to_owned()),
         (Marker::Diamond, "pretrained".to_owned()),
     ];
-    series_figure(series, &x, &y, key, (caption(measure), data_table(data, measure, &models)))
+    let (x, y) = (&axes::PARAMETERS, &axes::rate(measure));
+    Figure::of_series(series, x, y, key, (caption(measure), table(records, measure, &models)))
 }
 
 /// Pretrained models' points, with what they were measured on.
-fn models(data: &Data, measure: Measure) -> Vec<(usize, Point)> {
-    let entries = data.entries.iter().filter(|entry| entry.record.kind == Kind::Pretrained);
-    let mut points: Vec<(usize, Point)> = entries
-        .filter_map(|entry| Some((entry.subject, Point::new(&entry.record, measure)?)))
+fn models(records: &Records, measure: Measure) -> Vec<(usize, RatePoint)> {
+    let measurements =
+        records.compared.iter().filter(|measurement| measurement.record.kind == Kind::Pretrained);
+    let mut points: Vec<(usize, RatePoint)> = measurements
+        .filter_map(|measurement| {
+            Some((measurement.subject, RatePoint::new(&measurement.record, measure)?))
+        })
         .collect();
     points.sort_by(|one, other| one.1.parameters.total_cmp(&other.1.parameters));
     points
 }
 
 /// A line for each curve of runs.
-fn runs(data: &Data, measure: Measure) -> Vec<Series> {
-    let line = |points: super::curves::Points| {
-        let subject = points.curve.subject;
-        let mut series =
-            Series::new(data.subjects[subject].label.clone(), color(subject), Marker::Circle);
+fn runs(records: &Records, measure: Measure) -> Vec<Series> {
+    let line = |curve: Curve| {
+        let subject = curve.condition.subject;
+        let (name, color) = (records.subjects[subject].label.clone(), colors::of_subject(subject));
+        let mut series = Series::new(name, color, Marker::Circle);
         series.notes.push("trained here".to_owned());
-        series.points = points.best.iter().map(|point| (point.parameters, point.rate)).collect();
+        series.points = curve.best.iter().map(|point| (point.parameters, point.rate)).collect();
         series
     };
-    curves(data, measure).into_iter().map(line).collect()
+    curves(records, measure).into_iter().map(line).collect()
 }
 
 /// A pretrained model: a point with its name.
-fn of_model(data: &Data, subject: usize, point: &Point) -> Series {
+fn of_model(records: &Records, subject: usize, point: &RatePoint) -> Series {
     let name = point.record.name.rsplit('/').next().unwrap_or(&point.record.name);
     let name = names::masked(name, &point.record);
-    let mut series = Series::new(name, color(subject), Marker::Diamond);
+    let mut series = Series::new(name, colors::of_subject(subject), Marker::Diamond);
     series.notes.push(format!(
         "{}, {}",
-        data.subjects[subject].label,
+        records.subjects[subject].label,
         names::short_chunking(point.record.chunking)
     ));
     series.points = vec![(point.parameters, point.rate)];
@@ -123,23 +120,17 @@ fn caption(measure: Measure) -> String {
 }
 
 /// The curves' table, and the pretrained models in it.
-fn data_table(data: &Data, measure: Measure, models: &[(usize, Point)]) -> Table {
-    let mut made = table(data, measure, &curves(data, measure), &[]);
+fn table(records: &Records, measure: Measure, models: &[(usize, RatePoint)]) -> Table {
+    let mut made = curve_table::table(records, measure, &curves(records, measure), &[]);
     if let Some(group) = made.groups.first_mut() {
         let rows = models.iter().map(|(subject, point)| {
-            let subject = &data.subjects[*subject].label;
-            super::curves::line(
-                "measured",
-                subject,
-                &point.record,
-                "",
-                (point.rate, point.interval),
-            )
+            let subject = &records.subjects[*subject].label;
+            let rates = (point.rate, point.interval);
+            curve_table::line("measured", subject, &point.record, "", rates)
         });
         group.rows.extend(rows);
-        group
-            .rows
-            .extend(reported::pretrained().map(|row| super::curves::reported_line(row, measure)));
+        let theirs = reported::pretrained().map(|row| curve_table::reported_line(row, measure));
+        group.rows.extend(theirs);
     }
     made
 }
@@ -152,11 +143,11 @@ mod tests {
     #[test]
     fn pretrained_models_stand_beside_runs_and_what_is_reported() {
         let run = samples::rate("200K", "enwik8", 0.3);
-        assert!(raw(&Data::new(Vec::new(), vec![run.clone()])).is_none(), "none was measured");
+        assert!(raw(&Records::new(Vec::new(), vec![run.clone()])).is_none(), "none was measured");
         let model = samples::pretrained("OWNER/Big-1B", "enwik8", 1_000_000_000, 0.11);
-        let data = Data::new(vec![(samples::plan("200K", 0), Vec::new())], vec![run, model]);
+        let records = Records::new(vec![(samples::plan("200K", 0), Vec::new())], vec![run, model]);
         for make in [raw, adjusted] {
-            let figure = make(&data).expect("a model was measured");
+            let figure = make(&records).expect("a model was measured");
             let csv = figure.data.csv();
             for words in ["Big-1B", "200K", "Chinchilla 70B", "Llama 2 7B"] {
                 assert!(csv.contains(words), "{words}: {csv}");

@@ -4,16 +4,18 @@
 
 use lmtrain_runs::record::Kind;
 
-use super::Figure;
-use super::levels::color;
-use crate::report::data::{Data, Entry};
+use super::colors;
 use crate::report::draw::axis::{Axis, Unit};
-use crate::report::draw::chart::Format;
+use crate::report::draw::chart::Layout;
 use crate::report::draw::scene::{Align, Marker, Scene, Stroke, Text};
 use crate::report::draw::text::{self, Weight};
 use crate::report::draw::theme::{AXIS, Color, GRID, INK, MUTED};
+use crate::report::figure::Figure;
 use crate::report::names;
-use crate::report::tables::{Cell, Column, Group, Table};
+use crate::report::records::{Measurement, Records};
+use crate::report::subject::Subject;
+use crate::report::table::{Cell, Column, Table};
+use crate::report::views::curves::Measure;
 
 /// Height of an em of the names and ticks.
 const EM: f64 = 12.5;
@@ -51,70 +53,80 @@ struct Rows {
 }
 
 /// The figure; absent without rates.
-pub(crate) fn figure(data: &Data) -> Option<Figure> {
-    let entries = shown(data);
-    let reduced = entries.len() < data.entries.len();
-    let (rows, panels) = panels(data, &entries);
+pub(super) fn figure(records: &Records) -> Option<Figure> {
+    let measurements = shown(records);
+    let reduced = measurements.len() < records.compared.len();
+    let (rows, panels) = panels(records, &measurements);
     let all = panels.iter().flat_map(|panel| panel.rates.iter().flatten());
     let ends = all.flat_map(|&[raw, adjusted]| [raw, adjusted.min(raw.max(BEYOND))]);
     let axis = Axis::over(ends, 1.15, Unit::Percent)?;
-    let table = table(data, &entries);
-    let draw = move |format| draw(format, &rows, &panels, &axis);
-    Some(Figure { caption: caption(data, reduced), data: table, draw: Box::new(draw) })
+    let table = table(records, &measurements);
+    let draw = move |layout| draw(layout, &rows, &panels, &axis);
+    Some(Figure { caption: caption(records, reduced), data: table, draw: Box::new(draw) })
 }
 
 /// The entries of the figure: all, or of many runs those that are lowest for their size anywhere.
-fn shown(data: &Data) -> Vec<&Entry> {
+fn shown(records: &Records) -> Vec<&Measurement> {
     let mut runs: Vec<&str> = Vec::new();
-    for entry in data.entries.iter().filter(|entry| entry.record.kind == Kind::Run) {
-        if !runs.contains(&entry.record.name.as_str()) {
-            runs.push(&entry.record.name);
+    for measurement in
+        records.compared.iter().filter(|measurement| measurement.record.kind == Kind::Run)
+    {
+        if !runs.contains(&measurement.record.name.as_str()) {
+            runs.push(&measurement.record.name);
         }
     }
     if runs.len() <= MOST_RUNS {
-        return data.entries.iter().collect();
+        return records.compared.iter().collect();
     }
-    let lowest = |entry: &&Entry| {
-        let rivals = data.entries.iter().filter(|other| {
-            other.subject == entry.subject
+    let lowest = |measurement: &&Measurement| {
+        let rivals = records.compared.iter().filter(|other| {
+            other.subject == measurement.subject
                 && other.record.kind == Kind::Run
-                && other.record.size == entry.record.size
+                && other.record.size == measurement.record.size
         });
-        let rate = |entry: &Entry| entry.record.adjusted_rate().unwrap_or(f64::INFINITY);
-        entry.record.kind != Kind::Run
-            || rivals.map(rate).fold(f64::INFINITY, f64::min) >= rate(entry)
+        let rate =
+            |measurement: &Measurement| measurement.record.adjusted_rate().unwrap_or(f64::INFINITY);
+        measurement.record.kind != Kind::Run
+            || rivals.map(rate).fold(f64::INFINITY, f64::min) >= rate(measurement)
     };
-    let kept: Vec<&Entry> = data.entries.iter().filter(lowest).collect();
-    let is_kept = |name: &str| kept.iter().any(|entry| entry.record.name == name);
-    data.entries.iter().filter(|entry| is_kept(&entry.record.name)).collect()
+    let kept: Vec<&Measurement> = records.compared.iter().filter(lowest).collect();
+    let is_kept = |name: &str| kept.iter().any(|measurement| measurement.record.name == name);
+    records.compared.iter().filter(|measurement| is_kept(&measurement.record.name)).collect()
 }
 
-fn panels(data: &Data, entries: &[&Entry]) -> (Rows, Vec<Panel>) {
-    let name = |entry: &Entry| {
-        let chunking = names::short_chunking(entry.record.chunking);
-        let short = data.short_name(&entry.record);
-        if entry.record.kind == Kind::Compressor { format!("{short}, {chunking}") } else { short }
+fn panels(records: &Records, measurements: &[&Measurement]) -> (Rows, Vec<Panel>) {
+    let name = |measurement: &Measurement| {
+        let chunking = names::short_chunking(measurement.record.chunking);
+        let short = records.short_name(&measurement.record);
+        if measurement.record.kind == Kind::Compressor {
+            format!("{short}, {chunking}")
+        } else {
+            short
+        }
     };
     let mut rows = Rows { names: Vec::new(), starts: Vec::new() };
     let mut group = None;
-    for entry in entries {
-        if !rows.names.contains(&name(entry)) {
-            let own = (entry.record.kind, entry.record.chunking);
+    for measurement in measurements {
+        if !rows.names.contains(&name(measurement)) {
+            let own = (measurement.record.kind, measurement.record.chunking);
             rows.starts.push(group.is_some_and(|group| group != own));
-            rows.names.push(name(entry));
+            rows.names.push(name(measurement));
             group = Some(own);
         }
     }
     let rates = |subject: usize, row: &String| {
-        let entry = entries.iter().find(|entry| entry.subject == subject && name(entry) == *row)?;
-        Some([100.0 * entry.record.raw_rate()?, 100.0 * entry.record.adjusted_rate()?])
+        let measurement = measurements
+            .iter()
+            .find(|measurement| measurement.subject == subject && name(measurement) == *row)?;
+        let record = &measurement.record;
+        Some([Measure::Raw.of(record)?, Measure::Adjusted.of(record)?])
     };
-    let panel = |(index, subject): (usize, &crate::report::subject::Subject)| Panel {
+    let panel = |(index, subject): (usize, &Subject)| Panel {
         title: subject.label.clone(),
-        color: color(index),
+        color: colors::of_subject(index),
         rates: rows.names.iter().map(|row| rates(index, row)).collect(),
     };
-    let panels = data.subjects.iter().enumerate().map(panel).collect();
+    let panels = records.subjects.iter().enumerate().map(panel).collect();
     (rows, panels)
 }
 
@@ -126,18 +138,18 @@ struct Place {
     rows: Vec<f64>,
 }
 
-fn draw(format: Format, rows: &Rows, panels: &[Panel], axis: &Axis) -> Scene {
+fn draw(layout: Layout, rows: &Rows, panels: &[Panel], axis: &Axis) -> Scene {
     let names = rows.names.iter().map(|name| text::width(name, EM, Weight::Regular));
-    let names = names.fold(0.0, f64::max).min(0.45 * format.width) + 12.0;
-    let across = if format.narrow { 1 } else { panels.len().clamp(1, 3) };
-    let width = (format.width - 2.0 * EDGE - names) / across as f64;
+    let names = names.fold(0.0, f64::max).min(0.45 * layout.width) + 12.0;
+    let across = if layout.narrow { 1 } else { panels.len().clamp(1, 3) };
+    let width = (layout.width - 2.0 * EDGE - names) / across as f64;
     let gaps = rows.starts.iter().filter(|start| **start).count() as f64;
     let rows_height = ROW * (rows.names.len() as f64 + 0.5 * gaps);
     let band = 24.0 + rows_height + 34.0;
     let models = panels.iter().any(Panel::has_model);
     let key = if models { 26.0 } else { 0.0 };
     let bands = panels.len().div_ceil(across);
-    let mut scene = Scene::new(format.width, EDGE + key + band * bands as f64);
+    let mut scene = Scene::new(layout.width, EDGE + key + band * bands as f64);
     if models {
         draw_key(&mut scene);
     }
@@ -215,12 +227,12 @@ fn draw_panel(scene: &mut Scene, place: &Place, panel: &Panel, axis: &Axis) {
     }
 }
 
-fn caption(data: &Data, reduced: bool) -> String {
+fn caption(records: &Records, reduced: bool) -> String {
     let mut text = String::from(
         "The rates of the table below as a picture: compressed over raw data, on one logarithmic \
          axis for all corpora.",
     );
-    if data.entries.iter().any(|entry| entry.record.kind != Kind::Compressor) {
+    if records.compared.iter().any(|measurement| measurement.record.kind != Kind::Compressor) {
         text += " A run's line goes from its raw rate to its adjusted one and is as long as the \
                  model costs; an arrow leads to an adjusted rate far above 100 %. A classical \
                  compressor has no model to pay for.";
@@ -232,24 +244,21 @@ fn caption(data: &Data, reduced: bool) -> String {
     text
 }
 
-fn table(data: &Data, entries: &[&Entry]) -> Table {
+fn table(records: &Records, measurements: &[&Measurement]) -> Table {
     let mut columns: Vec<Column> = ["corpus", "name", "chunks of"].map(Column::text).into();
     columns.extend(["raw %", "adjusted %"].map(Column::number));
-    let row = |entry: &&Entry| {
-        let Entry { subject, record } = entry;
-        let percent = |rate: Option<f64>| {
-            Cell::number(rate.map(|rate| 100.0 * rate), |rate| rate.to_string())
-        };
+    let row = |measurement: &&Measurement| {
+        let Measurement { subject, record } = measurement;
         vec![
-            Cell::text(&data.subjects[*subject].label),
+            Cell::text(&records.subjects[*subject].label),
             Cell::text(names::with_preset(record)),
             Cell::text(record.chunking.to_string()),
-            percent(record.raw_rate()),
-            percent(record.adjusted_rate()),
+            Cell::plain(Measure::Raw.of(record)),
+            Cell::plain(Measure::Adjusted.of(record)),
         ]
     };
-    let rows = entries.iter().map(row).collect();
-    Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
+    let rows = measurements.iter().map(row).collect();
+    Table::of(columns, rows)
 }
 
 #[cfg(test)]
@@ -264,9 +273,9 @@ mod tests {
             record.name = samples::plan("200K", seed).name;
             record
         };
-        let data = Data::new(Vec::new(), (0..20).map(rate).collect());
+        let records = Records::new(Vec::new(), (0..20).map(rate).collect());
         let names: Vec<&str> =
-            shown(&data).iter().map(|entry| entry.record.name.as_str()).collect();
+            shown(&records).iter().map(|measurement| measurement.record.name.as_str()).collect();
         assert_eq!(names, ["200K-bytes-modern-s0"]);
     }
 }

@@ -2,65 +2,64 @@
 //! raw one. One curve for each corpus joins the best run of each size; classical compressors are
 //! level lines; the paper's own points are hollow.
 
-use lmtrain_runs::Tokenization;
 use lmtrain_runs::record::Chunking;
 
-use super::Figure;
-use super::curves::{Curve, InSample, Measure, Point, Points, curves};
-use super::fitted::{self, Fitted};
-use super::levels::{self, Level, color};
-use crate::report::data::Data;
+use super::curve_points::{draw_line, draw_points, marker, tokenizations};
+use super::law_curve::{self, LawCurve};
+use super::{axes, colors, curve_table, level_lines};
 use crate::report::draw::axis::{Axis, Unit};
-use crate::report::draw::chart::{Chart, Format, Frame};
-use crate::report::draw::labels::{Label, Sample};
+use crate::report::draw::chart::{Chart, Frame, Layout};
+use crate::report::draw::labels::{Label, Swatch};
 use crate::report::draw::scene::{Marker, Scene, Stroke};
 use crate::report::draw::text::Weight;
-use crate::report::draw::theme::{Color, MUTED, PAPER};
+use crate::report::draw::theme::MUTED;
+use crate::report::figure::Figure;
 use crate::report::format;
+use crate::report::law::Laws;
 use crate::report::names;
+use crate::report::records::Records;
 use crate::report::reported;
-
-/// How far from its centre a marker and its rim hide what is below.
-const HIDDEN: f64 = 5.8;
+use crate::report::views::curves::{Condition, Curve, InSample, Measure, curves};
+use crate::report::views::levels::{Level, levels};
 
 /// The paper's Figure 2.
-pub(crate) fn adjusted(data: &Data) -> Option<Figure> {
-    figure(data, Measure::Adjusted)
+pub(super) fn adjusted(records: &Records, laws: &Laws) -> Option<Figure> {
+    figure(records, laws, Measure::Adjusted)
 }
 
 /// The same without the model's own size.
-pub(crate) fn raw(data: &Data) -> Option<Figure> {
-    figure(data, Measure::Raw)
+pub(super) fn raw(records: &Records, laws: &Laws) -> Option<Figure> {
+    figure(records, laws, Measure::Raw)
 }
 
-fn figure(data: &Data, measure: Measure) -> Option<Figure> {
-    let curves = curves(data, measure);
-    let mut subjects: Vec<usize> = curves.iter().map(|points| points.curve.subject).collect();
+fn figure(records: &Records, laws: &Laws, measure: Measure) -> Option<Figure> {
+    let curves = curves(records, measure);
+    let mut subjects: Vec<usize> = curves.iter().map(|curve| curve.condition.subject).collect();
     subjects.dedup();
-    let levels = levels::levels(data, &subjects);
-    let mut chart = chart(data, measure, &curves, &levels)?;
+    let levels = levels(records, &subjects);
+    let mut chart = chart(records, measure, &curves, &levels)?;
     let ends = [0.0, 1.0].map(|end| chart.x.value(end));
-    let laws: Vec<Option<Fitted>> =
-        curves.iter().map(|points| Fitted::of(data, points, measure, ends)).collect();
+    let of_law = |curve| LawCurve::of(records, laws, curve, measure, ends);
+    let laws: Vec<Option<LawCurve>> = curves.iter().map(of_law).collect();
     for (label, law) in chart.labels.iter_mut().zip(&laws) {
-        label.notes.extend(law.as_ref().and_then(Fitted::note));
+        label.notes.extend(law.as_ref().and_then(LawCurve::note));
         label.at = law.as_ref().and_then(|law| law.end(&chart.y)).unwrap_or(label.at);
     }
-    let caption = caption(measure, &curves, &levels) + &fitted::caption(measure, &laws);
-    let table = super::curves::table(data, measure, &curves, &levels);
-    let kinds = tokenizations(&curves);
-    let draw = move |format: Format| {
-        chart.compose(format, |scene, frame| {
-            levels::draw(scene, frame, &levels);
+    let caption = caption(measure, &curves, &levels) + &law_curve::caption(measure, &laws);
+    let table = curve_table::table(records, measure, &curves, &levels);
+    let tokenizations = tokenizations(&curves);
+    let draw = move |layout: Layout| {
+        chart.compose(layout, |scene, frame| {
+            level_lines::draw(scene, frame, &levels);
             draw_reported(scene, frame, measure);
             laws.iter().flatten().for_each(|law| law.draw(scene, frame));
-            for (index, (points, law)) in curves.iter().zip(&laws).enumerate() {
-                let again =
-                    curves[..index].iter().any(|other| other.curve.subject == points.curve.subject);
+            for (index, (curve, law)) in curves.iter().zip(&laws).enumerate() {
+                let subject = curve.condition.subject;
+                let again = curves[..index].iter().any(|it| it.condition.subject == subject);
                 if law.is_none() {
-                    draw_line(scene, frame, points, again);
+                    draw_line(scene, frame, curve, again);
                 }
-                draw_points(scene, frame, points, law.as_ref(), &kinds);
+                draw_points(scene, frame, curve, law.as_ref(), &tokenizations);
             }
             laws.iter().flatten().for_each(|law| law.draw_optimum(scene, frame));
         })
@@ -68,9 +67,9 @@ fn figure(data: &Data, measure: Measure) -> Option<Figure> {
     Some(Figure { caption, data: table, draw: Box::new(draw) })
 }
 
-fn chart(data: &Data, measure: Measure, curves: &[Points], levels: &[Level]) -> Option<Chart> {
+fn chart(records: &Records, measure: Measure, curves: &[Curve], levels: &[Level]) -> Option<Chart> {
     curves.first()?;
-    let points = || curves.iter().flat_map(Points::all);
+    let points = || curves.iter().flat_map(Curve::all);
     let sizes = points().map(|point| point.parameters);
     let x = Axis::over(
         sizes.chain(reported::transformers().map(|row| row.parameters)),
@@ -85,21 +84,18 @@ fn chart(data: &Data, measure: Measure, curves: &[Points], levels: &[Level]) -> 
         1.08,
         Unit::Percent,
     )?;
-    let kinds = tokenizations(curves);
+    let tokenizations = tokenizations(curves);
     let mut key: Vec<(Marker, String)> =
-        kinds.iter().map(|kind| (marker(&kinds, Some(kind)), kind.to_string())).collect();
+        tokenizations.iter().map(|it| (marker(&tokenizations, Some(it)), it.to_string())).collect();
     if key.len() < 2 {
         key.clear();
     }
-    let mut labels = curve_labels(data, curves);
-    labels.extend(levels::labels(data, levels, x.high()));
+    let mut labels = curve_labels(records, curves);
+    labels.extend(level_lines::labels(records, levels, x.high()));
     labels.extend(reported_label(measure));
     Some(Chart {
-        y_title: match measure {
-            Measure::Adjusted => "Adjusted rate: (compressed data + model) / raw data".into(),
-            Measure::Raw => "Raw rate: compressed data / raw data".into(),
-        },
-        x_title: "parameters, embeddings included".into(),
+        y_title: axes::rate(measure).title.into(),
+        x_title: axes::PARAMETERS.title.into(),
         x,
         y,
         labels,
@@ -107,36 +103,21 @@ fn chart(data: &Data, measure: Measure, curves: &[Points], levels: &[Level]) -> 
     })
 }
 
-/// The tokenizations that occur; each has a marker of its own.
-fn tokenizations(curves: &[Points]) -> Vec<Tokenization> {
-    let all = curves.iter().flat_map(Points::all);
-    let mut kinds: Vec<_> = all.filter_map(|point| point.record.tokenization.clone()).collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds
-}
-
-fn marker(kinds: &[Tokenization], kind: Option<&Tokenization>) -> Marker {
-    let place = kinds.iter().position(|other| Some(other) == kind).unwrap_or_default();
-    Marker::ALL[place % Marker::ALL.len()]
-}
-
-fn curve_labels(data: &Data, curves: &[Points]) -> Vec<Label> {
-    let varies = |of: fn(&Curve) -> String| {
-        curves.iter().any(|points| of(&points.curve) != of(&curves[0].curve))
+fn curve_labels(records: &Records, curves: &[Curve]) -> Vec<Label> {
+    let varies = |of: fn(&Condition) -> String| {
+        curves.iter().any(|curve| of(&curve.condition) != of(&curves[0].condition))
     };
-    let trained = varies(|curve| curve.trained_on.clone().unwrap_or_default());
-    let cut = varies(|curve| curve.chunking.to_string());
-    let label = |points: &Points| {
-        let Points { curve, .. } = points;
-        let (last, lowest) = (points.best.last()?, points.lowest()?);
-        let subject = &data.subjects[curve.subject];
+    let trained = varies(|condition| condition.trained_on.clone().unwrap_or_default());
+    let cut = varies(|condition| condition.chunking.to_string());
+    let label = |curve: &Curve| {
+        let Condition { subject, chunking, trained_on, .. } = &curve.condition;
+        let (last, lowest) = (curve.best.last()?, curve.lowest()?);
+        let color = colors::of_subject(*subject);
+        let subject = &records.subjects[*subject];
         let mut notes =
-            vec![format!("{}, {}", format::short_bytes(subject.bytes()), in_sample(points))];
-        notes.extend(
-            curve.trained_on.iter().filter(|_| trained).map(|on| format!("trained on {on}")),
-        );
-        notes.extend(cut.then(|| names::chunking(curve.chunking)));
+            vec![format!("{}, {}", format::short_bytes(subject.bytes()), in_sample(curve))];
+        notes.extend(trained_on.iter().filter(|_| trained).map(|on| format!("trained on {on}")));
+        notes.extend(cut.then(|| names::chunking(*chunking)));
         let size =
             lowest.record.size.map_or_else(|| lowest.record.name.clone(), |size| size.to_string());
         notes.push(format!("lowest {} % at {size}", format::percent(lowest.rate / 100.0)));
@@ -144,39 +125,39 @@ fn curve_labels(data: &Data, curves: &[Points]) -> Vec<Label> {
             at: (last.parameters, last.rate),
             name: subject.label.clone(),
             notes,
-            color: color(curve.subject),
+            color,
             weight: Weight::Bold,
-            sample: Sample::Line(Stroke::solid(color(curve.subject), 2.2)),
+            swatch: Swatch::Line(Stroke::solid(color, 2.2)),
         })
     };
     curves.iter().filter_map(label).collect()
 }
 
 /// How much of its data the models of a curve were trained on.
-fn in_sample(points: &Points) -> String {
-    let shares = points.all().map(|point| point.record.in_sample_share());
+fn in_sample(curve: &Curve) -> String {
+    let shares = curve.all().map(|point| point.record.in_sample_share());
     let (low, high) =
         shares.fold((1.0f64, 0.0f64), |(low, high), share| (low.min(share), high.max(share)));
-    match points.curve.in_sample {
-        InSample::Nothing => "held out".to_owned(),
-        InSample::Everything => "in-sample".to_owned(),
-        InSample::Part if format::share(low) == format::share(high) => {
+    match curve.condition.in_sample {
+        InSample::HeldOut => "held out".to_owned(),
+        InSample::Wholly => "in-sample".to_owned(),
+        InSample::Partly if format::share(low) == format::share(high) => {
             format!("{} in-sample", format::share(low))
         }
-        InSample::Part => format!("{} to {} in-sample", format::share(low), format::share(high)),
+        InSample::Partly => format!("{} to {} in-sample", format::share(low), format::share(high)),
     }
 }
 
 fn reported_label(measure: Measure) -> Option<Label> {
     let last = reported::transformers().last()?;
-    let sample = Sample::Hollow(Marker::Circle, Stroke::solid(MUTED, 1.0).dashed(1.5, 3.0));
+    let swatch = Swatch::Hollow(Marker::Circle, Stroke::solid(MUTED, 1.0).dashed(1.5, 3.0));
     Some(Label {
         at: (last.parameters, measure.reported(last)),
-        name: format!("{}, as reported", reported::CORPUS),
+        name: reported::head(),
         notes: Vec::new(),
         color: MUTED,
         weight: Weight::Bold,
-        sample,
+        swatch,
     })
 }
 
@@ -190,61 +171,9 @@ fn draw_reported(scene: &mut Scene, frame: &Frame<'_>, measure: Measure) {
     }
 }
 
-/// Joins the best of each size: what is drawn where no law is.
-fn draw_line(scene: &mut Scene, frame: &Frame<'_>, points: &Points, again: bool) {
-    let place = |point: &Point| frame.at(point.parameters, point.rate);
-    let line: Vec<_> = points.best.iter().map(place).collect();
-    let stroke = Stroke::solid(color(points.curve.subject), 2.2);
-    scene.line(&line, if again { stroke.dashed(8.0, 4.0) } else { stroke });
-}
-
-/// Draws the points: faint those that neither a law was fitted to nor a line joins.
-fn draw_points(
-    scene: &mut Scene,
-    frame: &Frame<'_>,
-    points: &Points,
-    law: Option<&Fitted>,
-    kinds: &[Tokenization],
-) {
-    let color = color(points.curve.subject);
-    let place = |point: &Point| frame.at(point.parameters, point.rate);
-    let shape = |point: &Point| marker(kinds, point.record.tokenization.as_ref());
-    let is_best = |point: &Point| points.best.iter().any(|best| std::ptr::eq(best, point));
-    let (strong, faint): (Vec<&Point>, Vec<&Point>) = points.all().partition(|point| match law {
-        Some(law) => law.runs.contains(&point.record.name),
-        None => is_best(point),
-    });
-    for point in faint {
-        scene.faint_marker(shape(point), place(point), 3.6, color);
-    }
-    for point in points.all() {
-        draw_interval(scene, frame, point, color);
-    }
-    for point in strong {
-        // A rim of the ground parts markers that touch.
-        scene.marker(shape(point), place(point), HIDDEN, PAPER);
-        scene.marker(shape(point), place(point), 4.4, color);
-    }
-}
-
-/// The bar of an interval, where it is longer than the marker hides.
-fn draw_interval(scene: &mut Scene, frame: &Frame<'_>, point: &Point, color: Color) {
-    let x = frame.across(point.parameters);
-    let Some([low, high]) = point.interval.map(|ends| ends.map(|end| frame.up(end))) else {
-        return;
-    };
-    if low - high > 2.0 * HIDDEN {
-        let bar = Stroke::solid(color, 1.3);
-        scene.line(&[(x, low), (x, high)], bar);
-        for end in [low, high] {
-            scene.line(&[(x - 4.0, end), (x + 4.0, end)], bar);
-        }
-    }
-}
-
-fn caption(measure: Measure, curves: &[Points], levels: &[Level]) -> String {
-    let all = || curves.iter().flat_map(Points::all);
-    let mut cuts: Vec<Chunking> = curves.iter().map(|points| points.curve.chunking).collect();
+fn caption(measure: Measure, curves: &[Curve], levels: &[Level]) -> String {
+    let all = || curves.iter().flat_map(Curve::all);
+    let mut cuts: Vec<Chunking> = curves.iter().map(|curve| curve.condition.chunking).collect();
     cuts.sort();
     cuts.dedup();
     let cuts: Vec<String> = cuts.into_iter().map(names::chunking).collect();
@@ -259,7 +188,7 @@ fn caption(measure: Measure, curves: &[Points], levels: &[Level]) -> String {
         "{what}. Both axes are logarithmic. Runs compress {}, each from an empty context.",
         names::sentence(&cuts)
     );
-    if curves.iter().any(|points| !points.others.is_empty()) {
+    if curves.iter().any(|curve| !curve.others.is_empty()) {
         text += " Faint are runs that no law is fitted to, nor, where there is none, a line joins as \
                  the lowest of their size.";
     }
@@ -292,10 +221,10 @@ mod tests {
             samples::rate("800K", "enwik8", 0.24),
             samples::compressor("gzip", "enwik8", Chunking::Whole, 0.36),
         ];
-        let figure = adjusted(&Data::new(Vec::new(), rates)).expect("runs");
-        for format in [WIDE, NARROW] {
+        let figure = adjusted(&Records::new(Vec::new(), rates), &Laws::default()).expect("runs");
+        for layout in [WIDE, NARROW] {
             let texts: Vec<String> =
-                (figure.draw)(format).texts.into_iter().map(|text| text.text).collect();
+                (figure.draw)(layout).texts.into_iter().map(|text| text.text).collect();
             for name in ["enwik8", "gzip 9, whole", "enwik9, as reported"] {
                 assert_eq!(
                     texts.iter().filter(|text| *text == name).count(),
@@ -312,6 +241,6 @@ mod tests {
     #[test]
     fn compressors_alone_are_no_curve() {
         let rates = vec![samples::compressor("gzip", "enwik8", Chunking::Whole, 0.36)];
-        assert!(raw(&Data::new(Vec::new(), rates)).is_none());
+        assert!(raw(&Records::new(Vec::new(), rates), &Laws::default()).is_none());
     }
 }

@@ -1,31 +1,58 @@
 //! Which runs a law is fitted to, and whether there are enough of them, and such, as a law can be
 //! fitted to; if not, why, in a sentence.
 
-use super::Point;
+use lmtrain_runs::RateRecord;
+
 use super::bootstrap::Fit;
 use super::fit::Observation;
 
 /// A law of parameters alone has three numbers: so many sizes leave it something to be wrong about.
 const FEWEST_SIZES: usize = 4;
-/// A law of tokens, too, has five: so many points.
-const FEWEST_POINTS: usize = 6;
+/// A law of tokens, too, has five: so many runs.
+const FEWEST_RUNS: usize = 6;
 /// Tokens seen that differ by less than this factor are the same amount of training.
 const SAME_TOKENS: f64 = 1.1;
 /// Beyond this correlation, parameters and tokens grew together and cannot be told apart.
 const TOGETHER: f64 = 0.9;
-/// Whether runs of one size were trained differently long, and there are points enough to tell
+
+/// A run as a law sees it: its place and raw rate.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainedRun {
+    /// All of the model's.
+    pub(crate) parameters: f64,
+    /// Tokens it was trained on.
+    pub(crate) tokens: f64,
+    /// Raw rate.
+    pub(crate) rate: f64,
+    /// Its name.
+    pub(crate) name: String,
+}
+
+impl TrainedRun {
+    /// That of a record; absent if it was not measured, or of no run.
+    pub(super) fn new(record: &RateRecord) -> Option<Self> {
+        Some(Self {
+            parameters: record.parameters? as f64,
+            tokens: record.tokens_trained? as f64,
+            rate: record.raw_rate().filter(|rate| *rate > 0.0)?,
+            name: record.name.clone(),
+        })
+    }
+}
+
+/// Whether runs of one size were trained differently long, and there are runs enough to tell
 /// what size and what training does.
-pub(super) fn varies_both(points: &[Point]) -> bool {
-    let sizes = distinct(points.iter().map(|point| point.parameters), 1.0);
-    let tokens = distinct(points.iter().map(|point| point.tokens), SAME_TOKENS);
-    let within = points.chunk_by(|one, other| one.parameters == other.parameters);
+pub(super) fn varies_both(runs: &[TrainedRun]) -> bool {
+    let sizes = distinct(runs.iter().map(|run| run.parameters), 1.0);
+    let tokens = distinct(runs.iter().map(|run| run.tokens), SAME_TOKENS);
+    let within = runs.chunk_by(|one, other| one.parameters == other.parameters);
     let varied =
         within.filter(|runs| distinct(runs.iter().map(|run| run.tokens), SAME_TOKENS) > 1).count();
-    let logs = points.iter().map(|point| (point.parameters.ln(), point.tokens.ln()));
+    let logs = runs.iter().map(|run| (run.parameters.ln(), run.tokens.ln()));
     sizes >= 3
         && tokens >= 3
         && varied >= 2
-        && points.len() >= FEWEST_POINTS
+        && runs.len() >= FEWEST_RUNS
         && correlation(&logs.collect::<Vec<_>>()).abs() < TOGETHER
 }
 
@@ -46,9 +73,9 @@ fn correlation(pairs: &[(f64, f64)]) -> f64 {
     sum(&|x, y| x * y) / (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt()
 }
 
-/// Of each size the runs that were trained longest. `points` are in the order of their sizes.
-pub(super) fn longest_trained(points: Vec<Point>) -> Vec<Point> {
-    let of_size = points.chunk_by(|one, other| one.parameters == other.parameters);
+/// Of each size the runs that were trained longest. They come in the order of their sizes.
+pub(super) fn longest_trained(runs: Vec<TrainedRun>) -> Vec<TrainedRun> {
+    let of_size = runs.chunk_by(|one, other| one.parameters == other.parameters);
     let longest = of_size.flat_map(|runs| {
         let most = runs.iter().map(|run| run.tokens).fold(0.0, f64::max);
         runs.iter().filter(move |run| SAME_TOKENS * run.tokens >= most)
@@ -56,17 +83,17 @@ pub(super) fn longest_trained(points: Vec<Point>) -> Vec<Point> {
     longest.cloned().collect()
 }
 
-/// Fits a law to points in the order of their sizes.
+/// Fits a law to runs in the order of their sizes.
 ///
 /// # Errors
 /// Why there is none, as a sentence.
-pub(super) fn fitted(points: &[Point], of_tokens: bool) -> Result<Fit, String> {
+pub(super) fn fitted(runs: &[TrainedRun], of_tokens: bool) -> Result<Fit, String> {
     let mean_rate = |parameters: f64| {
-        let rates = points.iter().filter(|point| point.parameters == parameters);
-        let rates: Vec<f64> = rates.map(|point| point.rate).collect();
+        let rates = runs.iter().filter(|run| run.parameters == parameters);
+        let rates: Vec<f64> = rates.map(|run| run.rate).collect();
         rates.iter().sum::<f64>() / rates.len() as f64
     };
-    let sizes = distinct(points.iter().map(|point| point.parameters), 1.0);
+    let sizes = distinct(runs.iter().map(|run| run.parameters), 1.0);
     if !of_tokens && sizes < FEWEST_SIZES {
         let plural = if sizes == 1 { "" } else { "s" };
         return Err(format!(
@@ -74,18 +101,18 @@ pub(super) fn fitted(points: &[Point], of_tokens: bool) -> Result<Fit, String> {
              needed"
         ));
     }
-    let ends = [points.first(), points.last()].map(|point| point.map_or(0.0, |it| it.parameters));
+    let ends = [runs.first(), runs.last()].map(|run| run.map_or(0.0, |it| it.parameters));
     if !of_tokens && mean_rate(ends[1]) >= mean_rate(ends[0]) {
         return Err("the largest model measured does not compress better than the smallest, \
                     weights not counted: there is no fall to fit"
             .to_owned());
     }
-    let observations: Vec<Observation> = points
+    let observations: Vec<Observation> = runs
         .iter()
-        .map(|point| {
-            let scales = [point.parameters, point.tokens];
+        .map(|run| {
+            let scales = [run.parameters, run.tokens];
             let scales = if of_tokens { scales.to_vec() } else { scales[..1].to_vec() };
-            Observation { scales, rate: point.rate }
+            Observation { scales, rate: run.rate }
         })
         .collect();
     let no_law = || "the rates measured do not follow a power law with a floor".to_owned();

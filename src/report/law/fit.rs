@@ -5,6 +5,8 @@
 //! exactly through three of them, so δ here is 1.345 times the residuals' robust scale (Huber's
 //! choice, 95 % as efficient as least squares on normal errors), and theirs at least.
 
+use crate::statistics::median;
+
 /// Where a model lies and what it reached.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Observation {
@@ -107,7 +109,7 @@ impl Law {
         sizes.iter_mut().for_each(|size| *size = size.abs());
         sizes.sort_by(f64::total_cmp);
         let free = &sizes[Self::numbers(terms).min(sizes.len() - 1)..];
-        let scale = free[free.len() / 2] / NORMAL_MEDIAN;
+        let scale = median(free.to_vec())? / NORMAL_MEDIAN;
         let delta = LEAST_DELTA.max(HUBER * scale);
         let starts: Vec<Self> = [first].into_iter().chain(Self::starts(points)).collect();
         Some((Self::best(points, &starts, delta)?, delta))
@@ -148,7 +150,8 @@ impl Law {
         points.iter().map(|point| (point.rate / self.rate(&point.scales)).ln())
     }
 
-    fn loss(&self, points: &[Observation], delta: f64) -> f64 {
+    /// The Huber loss of the log rates.
+    pub(super) fn loss(&self, points: &[Observation], delta: f64) -> f64 {
         let huber = |residual: f64| match residual.abs() {
             size if size <= delta => size * size / 2.0,
             size => delta * (size - delta / 2.0),

@@ -2,20 +2,19 @@
 //! several lengths.
 
 use lmtrain_runs::Bytes;
-use lmtrain_runs::units::short_count;
 
-use super::{Cell, Column, Group, Table};
-use crate::report::data::Data;
 use crate::report::format;
-use crate::report::law::{Fit, Law, Study};
+use crate::report::law::{Fit, Law, Laws, Trend};
+use crate::report::records::Records;
+use crate::report::table::{Cell, Column, Table};
 
 /// Lengths in bytes for which the best size is given, besides the corpus's own.
 const LENGTHS: [u64; 4] = [10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
 
 /// The table; absent without runs' rates.
-pub(crate) fn table(data: &Data) -> Option<Table> {
-    let studies = data.studies();
-    let of_tokens = studies.iter().any(|study| study.of_tokens && study.fit.is_ok());
+pub(super) fn table(records: &Records, laws: &Laws) -> Option<Table> {
+    let trends = laws.trends();
+    let of_tokens = trends.iter().any(|trend| trend.of_tokens && trend.fit.is_ok());
     let mut columns: Vec<Column> =
         ["corpus", "tokenization", "least adjusted rate"].map(Column::text).into();
     columns.push(Column::number("runs"));
@@ -27,24 +26,24 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
         Column::number(&format::short_bytes(Bytes(length))).under("best parameters for")
     }));
     columns.extend(["recipe", "trained on"].map(Column::text));
-    let row = |study: &Study| {
-        let subject = &data.subjects[study.curve.subject];
-        let trained_on = study.curve.trained_on.clone().unwrap_or_default();
+    let row = |trend: &Trend| {
+        let subject = &records.subjects[trend.condition.subject];
+        let trained_on = trend.condition.trained_on.clone().unwrap_or_default();
         let mut row: Vec<Cell> = vec![
-            Cell::text(&subject.label).with_note(study.curve.in_sample.name()),
-            Cell::text(study.tokenization.to_string()),
-            Cell::text(study.answer(subject.bytes().0)),
-            Cell::number(Some(study.points.len() as f64), format::grouped),
+            Cell::text(&subject.label).with_note(trend.condition.in_sample.name()),
+            Cell::text(trend.tokenization.to_string()),
+            Cell::text(trend.answer(subject.bytes().0)),
+            Cell::count(Some(trend.runs.len() as u64)),
         ];
-        row.extend(numbers(study, of_tokens));
-        row.extend(LENGTHS.map(|length| best(study, length)));
-        let recipe = study.recipe.map(|recipe| recipe.to_string()).unwrap_or_default();
+        row.extend(numbers(trend, of_tokens));
+        row.extend(LENGTHS.map(|length| best(trend, length)));
+        let recipe = trend.recipe.map(|recipe| recipe.to_string()).unwrap_or_default();
         row.extend([recipe, trained_on].map(Cell::text));
         row
     };
-    let rows: Vec<_> = studies.iter().map(row).collect();
-    let groups = vec![Group { rows, ..Group::default() }];
-    (!studies.is_empty()).then(|| Table { caption: CAPTION.to_owned(), columns, groups })
+    let rows = trends.iter().map(row).collect();
+    let table = Table::of(columns, rows);
+    (!trends.is_empty()).then(|| Table { caption: CAPTION.to_owned(), ..table })
 }
 
 const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, with N all parameters, embeddings included, as the \
@@ -57,14 +56,14 @@ const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, with N all p
      field is further from them, or less sure, than would be an answer.";
 
 /// The law's numbers, each with its interval; empty cells without a law.
-fn numbers(study: &Study, of_tokens: bool) -> Vec<Cell> {
+fn numbers(trend: &Trend, of_tokens: bool) -> Vec<Cell> {
     let mut cells = vec![Cell::default(); if of_tokens { 5 } else { 3 }];
-    let Ok(fit) = &study.fit else { return cells };
+    let Ok(fit) = &trend.fit else { return cells };
     let floor = |law: &Law| 100.0 * law.floor();
     let percent = |value: f64| format::percent(value / 100.0);
     cells[0] = with_interval(floor(&fit.law), fit.interval(floor), percent);
     cells[1..3].clone_from_slice(&term(fit, 0));
-    if study.of_tokens {
+    if trend.of_tokens {
         cells[3..5].clone_from_slice(&term(fit, 1));
     }
     cells
@@ -96,11 +95,9 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-fn best(study: &Study, length: u64) -> Cell {
-    let optimum = study.optimum(length as f64).filter(|optimum| study.tells(optimum));
-    let Some(optimum) = optimum else { return Cell::default() };
-    let count = |parameters: f64| short_count(parameters.round() as u64);
-    let cell = with_interval(optimum.parameters, optimum.interval, count);
+fn best(trend: &Trend, length: u64) -> Cell {
+    let Some(optimum) = trend.telling_optimum(length as f64) else { return Cell::default() };
+    let cell = with_interval(optimum.parameters, optimum.interval, format::short_count);
     Cell { extrapolated: optimum.extrapolated, ..cell }
 }
 
@@ -108,15 +105,19 @@ fn best(study: &Study, length: u64) -> Cell {
 mod tests {
     use super::*;
     use crate::report::samples;
+    use lmtrain_runs::RateRecord;
 
     #[test]
     fn a_law_has_numbers_and_what_has_none_a_sentence() {
         let rates = samples::on_a_law("enwik8");
-        let data = Data::new(Vec::new(), rates[..2].to_vec());
-        let few = table(&data).expect("rates");
+        let of = |rates: &[RateRecord]| {
+            let records = Records::new(Vec::new(), rates.to_vec());
+            table(&records, &Laws::of(&records.compared)).expect("rates")
+        };
+        let few = of(&rates[..2]);
         let row = &few.groups[0].rows[0];
         assert!(row[4].text.is_empty() && row[2].text.contains("are needed"));
-        let full = table(&Data::new(Vec::new(), rates)).expect("rates");
+        let full = of(&rates);
         let row = &full.groups[0].rows[0];
         assert_eq!(row.len(), full.columns.len());
         assert!(row[4].note.starts_with('[') && row[6].value.is_some_and(|it| it > 0.1));

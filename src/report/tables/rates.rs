@@ -4,19 +4,19 @@
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::{RateRecord, Tokenization};
 
-use super::{Cell, Column, Group, Table};
-use crate::report::data::{Data, Entry};
 use crate::report::format;
 use crate::report::names;
+use crate::report::records::{Measurement, Records};
 use crate::report::reported::{self, Reported};
+use crate::report::table::{Cell, Column, Group, Table};
 
 /// The table; absent without rates.
-pub(crate) fn table(data: &Data) -> Option<Table> {
-    if data.entries.is_empty() {
+pub(super) fn table(records: &Records) -> Option<Table> {
+    if records.compared.is_empty() {
         return None;
     }
-    let columns = columns(data);
-    let rows = rows(data);
+    let columns = columns(records);
+    let rows = rows(records);
     let mut groups: Vec<Group> = Vec::new();
     for row in &rows {
         let head = group_head(row[0]);
@@ -24,28 +24,28 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
             groups.push(Group { head, ..Group::default() });
         }
         if let Some(group) = groups.last_mut() {
-            group.rows.push(cells(data, row));
+            group.rows.push(cells(records, row));
         }
     }
-    groups.extend(only_reported(data, &rows));
-    Some(Table { caption: caption(data), columns, groups })
+    groups.extend(only_reported(records, &rows));
+    Some(Table { caption: caption(records), columns, groups })
 }
 
-fn columns(data: &Data) -> Vec<Column> {
+fn columns(records: &Records) -> Vec<Column> {
     let ours = |over: &str| {
         ["raw %", "adjusted %", "bits/byte"].map(|head| Column::number(head).under(over))
     };
-    let over = format!("{}, as reported", reported::CORPUS);
+    let over = reported::head();
     let theirs = ["raw %", "adjusted %"]
         .map(|head| Column { reported: true, ..Column::number(head).under(&over) });
-    let ours = data.subjects.iter().map(|subject| ours(&subject.label).to_vec()).collect();
-    beside(data, vec![Column::text("compressor")], ours, &theirs)
+    let ours = records.subjects.iter().map(|subject| ours(&subject.label).to_vec()).collect();
+    beside(records, vec![Column::text("compressor")], ours, &theirs)
 }
 
 /// A row of its first cell, those of each subject, and the reported ones: next to their corpus if
 /// we have it, else last.
-fn beside<T: Clone>(data: &Data, first: Vec<T>, ours: Vec<Vec<T>>, theirs: &[T]) -> Vec<T> {
-    let place = data.subjects.iter().position(|subject| subject.is_whole(reported::CORPUS));
+fn beside<T: Clone>(records: &Records, first: Vec<T>, ours: Vec<Vec<T>>, theirs: &[T]) -> Vec<T> {
+    let place = records.subjects.iter().position(|subject| subject.is_whole(reported::CORPUS));
     let mut row = first;
     for (index, cells) in ours.into_iter().enumerate() {
         row.extend(cells);
@@ -60,42 +60,40 @@ fn beside<T: Clone>(data: &Data, first: Vec<T>, ours: Vec<Vec<T>>, theirs: &[T])
 }
 
 /// Entries by row: those of one compressor, cut in one way, on all that it was measured on.
-fn rows(data: &Data) -> Vec<Vec<&Entry>> {
-    let mut rows: Vec<Vec<&Entry>> = Vec::new();
-    for entry in &data.entries {
-        let same = |row: &&mut Vec<&Entry>| row[0].record.method() == entry.record.method();
+fn rows(records: &Records) -> Vec<Vec<&Measurement>> {
+    let mut rows: Vec<Vec<&Measurement>> = Vec::new();
+    for measurement in &records.compared {
+        let same =
+            |row: &&mut Vec<&Measurement>| row[0].record.method() == measurement.record.method();
         match rows.iter_mut().find(same) {
-            Some(row) => row.push(entry),
-            None => rows.push(vec![entry]),
+            Some(row) => row.push(measurement),
+            None => rows.push(vec![measurement]),
         }
     }
     rows
 }
 
-fn group_head(entry: &Entry) -> String {
-    let record = &entry.record;
+fn group_head(measurement: &Measurement) -> String {
+    let record = &measurement.record;
     format!("{}, {}", names::kind(record.kind), names::chunking(record.chunking))
 }
 
-fn cells(data: &Data, row: &[&Entry]) -> Vec<Cell> {
+fn cells(records: &Records, row: &[&Measurement]) -> Vec<Cell> {
     let record = &row[0].record;
     let name = names::with_preset(record);
     let count = record.parameters.map(lmtrain_runs::units::short_count);
     let note: Vec<String> = record.architecture.iter().cloned().chain(count).collect();
     let first = vec![Cell::text(name).with_note(note.join(", "))];
     let ours = |subject: usize| {
-        let entry = row.iter().find(|entry| entry.subject == subject);
-        rate_cells(entry.map(|entry| &entry.record)).to_vec()
+        let measurement = row.iter().find(|measurement| measurement.subject == subject);
+        rate_cells(measurement.map(|measurement| &measurement.record)).to_vec()
     };
-    let ours = (0..data.subjects.len()).map(ours).collect();
-    beside(data, first, ours, &reported_cells(reported_of(record)))
+    let ours = (0..records.subjects.len()).map(ours).collect();
+    beside(records, first, ours, &reported_cells(reported_of(record)))
 }
 
 fn rate_cells(record: Option<&RateRecord>) -> [Cell; 3] {
     let Some(record) = record else { return Default::default() };
-    let points = |rate: Option<f64>| {
-        Cell::number(rate.map(|rate| 100.0 * rate), |value| format::percent(value / 100.0))
-    };
     let bits = Cell::number(record.bits_per_byte(), |bits| format!("{bits:.3}"));
     let mut notes = Vec::new();
     if let Some([low, high]) = record.raw_rate_interval() {
@@ -104,7 +102,8 @@ fn rate_cells(record: Option<&RateRecord>) -> [Cell; 3] {
     if record.in_sample_bytes.0 > 0 {
         notes.push(format!("{} in-sample", format::share(record.in_sample_share())));
     }
-    [points(record.raw_rate()).with_note(notes.join(", ")), points(record.adjusted_rate()), bits]
+    let raw = Cell::percent(record.raw_rate()).with_note(notes.join(", "));
+    [raw, Cell::percent(record.adjusted_rate()), bits]
 }
 
 /// The paper's row of the same compressor or size: bytes as tokens, and the same chunks.
@@ -122,16 +121,11 @@ fn reported_of(record: &RateRecord) -> Option<&'static Reported> {
 }
 
 fn reported_cells(row: Option<&Reported>) -> [Cell; 2] {
-    let cell = |value: fn(&Reported) -> f64| {
-        Cell::number(row.map(value), |value| {
-            if value < 1000.0 { format!("{value:.1}") } else { format::grouped(value) }
-        })
-    };
-    [cell(|row| row.raw), cell(|row| row.adjusted)]
+    [Cell::reported(row.map(|row| row.raw)), Cell::reported(row.map(|row| row.adjusted))]
 }
 
 /// The paper's rows that none of ours stands beside.
-fn only_reported(data: &Data, rows: &[Vec<&Entry>]) -> Option<Group> {
+fn only_reported(records: &Records, rows: &[Vec<&Measurement>]) -> Option<Group> {
     let has_ours =
         |row: &Reported| rows.iter().any(|ours| reported_of(&ours[0].record) == Some(row));
     let line = |row: &Reported| {
@@ -144,17 +138,18 @@ fn only_reported(data: &Data, rows: &[Vec<&Entry>]) -> Option<Group> {
             _ => "2048",
         };
         let first = vec![Cell::text(name).with_note(chunking)];
-        let ours = vec![vec![Cell::default(); 3]; data.subjects.len()];
-        beside(data, first, ours, &reported_cells(Some(row)))
+        let ours = vec![vec![Cell::default(); 3]; records.subjects.len()];
+        beside(records, first, ours, &reported_cells(Some(row)))
     };
     let rows: Vec<_> = reported::TABLE_1.iter().filter(|row| !has_ours(row)).map(line).collect();
     let head = format!("Reported by {}, not measured here", reported::SOURCE);
     (!rows.is_empty()).then_some(Group { head, reported: true, rows })
 }
 
-fn caption(data: &Data) -> String {
-    let any =
-        |holds: fn(&RateRecord) -> bool| data.entries.iter().any(|entry| holds(&entry.record));
+fn caption(records: &Records) -> String {
+    let any = |holds: fn(&RateRecord) -> bool| {
+        records.compared.iter().any(|measurement| holds(&measurement.record))
+    };
     let mut text = String::from(
         "Compressed size over raw size in percent; lower is better. The adjusted rate counts the \
          model too: every parameter at its stated code (2 bytes unless another is named) and the \
@@ -196,8 +191,8 @@ mod tests {
             samples::rate("200K", "enwik8", 0.31),
             samples::compressor("gzip", "enwik9", Chunking::Whole, 0.323),
         ];
-        let table =
-            table(&Data::new(vec![(samples::plan("200K", 0), Vec::new())], rates)).expect("rates");
+        let table = table(&Records::new(vec![(samples::plan("200K", 0), Vec::new())], rates))
+            .expect("rates");
         assert_eq!(table.columns.len(), 1 + 2 * 3 + 2);
         assert_eq!(table.groups.len(), 3);
         let gzip = &table.groups[0].rows[0];
@@ -213,6 +208,6 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_no_table() {
-        assert!(table(&Data::new(Vec::new(), Vec::new())).is_none());
+        assert!(table(&Records::new(Vec::new(), Vec::new())).is_none());
     }
 }

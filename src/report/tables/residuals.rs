@@ -1,28 +1,26 @@
 //! How far each run lies from its scaling law.
 
-use super::{Cell, Column, Group, Table};
-use crate::report::data::Data;
-use crate::report::format;
-use crate::report::law::{Point, Study};
-use lmtrain_runs::units::short_count;
+use crate::report::law::{Laws, TrainedRun, Trend};
+use crate::report::records::Records;
+use crate::report::table::{Cell, Column, Group, Table};
 
 /// The table; absent without a law.
-pub(crate) fn table(data: &Data) -> Option<Table> {
+pub(super) fn table(records: &Records, laws: &Laws) -> Option<Table> {
     let mut columns = vec![Column::text("run")];
     let heads = ["parameters", "tokens", "raw %", "law %", "residual %"];
     columns.extend(heads.map(Column::number));
-    let group = |study: &Study| {
-        let fit = study.fit.as_ref().ok()?;
-        let rows = study.points.iter().zip(&fit.residuals).map(|it| row(study, it)).collect();
-        let subject = &data.subjects[study.curve.subject].label;
-        let in_sample = study.curve.in_sample.name();
+    let group = |trend: &Trend| {
+        let fit = trend.fit.as_ref().ok()?;
+        let rows = trend.runs.iter().zip(&fit.residuals).map(|it| row(trend, it)).collect();
+        let subject = &records.subjects[trend.condition.subject].label;
+        let in_sample = trend.condition.in_sample.name();
         Some(Group {
-            head: format!("{subject}, {in_sample}, {}", study.tokenization),
+            head: format!("{subject}, {in_sample}, {}", trend.tokenization),
             rows,
             ..Group::default()
         })
     };
-    let groups: Vec<Group> = data.studies().iter().filter_map(group).collect();
+    let groups: Vec<Group> = laws.trends().iter().filter_map(group).collect();
     (!groups.is_empty()).then(|| Table {
         caption:
             "Measured raw rates beside those of the law that was fitted to them. A residual is \
@@ -33,17 +31,16 @@ pub(crate) fn table(data: &Data) -> Option<Table> {
     })
 }
 
-fn row(study: &Study, (point, residual): (&Point, &f64)) -> Vec<Cell> {
-    let percent = |value: f64| Cell::number(Some(100.0 * value), |_| format::percent(value));
-    let count = |value: f64| Cell::number(Some(value), |_| short_count(value as u64));
+fn row(trend: &Trend, (run, residual): (&TrainedRun, &f64)) -> Vec<Cell> {
+    let count = |value: f64| Cell::short_count(Some(value as u64));
     let residual = 100.0 * (residual.exp() - 1.0);
     let signed = |value: f64| format!("{value:+.2}").replace('-', "−");
     vec![
-        Cell::text(&point.name),
-        count(point.parameters),
-        count(point.tokens),
-        percent(point.rate),
-        study.fitted_rate(point).map(percent).unwrap_or_default(),
+        Cell::text(&run.name),
+        count(run.parameters),
+        count(run.tokens),
+        Cell::percent(Some(run.rate)),
+        Cell::percent(trend.fitted_rate(run)),
         Cell::number(Some(residual), signed),
     ]
 }
@@ -55,7 +52,8 @@ mod tests {
 
     #[test]
     fn residuals_are_measured_over_fitted() {
-        let table = table(&Data::new(Vec::new(), samples::on_a_law("enwik8"))).expect("a law");
+        let records = Records::new(Vec::new(), samples::on_a_law("enwik8"));
+        let table = table(&records, &Laws::of(&records.compared)).expect("a law");
         for row in &table.groups[0].rows {
             let value = |index: usize| row[index].value.expect("a number");
             assert!((value(3) / value(4) - 1.0 - value(5) / 100.0).abs() < 1e-9, "{row:?}");

@@ -2,23 +2,21 @@
 
 use lmtrain_runs::units::{short_count, short_seconds};
 
-use super::{Cell, Column, Filled, Group, Table};
-use crate::report::data::{Data, RunData};
-use crate::report::figures::prequential::first_pass;
 use crate::report::format;
 use crate::report::names;
+use crate::report::records::{Records, RunData};
+use crate::report::table::{Cell, Filled, Table};
+use crate::report::views::prequential::first_pass;
 use crate::statistics::median;
 
 /// A column and what a run has in it. To add a column, add a row.
-const COLUMNS: &[Filled<RunData>] = &[
+const COLUMNS: &[Filled<Records, RunData>] = &[
     ("run", false, |_, run| Cell::text(&run.plan.name)),
     ("size", true, |_, run| {
         let weights = run.plan.size.core_parameters() as f64;
         Cell::number(Some(weights), |_| run.plan.size.to_string())
     }),
-    ("parameters", true, |_, run| {
-        Cell::number(Some(run.plan.parameters() as f64), format::grouped)
-    }),
+    ("parameters", true, |_, run| Cell::count(Some(run.plan.parameters()))),
     ("trained on", false, |_, run| Cell::text(&run.plan.corpus)),
     ("chosen", false, |_, run| Cell::text(names::chosen(&run.plan))),
     ("tokens", true, |_, run| tokens(run)),
@@ -26,10 +24,7 @@ const COLUMNS: &[Filled<RunData>] = &[
         let seen = run.steps.last().map(|step| step.tokens as f64);
         Cell::number(seen.map(|seen| seen * run.plan.flops_per_token() as f64), scientific)
     }),
-    // The lowest: it is that network's weights which are kept.
-    ("validation bits/byte", true, |_, run| {
-        bits(run.steps.iter().filter_map(|step| step.validation_bits_per_byte).reduce(f64::min))
-    }),
+    ("validation bits/byte", true, |_, run| bits(run.lowest_validation())),
     ("prequential bits/byte", true, |_, run| {
         bits(first_pass(&run.steps).map(|(bits, bytes)| bits / bytes))
     }),
@@ -40,32 +35,24 @@ const COLUMNS: &[Filled<RunData>] = &[
     ("training time", true, |_, run| {
         Cell::number(run.steps.last().map(|step| step.seconds), short_seconds)
     }),
-    ("evaluated by", false, |data, run| Cell::text(evaluated_by(data, run))),
+    ("evaluated by", false, |records, run| Cell::text(evaluated_by(records, run))),
 ];
 
+const CAPTION: &str = "“Chosen” is where a run departs from its recipe's row. Parameters are all of them, embeddings \
+     included. FLOPs are three forward passes a token, of tokens seen. Validation is the lowest, \
+     on the part of the training corpus kept for it. The prequential rate is the code length of the \
+     data as it first went by, each batch before it was learned from. Tokens/s is the median over \
+     the logged steps, validation excluded; training time includes it.";
+
 /// The table; absent without runs.
-pub(crate) fn table(data: &Data) -> Option<Table> {
-    let head = |&(head, number, _): &(&str, bool, _)| match number {
-        true => Column::number(head),
-        false => Column::text(head),
-    };
-    let row = |run: &RunData| COLUMNS.iter().map(|(_, _, cell)| cell(data, run)).collect();
-    let rows: Vec<Vec<Cell>> = data.runs.iter().map(row).collect();
-    (!rows.is_empty()).then(|| Table {
-        caption: "“Chosen” is where a run departs from its recipe's row. Parameters are all of them, embeddings included. FLOPs are three forward passes \
-                  a token, of tokens seen. Validation is the last one, on the part of the training \
-                  corpus kept for it. The prequential rate is the code length of the data as it \
-                  first went by, each batch before it was learned from. Tokens/s is the median \
-                  over the logged steps, validation excluded; training time includes it."
-            .to_owned(),
-        columns: COLUMNS.iter().map(head).collect(),
-        groups: vec![Group { rows, ..Group::default() }],
-    })
+pub(super) fn table(records: &Records) -> Option<Table> {
+    let table = Table::filled(COLUMNS, records, &records.runs);
+    (!records.runs.is_empty()).then(|| Table { caption: CAPTION.to_owned(), ..table })
 }
 
 fn tokens(run: &RunData) -> Cell {
     let seen = run.steps.last().map_or(0, |step| step.tokens);
-    let cell = Cell::number(Some(seen as f64), |_| short_count(seen));
+    let cell = Cell::short_count(Some(seen));
     let planned = short_count(run.plan.tokens());
     if cell.text == planned { cell } else { cell.with_note(format!("of {planned}")) }
 }
@@ -79,10 +66,12 @@ fn scientific(value: f64) -> String {
     format!("{value:.2e}")
 }
 
-fn evaluated_by(data: &Data, run: &RunData) -> String {
+fn evaluated_by(records: &Records, run: &RunData) -> String {
     let mut makers: Vec<String> = Vec::new();
-    for entry in data.rates.iter().filter(|entry| entry.record.name == run.plan.name) {
-        let made = &entry.record.provenance;
+    for measurement in
+        records.rates.iter().filter(|measurement| measurement.record.name == run.plan.name)
+    {
+        let made = &measurement.record.provenance;
         let commit = made.commit.as_ref().map(|commit| format!(", {commit}"));
         let maker = format!("{}{}", made.device, commit.unwrap_or_default());
         if !makers.contains(&maker) {
@@ -103,8 +92,8 @@ mod tests {
         let mut steps = samples::steps(&plan, 2.0);
         steps.truncate(50);
         let (bits, bytes) = first_pass(&steps).expect("a first pass");
-        let data = Data::new(vec![(plan, steps)], vec![samples::rate("200K", "enwik8", 0.3)]);
-        let table = table(&data).expect("a run");
+        let records = Records::new(vec![(plan, steps)], vec![samples::rate("200K", "enwik8", 0.3)]);
+        let table = table(&records).expect("a run");
         let row = &table.groups[0].rows[0];
         assert!(row[5].note.starts_with("of "), "unfinished: {:?}", row[5]);
         assert_eq!(row[8].value, Some(bits / bytes));
@@ -113,8 +102,8 @@ mod tests {
 
     #[test]
     fn a_run_that_only_has_a_plan_has_a_row() {
-        let data = Data::new(vec![(samples::plan("200K", 0), Vec::new())], Vec::new());
-        let row = &table(&data).expect("a run").groups[0].rows[0];
+        let records = Records::new(vec![(samples::plan("200K", 0), Vec::new())], Vec::new());
+        let row = &table(&records).expect("a run").groups[0].rows[0];
         assert_eq!((row[7].text.as_str(), row[9].value), ("", None));
     }
 }

@@ -3,13 +3,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
 use anyhow::Result;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
 use lmtrain_runs::{Plan, RateRecord, StepRecord, Store};
 
-use super::law::{self, Study};
 use super::names;
 use super::subject::{Subject, subjects};
 
@@ -29,33 +27,45 @@ impl RunData {
     pub(crate) fn is_finished(&self) -> bool {
         self.steps.last().is_some_and(|step| step.step >= self.plan.steps)
     }
+
+    /// The lowest bits per byte in validation: it is that network's weights which are kept.
+    pub(crate) fn lowest_validation(&self) -> Option<f64> {
+        self.steps.iter().filter_map(|step| step.validation_bits_per_byte).reduce(f64::min)
+    }
 }
 
-/// The best measurement of one compressor on one subject.
+/// A rate of a compressor, run or pretrained model on a subject.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    /// What was compressed: index into [`Data::subjects`].
+pub(crate) struct Measurement {
+    /// What was compressed: index into [`Records::subjects`].
     pub(crate) subject: usize,
-    /// The measurement.
+    /// What was counted.
     pub(crate) record: RateRecord,
+}
+
+impl Measurement {
+    /// What the weights were stored in: runs save their own in half precision.
+    #[must_use]
+    pub(crate) fn code(&self) -> WeightCode {
+        self.record.weight_code.unwrap_or(WeightCode::F16)
+    }
 }
 
 /// Everything that a report shows.
 #[derive(Clone, Debug)]
-pub(crate) struct Data {
+pub(crate) struct Records {
     /// Runs, by size and then by name.
     pub(crate) runs: Vec<RunData>,
     /// What was compressed, in the order of the columns.
     pub(crate) subjects: Vec<Subject>,
     /// Every rate there is, the last of each measurement, in the order of the rows.
-    pub(crate) rates: Vec<Entry>,
+    pub(crate) rates: Vec<Measurement>,
     /// Of these, one for each compressor, chunking and subject: that of the most chunks. Of weights
     /// in several codes only as they were saved.
-    pub(crate) entries: Vec<Entry>,
-    studies: OnceLock<Vec<Study>>,
+    pub(crate) compared: Vec<Measurement>,
 }
 
-impl Data {
+impl Records {
     /// Reads the records of a store.
     ///
     /// # Errors
@@ -82,27 +92,23 @@ impl Data {
         let place = |record: &RateRecord| {
             subjects.iter().position(|subject| subject.is_of(record)).unwrap_or_default()
         };
-        let rates: Vec<Entry> =
-            rates.into_iter().map(|record| Entry { subject: place(&record), record }).collect();
-        let entries = most_complete(&rates);
+        let rates: Vec<Measurement> = rates
+            .into_iter()
+            .map(|record| Measurement { subject: place(&record), record })
+            .collect();
+        let compared = most_complete(&rates);
         let runs = runs
             .into_iter()
             .zip(labels)
             .map(|((plan, steps), label)| RunData { plan, steps, label })
             .collect();
-        Self { runs, subjects, rates, entries, studies: OnceLock::new() }
+        Self { runs, subjects, rates, compared }
     }
 
     /// Whether nothing was measured yet.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.rates.is_empty() && self.runs.iter().all(|run| run.steps.is_empty())
-    }
-
-    /// The scaling laws of the runs, fitted when they are first asked for.
-    #[must_use]
-    pub(crate) fn studies(&self) -> &[Study] {
-        self.studies.get_or_init(|| law::studies(self))
     }
 
     /// A record's name in a figure: of a run what tells it from the others, of a compressor its
@@ -144,20 +150,21 @@ fn row_order(record: &RateRecord) -> impl Ord + use<> {
     (kind, chunking, size, record.parameters, record.name.clone(), record.identity())
 }
 
-fn most_complete(rates: &[Entry]) -> Vec<Entry> {
-    let mut kept: Vec<Entry> = Vec::new();
-    let as_saved =
-        |entry: &&Entry| matches!(entry.record.weight_code, None | Some(WeightCode::F16));
-    for entry in rates.iter().filter(as_saved) {
-        let same = |other: &&mut Entry| {
-            other.subject == entry.subject && other.record.method() == entry.record.method()
+fn most_complete(rates: &[Measurement]) -> Vec<Measurement> {
+    let mut kept: Vec<Measurement> = Vec::new();
+    let as_saved = |measurement: &&Measurement| measurement.code() == WeightCode::F16;
+    for measurement in rates.iter().filter(as_saved) {
+        let same = |other: &&mut Measurement| {
+            other.subject == measurement.subject
+                && other.record.method() == measurement.record.method()
         };
-        let complete =
-            |entry: &Entry| Reverse((entry.record.sample.is_some(), Reverse(entry.record.chunks)));
+        let complete = |measurement: &Measurement| {
+            Reverse((measurement.record.sample.is_some(), Reverse(measurement.record.chunks)))
+        };
         match kept.iter_mut().find(same) {
-            Some(other) if complete(entry) > complete(other) => *other = entry.clone(),
+            Some(other) if complete(measurement) > complete(other) => *other = measurement.clone(),
             Some(_) => {}
-            None => kept.push(entry.clone()),
+            None => kept.push(measurement.clone()),
         }
     }
     kept
@@ -175,9 +182,9 @@ mod tests {
         let early = samples::rate("200K", "enwik8", 0.30);
         let late =
             RateRecord { weights: Some("later".into()), ..samples::rate("200K", "enwik8", 0.25) };
-        let data = Data::new(Vec::new(), vec![early, late]);
-        assert_eq!(data.rates.len(), 1);
-        assert_eq!(data.rates[0].record.weights.as_deref(), Some("later"));
+        let records = Records::new(Vec::new(), vec![early, late]);
+        assert_eq!(records.rates.len(), 1);
+        assert_eq!(records.rates[0].record.weights.as_deref(), Some("later"));
     }
 
     #[test]
@@ -185,9 +192,9 @@ mod tests {
         let whole = samples::pretrained("gpt2", "enwik8", 124_000_000, 0.30);
         let masked = RateRecord { lost_bits: Some(Bits(0.0)), ..whole.clone() };
         for rates in [vec![whole.clone(), masked.clone()], vec![masked, whole]] {
-            let data = Data::new(Vec::new(), rates);
-            assert_eq!((data.rates.len(), data.entries.len()), (2, 2));
-            let names = data.entries.iter().map(|entry| data.short_name(&entry.record));
+            let records = Records::new(Vec::new(), rates);
+            assert_eq!((records.rates.len(), records.compared.len()), (2, 2));
+            let names = records.compared.iter().map(|it| records.short_name(&it.record));
             assert_eq!(names.collect::<Vec<_>>(), ["gpt2", "gpt2, masked"]);
         }
     }
@@ -199,9 +206,9 @@ mod tests {
         sampled.sample = Some(Sample { chunks: 10, of: 100, seed: 0 });
         sampled.raw_bytes = Bytes(20_480);
         for rates in [vec![full.clone(), sampled.clone()], vec![sampled, full]] {
-            let data = Data::new(Vec::new(), rates);
-            assert_eq!((data.rates.len(), data.entries.len()), (2, 1));
-            assert!(data.entries[0].record.sample.is_none());
+            let records = Records::new(Vec::new(), rates);
+            assert_eq!((records.rates.len(), records.compared.len()), (2, 1));
+            assert!(records.compared[0].record.sample.is_none());
         }
     }
 
@@ -210,6 +217,6 @@ mod tests {
         let mut record = samples::rate("200K", "enwik8", 0.30);
         record.ideal_bits = None;
         record.coded_bytes = None;
-        assert!(Data::new(Vec::new(), vec![record]).is_empty());
+        assert!(Records::new(Vec::new(), vec![record]).is_empty());
     }
 }

@@ -1,14 +1,14 @@
-//! A figure of named series: points joined by lines on two axes, each named where it ends.
+//! Named series: points joined by lines on two axes, each named where it ends.
 
-use super::Figure;
-use super::fitted::band;
-use crate::report::draw::axis::{Axis, Unit};
-use crate::report::draw::chart::{Chart, Format, Frame};
-use crate::report::draw::labels::{Label, Sample};
-use crate::report::draw::scene::{Marker, Scene, Stroke};
-use crate::report::draw::text::Weight;
-use crate::report::draw::theme::{Color, PAPER};
-use crate::report::tables::Table;
+use super::axis::{Axis, Unit};
+use super::chart::{Chart, Frame};
+use super::labels::{Label, Swatch};
+use super::scene::{Marker, Scene, Stroke};
+use super::text::Weight;
+use super::theme::{Color, PAPER};
+
+/// How much of what is below a band shows through.
+const BAND: f64 = 0.14;
 
 /// A line of a figure.
 #[derive(Clone, Debug)]
@@ -61,11 +61,11 @@ impl Series {
     }
 
     fn label(&self) -> Option<Label> {
-        let sample = match self.marker.filter(|_| self.hollow) {
-            Some(marker) => Sample::Hollow(marker, self.stroke),
+        let swatch = match self.marker.filter(|_| self.hollow) {
+            Some(marker) => Swatch::Hollow(marker, self.stroke),
             // A curve's last stretch may be dashed where its first is not.
-            None if self.marker.is_none() => Sample::Line(Stroke::solid(self.color, 2.0)),
-            None => Sample::Line(self.stroke),
+            None if self.marker.is_none() => Swatch::Line(Stroke::solid(self.color, 2.0)),
+            None => Swatch::Line(self.stroke),
         };
         let end = self.points.last().filter(|_| !self.name.is_empty());
         Some(Label {
@@ -74,7 +74,7 @@ impl Series {
             notes: self.notes.clone(),
             color: self.color,
             weight: Weight::Bold,
-            sample,
+            swatch,
         })
     }
 
@@ -99,42 +99,40 @@ impl Series {
     }
 }
 
-/// The figure of some series on logarithmic axes; absent without points.
-pub(crate) fn figure(
-    series: Vec<Series>,
-    x: &Titled,
-    y: &Titled,
-    key: Vec<(Marker, String)>,
-    (caption, data): (String, Table),
-) -> Option<Figure> {
+/// Logarithmic axes around some series, each with its title; absent without points.
+pub(crate) fn axes(series: &[Series], x: &Titled, y: &Titled) -> Option<[(String, Axis); 2]> {
     let points = || series.iter().flat_map(|series| &series.points);
     let across = Axis::over(points().map(|point| point.0), 1.15, x.unit)?;
     let up = Axis::over(points().map(|point| point.1), 1.06, y.unit)?;
-    let (x, y) = ((x.title.to_owned(), across), (y.title.to_owned(), up));
-    Some(figure_on(series, x, y, key, (caption, data)))
+    Some([(x.title.to_owned(), across), (y.title.to_owned(), up)])
 }
 
-/// The same on axes of one's own, each with its title.
-pub(crate) fn figure_on(
-    series: Vec<Series>,
-    (x_title, x): (String, Axis),
-    (y_title, y): (String, Axis),
+/// The chart of some series on such axes, or on others.
+pub(crate) fn chart(
+    series: &[Series],
+    [(x_title, x), (y_title, y)]: [(String, Axis); 2],
     key: Vec<(Marker, String)>,
-    (caption, data): (String, Table),
-) -> Figure {
-    let chart = Chart {
-        y_title,
-        x_title,
-        x,
-        y,
-        labels: series.iter().filter_map(Series::label).collect(),
-        key,
-    };
-    let draw = move |format: Format| {
-        chart.compose(format, |scene, frame| {
-            series.iter().for_each(|series| series.draw(scene, frame));
-            series.iter().for_each(|series| series.draw_markers(scene, frame));
-        })
-    };
-    Figure { caption, data, draw: Box::new(draw) }
+) -> Chart {
+    let labels = series.iter().filter_map(Series::label).collect();
+    Chart { y_title, x_title, x, y, labels, key }
+}
+
+/// Draws the series on their chart: no line hides a marker.
+pub(crate) fn draw(scene: &mut Scene, frame: &Frame<'_>, series: &[Series]) {
+    series.iter().for_each(|series| series.draw(scene, frame));
+    series.iter().for_each(|series| series.draw_markers(scene, frame));
+}
+
+/// Draws the band between the ends of intervals: x, y, and the ends of the interval of y there.
+pub(crate) fn band(
+    scene: &mut Scene,
+    frame: &Frame<'_>,
+    points: &[(f64, f64, [f64; 2])],
+    color: Color,
+) {
+    let end =
+        |point: &(f64, f64, [f64; 2]), end: usize| frame.at(point.0, frame.y.clamp(point.2[end]));
+    let below = points.iter().map(|point| end(point, 0));
+    let above = points.iter().rev().map(|point| end(point, 1));
+    scene.area(below.chain(above).collect(), color, BAND);
 }

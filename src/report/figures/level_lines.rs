@@ -1,57 +1,29 @@
-//! Level lines: what classical compressors reach on the corpora of a figure, whatever the size of
-//! a model. Where one compressor comes to
-//! much the same on several corpora it is labelled once.
+//! Level lines: what classical compressors reach on the corpora of a figure. Where one compressor
+//! comes to much the same on several corpora it is labelled once.
 
-use lmtrain_runs::RateRecord;
-use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::record::Chunking;
 
-use crate::report::data::Data;
+use super::colors;
 use crate::report::draw::chart::Frame;
-use crate::report::draw::labels::{Label, Sample};
+use crate::report::draw::labels::{Label, Swatch};
 use crate::report::draw::scene::{Scene, Stroke};
 use crate::report::draw::text::Weight;
-use crate::report::draw::theme::{CATEGORIES, Color, MUTED};
+use crate::report::draw::theme::{Color, MUTED};
 use crate::report::names;
-
-/// The rate of a compressor on a corpus.
-#[derive(Clone, Debug)]
-pub(crate) struct Level {
-    /// Index into the data's subjects.
-    pub(crate) subject: usize,
-    /// In percent.
-    pub(crate) rate: f64,
-    /// The measurement.
-    pub(crate) record: RateRecord,
-}
+use crate::report::records::Records;
+use crate::report::views::levels::Level;
 
 /// Rates within this factor of each other lie together.
 const SAME: f64 = 1.25;
-
-/// The colour of a subject, in every figure.
-#[must_use]
-pub(crate) fn color(subject: usize) -> Color {
-    CATEGORIES[subject % CATEGORIES.len()]
-}
-
-/// Levels of every classical compressor on these subjects.
-#[must_use]
-pub(crate) fn levels(data: &Data, subjects: &[usize]) -> Vec<Level> {
-    let compressors = data
-        .entries
-        .iter()
-        .filter(|entry| entry.record.kind == Kind::Compressor && subjects.contains(&entry.subject));
-    let level = |entry: &crate::report::data::Entry| {
-        let rate = 100.0 * entry.record.raw_rate()?;
-        Some(Level { subject: entry.subject, rate, record: entry.record.clone() })
-    };
-    compressors.filter_map(level).collect()
-}
 
 /// Draws a line for each level over the whole plot: dashes for chunks, solid for the whole.
 pub(crate) fn draw(scene: &mut Scene, frame: &Frame<'_>, levels: &[Level]) {
     for level in levels {
         let y = frame.up(level.rate);
-        scene.line(&[(frame.left, y), (frame.right, y)], stroke(level, color(level.subject)));
+        scene.line(
+            &[(frame.left, y), (frame.right, y)],
+            stroke(level, colors::of_subject(level.subject)),
+        );
     }
 }
 
@@ -63,7 +35,7 @@ fn stroke(level: &Level, color: Color) -> Stroke {
 /// Labels of the levels: one for each compressor and chunking, where most of its levels lie, and
 /// one for each corpus whose levels all lie elsewhere. `right` is the axis' end.
 #[must_use]
-pub(crate) fn labels(data: &Data, levels: &[Level], right: f64) -> Vec<Label> {
+pub(crate) fn labels(records: &Records, levels: &[Level], right: f64) -> Vec<Label> {
     let mut sorted: Vec<&Level> = levels.iter().collect();
     let by_rate = |one: &&Level, other: &&Level| one.rate.total_cmp(&other.rate);
     sorted.sort_by(|one, other| name(one).cmp(&name(other)).then(by_rate(one, other)));
@@ -76,7 +48,7 @@ pub(crate) fn labels(data: &Data, levels: &[Level], right: f64) -> Vec<Label> {
         labels.push(label(name(most[0]), most, alone, right));
         named.extend(most);
     }
-    for (subject, of) in data.subjects.iter().enumerate() {
+    for (subject, of) in records.subjects.iter().enumerate() {
         let own = |level: &&Level| level.subject == subject;
         let own_levels: Vec<&Level> = levels.iter().filter(own).collect();
         if !own_levels.is_empty() && !named.iter().any(|level| level.subject == subject) {
@@ -88,11 +60,11 @@ pub(crate) fn labels(data: &Data, levels: &[Level], right: f64) -> Vec<Label> {
 
 fn label(name: String, levels: &[&Level], alone: bool, right: f64) -> Label {
     let subject = levels[0].subject;
-    let color = if alone { color(subject) } else { MUTED };
+    let color = if alone { colors::of_subject(subject) } else { MUTED };
     let mean = levels.iter().map(|level| level.rate.ln()).sum::<f64>() / levels.len() as f64;
-    let sample = Sample::Line(stroke(levels[0], color));
+    let swatch = Swatch::Line(stroke(levels[0], color));
     let at = (right, mean.exp());
-    Label { at, name, notes: Vec::new(), color, weight: Weight::Regular, sample }
+    Label { at, name, notes: Vec::new(), color, weight: Weight::Regular, swatch }
 }
 
 fn name(level: &Level) -> String {
@@ -104,12 +76,14 @@ fn name(level: &Level) -> String {
 mod tests {
     use super::*;
     use crate::report::samples;
+    use crate::report::views::levels::levels;
+    use lmtrain_runs::RateRecord;
 
     fn labels_of(rates: Vec<RateRecord>) -> Vec<String> {
-        let data = Data::new(Vec::new(), rates);
-        let subjects: Vec<usize> = (0..data.subjects.len()).collect();
-        let levels = levels(&data, &subjects);
-        labels(&data, &levels, 1e6).into_iter().map(|label| label.name).collect()
+        let records = Records::new(Vec::new(), rates);
+        let subjects: Vec<usize> = (0..records.subjects.len()).collect();
+        let levels = levels(&records, &subjects);
+        labels(&records, &levels, 1e6).into_iter().map(|label| label.name).collect()
     }
 
     #[test]

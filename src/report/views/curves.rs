@@ -4,11 +4,8 @@
 use lmtrain_runs::RateRecord;
 use lmtrain_runs::record::{Chunking, Kind};
 
-use super::levels::Level;
-use crate::report::data::{Data, Entry};
-use crate::report::names;
-use crate::report::reported::{self, Reported};
-use crate::report::tables::{Cell, Column, Group, Table};
+use crate::report::records::{Measurement, Records};
+use crate::report::reported::Reported;
 
 /// Which of the two rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +18,7 @@ pub(crate) enum Measure {
 
 /// A run's rate on a subject.
 #[derive(Clone, Debug)]
-pub(crate) struct Point {
+pub(crate) struct RatePoint {
     /// All of the model's.
     pub(crate) parameters: f64,
     /// In percent.
@@ -35,18 +32,18 @@ pub(crate) struct Point {
 /// How much of a subject its model was trained on; rates of different kinds are never joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum InSample {
-    /// Held out.
-    Nothing,
+    /// None of it.
+    HeldOut,
     /// Some of it.
-    Part,
+    Partly,
     /// All of it.
-    Everything,
+    Wholly,
 }
 
-/// What the points of a curve have in common.
+/// What rates must have in common to be joined by a curve, and to follow one law.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Curve {
-    /// What was compressed: index into the data's subjects.
+pub(crate) struct Condition {
+    /// What was compressed: index into the records' subjects.
     pub(crate) subject: usize,
     /// How it was cut.
     pub(crate) chunking: Chunking,
@@ -56,15 +53,15 @@ pub(crate) struct Curve {
     pub(crate) in_sample: InSample,
 }
 
-/// A curve with its points by parameters: the best of each size, and the others.
+/// The rates under one condition, by parameters: the best of each size, and the others.
 #[derive(Clone, Debug)]
-pub(crate) struct Points {
-    /// What they have in common.
-    pub(crate) curve: Curve,
+pub(crate) struct Curve {
+    /// The condition.
+    pub(crate) condition: Condition,
     /// The lowest of each size.
-    pub(crate) best: Vec<Point>,
+    pub(crate) best: Vec<RatePoint>,
     /// The rest.
-    pub(crate) others: Vec<Point>,
+    pub(crate) others: Vec<RatePoint>,
 }
 
 impl Measure {
@@ -86,7 +83,7 @@ impl Measure {
     }
 }
 
-impl Point {
+impl RatePoint {
     /// That of a record, if it was measured.
     pub(crate) fn new(record: &RateRecord, measure: Measure) -> Option<Self> {
         let rate = measure.of(record)?;
@@ -102,24 +99,24 @@ impl InSample {
     /// In words.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Nothing => "held out",
-            Self::Part => "partly in-sample",
-            Self::Everything => "in-sample",
+            Self::HeldOut => "held out",
+            Self::Partly => "partly in-sample",
+            Self::Wholly => "in-sample",
         }
     }
 
     fn of(record: &RateRecord) -> Self {
         match record.in_sample_bytes.0 {
-            0 => Self::Nothing,
-            bytes if bytes < record.raw_bytes.0 => Self::Part,
-            _ => Self::Everything,
+            0 => Self::HeldOut,
+            bytes if bytes < record.raw_bytes.0 => Self::Partly,
+            _ => Self::Wholly,
         }
     }
 }
 
-impl Curve {
+impl Condition {
     /// That of a run's rate.
-    pub(crate) fn of(Entry { subject, record }: &Entry) -> Option<Self> {
+    pub(crate) fn of(Measurement { subject, record }: &Measurement) -> Option<Self> {
         (record.kind == Kind::Run).then(|| Self {
             subject: *subject,
             chunking: record.chunking,
@@ -131,30 +128,30 @@ impl Curve {
 
 /// The runs' rates as curves, by subject.
 #[must_use]
-pub(crate) fn curves(data: &Data, measure: Measure) -> Vec<Points> {
-    let mut curves: Vec<Points> = Vec::new();
-    for entry in &data.entries {
-        let Some(curve) = Curve::of(entry) else { continue };
-        let Some(point) = Point::new(&entry.record, measure) else { continue };
-        match curves.iter_mut().find(|points| points.curve == curve) {
-            Some(points) => points.others.push(point),
-            None => curves.push(Points { curve, best: Vec::new(), others: vec![point] }),
+pub(crate) fn curves(records: &Records, measure: Measure) -> Vec<Curve> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for measurement in &records.compared {
+        let Some(condition) = Condition::of(measurement) else { continue };
+        let Some(point) = RatePoint::new(&measurement.record, measure) else { continue };
+        match curves.iter_mut().find(|curve| curve.condition == condition) {
+            Some(curve) => curve.others.push(point),
+            None => curves.push(Curve { condition, best: Vec::new(), others: vec![point] }),
         }
     }
-    curves.sort_by(|one, other| one.curve.cmp(&other.curve));
-    for points in &mut curves {
-        points.take_best();
+    curves.sort_by(|one, other| one.condition.cmp(&other.condition));
+    for curve in &mut curves {
+        curve.take_best();
     }
     curves
 }
 
-impl Points {
+impl Curve {
     /// Moves the lowest point of each size from the others to the best.
     fn take_best(&mut self) {
         let mut points = std::mem::take(&mut self.others);
         points.sort_by(|one, other| one.rate.total_cmp(&other.rate));
         for point in points {
-            let same = |other: &Point| match point.record.size {
+            let same = |other: &RatePoint| match point.record.size {
                 Some(size) => other.record.size == Some(size),
                 None => other.record.name == point.record.name,
             };
@@ -168,77 +165,14 @@ impl Points {
     }
 
     /// Every point.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Point> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &RatePoint> {
         self.best.iter().chain(&self.others)
     }
 
     /// The size that compresses best.
-    pub(crate) fn lowest(&self) -> Option<&Point> {
+    pub(crate) fn lowest(&self) -> Option<&RatePoint> {
         self.best.iter().min_by(|one, other| one.rate.total_cmp(&other.rate))
     }
-}
-
-/// Every point and level as a row, and the paper's.
-#[must_use]
-pub(crate) fn table(data: &Data, measure: Measure, curves: &[Points], levels: &[Level]) -> Table {
-    let mut columns: Vec<Column> =
-        ["source", "corpus", "name", "size", "tokenization", "chunks of", "lowest of its size"]
-            .map(Column::text)
-            .into();
-    columns.extend(["parameters", "rate %", "from", "to", "in-sample %"].map(Column::number));
-    let mut rows = Vec::new();
-    for points in curves {
-        let best = points.best.iter().map(|point| (point, "yes"));
-        for (point, lowest) in best.chain(points.others.iter().map(|point| (point, "no"))) {
-            let subject = &data.subjects[points.curve.subject].label;
-            let rates = (point.rate, point.interval);
-            rows.push(line("measured", subject, &point.record, lowest, rates));
-        }
-    }
-    for level in levels {
-        let subject = &data.subjects[level.subject].label;
-        rows.push(line("measured", subject, &level.record, "", (level.rate, None)));
-    }
-    rows.extend(reported::transformers().map(|row| reported_line(row, measure)));
-    Table { columns, groups: vec![Group { rows, ..Group::default() }], ..Table::default() }
-}
-
-/// A row of what the paper reports.
-pub(crate) fn reported_line(row: &Reported, measure: Measure) -> Vec<Cell> {
-    let (name, size, tokens) = match row.kind {
-        Kind::Run => ("", row.name, "bytes"),
-        _ => (row.name, "", ""),
-    };
-    let texts = [reported::SOURCE, reported::CORPUS, name, size, tokens, "2048 bytes", ""];
-    let mut cells: Vec<Cell> = texts.map(Cell::text).into();
-    let numbers = [Some(row.parameters), Some(measure.reported(row)), None, None, None];
-    cells.extend(numbers.map(Cell::plain));
-    cells
-}
-
-/// A row of what was measured.
-pub(crate) fn line(
-    source: &str,
-    subject: &str,
-    record: &RateRecord,
-    lowest: &str,
-    (rate, interval): (f64, Option<[f64; 2]>),
-) -> Vec<Cell> {
-    let size = record.size.map(|size| size.to_string()).unwrap_or_default();
-    let tokenization = record.tokenization.as_ref().map(ToString::to_string).unwrap_or_default();
-    let chunking = record.chunking.to_string();
-    let name = names::with_preset(record);
-    let texts = [source, subject, &name, &size, &tokenization, &chunking, lowest];
-    let mut cells: Vec<Cell> = texts.map(Cell::text).into();
-    let numbers = [
-        record.parameters.map(|count| count as f64),
-        Some(rate),
-        interval.map(|ends| ends[0]),
-        interval.map(|ends| ends[1]),
-        Some(100.0 * record.in_sample_share()),
-    ];
-    cells.extend(numbers.map(Cell::plain));
-    cells
 }
 
 #[cfg(test)]
@@ -256,10 +190,11 @@ mod tests {
         let mut other = run("200K", "enwik8", 0.35);
         other.name = "200K-bytes-modern-s1".into();
         let rates = vec![run("800K", "enwik8", 0.24), other, run("200K", "enwik8", 0.30)];
-        let curves = curves(&Data::new(Vec::new(), rates), Measure::Raw);
+        let curves = curves(&Records::new(Vec::new(), rates), Measure::Raw);
         assert_eq!(curves.len(), 1);
-        let points =
-            |points: &[Point]| points.iter().map(|point| point.rate.round()).collect::<Vec<_>>();
+        let points = |points: &[RatePoint]| {
+            points.iter().map(|point| point.rate.round()).collect::<Vec<_>>()
+        };
         assert_eq!(points(&curves[0].best), [30.0, 24.0], "smallest first");
         assert_eq!(points(&curves[0].others), [35.0]);
         assert_eq!(curves[0].lowest().map(|point| point.rate.round()), Some(24.0));
@@ -276,7 +211,7 @@ mod tests {
         foreign.name = "b".into();
         foreign.trained_on = Some("wiki15-8".into());
         let rates = vec![run("200K", "enwik8", 0.30), split, held_out, foreign];
-        assert_eq!(curves(&Data::new(Vec::new(), rates), Measure::Adjusted).len(), 4);
+        assert_eq!(curves(&Records::new(Vec::new(), rates), Measure::Adjusted).len(), 4);
     }
 
     #[test]
@@ -285,7 +220,7 @@ mod tests {
         record.coded_bytes = None;
         let bits = record.ideal_bits.expect("measured").0;
         record.bits_interval = Some([0.9, 1.1].map(|factor| lmtrain_runs::Bits(factor * bits)));
-        let point = Point::new(&record, Measure::Adjusted).expect("measured");
+        let point = RatePoint::new(&record, Measure::Adjusted).expect("measured");
         let model = 100.0 * record.model_bytes() / 1e7;
         let [low, high] = point.interval.expect("an interval");
         assert!((low - 27.0 - model).abs() < 1e-9 && (high - 33.0 - model).abs() < 1e-9);

@@ -1,0 +1,9 @@
+//! Views: records arranged as laws, tables and figures each need them, said once. Nothing here draws
+//! or fits.
+
+pub(crate) mod curves;
+pub(crate) mod learning;
+pub(crate) mod levels;
+pub(crate) mod prequential;
+pub(crate) mod vocabulary;
+pub(crate) mod weight_codes;
