@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// Corpora: where they are, downloads, checksums
     #[command(subcommand)]
     Data(Data),
-    /// Train vocabularies for byte-pair encoding; `fit` does so at need
+    /// Train vocabularies for byte-pair encoding; `fit` trains those that are missing
     Tokenizer(Tokenizer),
     /// Train a network
     #[cfg(feature = "train")]
@@ -206,17 +206,17 @@ pub(crate) struct Fit {
 }
 
 #[cfg(feature = "train")]
-/// How much training; 20 tokens for each weight outside the embeddings if nothing is said.
+/// How much training; 20 tokens per non-embedding parameter if nothing is said.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct BudgetArguments {
-    /// Train on so many tokens, such as 100M [default: 20 a weight outside the embeddings]
+    /// Train on so many tokens, such as 100M [default: 20 tokens per non-embedding parameter]
     #[arg(long, value_parser = parse_count)]
     pub(crate) tokens: Option<u64>,
     /// Train for so many steps
     #[arg(long, value_parser = parse_count)]
     pub(crate) steps: Option<u64>,
-    /// Train for about so many minutes: trial steps are timed first, and make steps of them
+    /// Train for about so many minutes; a few timed steps decide how many fit
     #[arg(long, value_parser = parse_minutes)]
     pub(crate) minutes: Option<f64>,
 }

@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 /// Bits per nat, log2(e).
 pub const BITS_PER_NAT: f64 = std::f64::consts::LOG2_E;
 
+/// Bytes as text: two lower-case hexadecimal digits each.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// An amount of information in bits; fractional, since ideal code lengths are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]

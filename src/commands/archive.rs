@@ -11,6 +11,7 @@ use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
 };
 use lmtrain_runs::files::{Input, Output, write_atomic};
+use lmtrain_runs::units::hex;
 use lmtrain_runs::{Bytes, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, from_code};
 use serde::Serialize;
@@ -65,8 +66,7 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
 /// Where weights are kept that archives depend on: a run's own may be trained further, or thrown
 /// away, and an archive must still decode.
 fn kept_weights(identity: &[u8; 32], context: &Context) -> PathBuf {
-    let name: String = identity.iter().map(|byte| format!("{byte:02x}")).collect();
-    context.store.root().join("weights").join(format!("{name}.safetensors"))
+    context.store.root().join("weights").join(format!("{}.safetensors", hex(identity)))
 }
 
 fn keep_weights(weights: &SavedWeights, context: &Context) -> Result<()> {
@@ -231,8 +231,7 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
             _ => {}
         }
     }
-    let identity: String =
-        header.predictor_identity[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let identity = hex(&header.predictor_identity[..4]);
     let root = context.store.root().display();
     if named.weights_path().is_file() {
         bail!(
@@ -250,7 +249,7 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     }
     bail!(
         "the archive was made with run `{}` (weights {identity}…), which is not in {root}\n\
-         hint: `--runs-dir` names where it is; `compress --embed-model` makes archives without need",
+         hint: `--runs-dir` names where it is; `compress --embed-model` makes archives that need no run",
         header.model
     )
 }

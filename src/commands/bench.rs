@@ -278,7 +278,7 @@ fn code(
     reader.decompress(predictor, &*tokenizer, &mut decoded, &mut go_on)?;
     let decoding = start.elapsed().as_secs_f64();
     if decoded != bytes {
-        bail!("what was compressed came back another");
+        bail!("round trip failed: the output differs from the input");
     }
     Ok([bytes.len() as f64 / encoding, bytes.len() as f64 / decoding])
 }

@@ -14,6 +14,7 @@ use lmtrain_eval::measure::{
 };
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
+use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
 
 use super::output::print_rates;
@@ -400,7 +401,6 @@ pub(super) fn forget_if(again: bool, journal: &std::path::Path) -> Result<()> {
 
 /// What a record says of a run.
 fn describe(record: &mut RateRecord, plan: &Plan, weights: &SavedWeights) {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     record.size = Some(plan.size);
     record.recipe = Some(plan.recipe);
     record.choices = plan.unusual_values();

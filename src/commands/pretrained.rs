@@ -8,6 +8,7 @@ use lmtrain_engine::pretrained::PretrainedModel;
 use lmtrain_eval::Predictor;
 use lmtrain_eval::measure::{Measurement, Outcome, Progress};
 use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::units::{hex, short_count};
 use lmtrain_runs::{Bits, Bytes, RateRecord, Span};
 use lmtrain_tokenizers::Tokenizer;
 
@@ -44,7 +45,7 @@ pub(super) fn open(name: &str, context: &Context) -> Result<Named> {
     context.say(&format!(
         "{name}: {}, {} parameters, {} tokens, context {}",
         model.architecture(),
-        lmtrain_runs::units::short_count(model.parameters()),
+        short_count(model.parameters()),
         model.vocabulary(),
         model.context(),
     ));
@@ -152,6 +153,6 @@ fn described(named: &Named, corpus: &Corpus, span: Span, chunking: Chunking) -> 
     record.parameters = Some(model.parameters());
     record.bytes_per_parameter = Some(PAPER_BYTES);
     record.stored_bytes = Some(model.stored_bytes());
-    record.weights = Some(model.identity().iter().map(|byte| format!("{byte:02x}")).collect());
+    record.weights = Some(hex(&model.identity()));
     record
 }

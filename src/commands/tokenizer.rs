@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use lmtrain_corpora::{Corpus, Part, Split};
 use lmtrain_engine::SavedWeights;
 use lmtrain_runs::files::serialize_path;
-use lmtrain_runs::units::short_seconds;
+use lmtrain_runs::units::{hex, short_seconds};
 use lmtrain_runs::{Bytes, Span, Tokenization};
 use lmtrain_tokenizers::{
     BpeTokenizer, ByteTokenizer, Tokenizer, TokenizerError, TrainingText, from_code,
@@ -133,8 +133,8 @@ pub(super) fn for_training(
         return make(tokens, corpus, span, file, context).map(Some);
     }
     bail!(
-        "the vocabularies `{tokenization}` in {} are of other texts than their names say\n\
-         hint: remove them; they are made at need",
+        "the vocabularies `{tokenization}` in {} were trained on other texts than their names say\n\
+         hint: remove them; `fit` trains what is missing",
         context.tokenizers.display()
     )
 }
@@ -236,8 +236,4 @@ pub(super) fn put_with_run(tokenizer: &BpeTokenizer, file: &std::path::Path) -> 
         bail!("the run was begun with another vocabulary, in {}", file.display());
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

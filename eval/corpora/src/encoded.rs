@@ -62,7 +62,7 @@ impl Key {
     fn path(&self, corpus: &Corpus, tokenizer: &dyn Tokenizer, data: &DataDirectory) -> PathBuf {
         let name = lmtrain_runs::plan::file_safe(corpus.name());
         let name: String = name.chars().take(40).collect();
-        let digits: String = self.hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = lmtrain_runs::units::hex(&self.hash[..16]);
         let file = format!("{name}-{}-{digits}", tokenizer.tokenization());
         data.cache.join("tokens").join(file)
     }

@@ -220,5 +220,5 @@ fn within(what: &'static str, value: u64, least: u64, most: u64) -> Result<(), A
 
 /// The first bytes of an identity, in hexadecimal.
 fn short_hex(identity: &[u8; 32]) -> String {
-    identity[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+    lmtrain_runs::units::hex(&identity[..6])
 }

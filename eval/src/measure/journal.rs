@@ -7,6 +7,7 @@ use std::path::Path;
 
 use lmtrain_runs::files::{Lines, append_line, read_lines};
 use lmtrain_runs::notice;
+use lmtrain_runs::units::hex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -63,8 +64,4 @@ impl<'a, T: Serialize + DeserializeOwned> Journal<'a, T> {
 pub(super) fn fingerprint(facts: &[String]) -> String {
     let digest = Sha256::digest(facts.join("\n").as_bytes());
     hex(&digest[..16])
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,11 +8,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtrain_runs::record::Chunking;
+use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes};
 use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Journal, fingerprint, hex};
+use super::journal::{Journal, fingerprint};
 use super::pieces::{Draw, Pieces, slice};
 use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};

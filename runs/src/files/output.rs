@@ -86,7 +86,7 @@ pub struct Output {
 
 enum Sink {
     Stream(Box<dyn Write>),
-    File(Unfinished),
+    File(Box<Unfinished>),
 }
 
 impl Output {
@@ -129,7 +129,7 @@ impl Output {
         let sink = match place {
             Place::Stream(stream) => Sink::Stream(Box::new(stream)),
             Place::File { path, .. } => {
-                Sink::File(Unfinished::like(&path, there.or_else(|| model.cloned()))?)
+                Sink::File(Box::new(Unfinished::like(&path, there.or_else(|| model.cloned()))?))
             }
         };
         Ok(Self { path: path.to_owned(), sink })

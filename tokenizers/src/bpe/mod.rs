@@ -19,6 +19,7 @@ mod words;
 
 use std::path::Path;
 
+use lmtrain_runs::units::hex;
 use lmtrain_runs::{GIT_LFS_POINTER, Tokenization, is_git_lfs_pointer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -178,8 +179,4 @@ fn seen(text: &[u8]) -> &[u8] {
 
 fn damaged(what: &str, reason: String) -> TokenizerError {
     TokenizerError::Damaged { what: what.to_owned(), reason }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -74,8 +74,7 @@ fn hash(engine: &Engine, begin: u32) -> String {
             hash.update(interval.size.to_le_bytes());
         }
     }
-    let hash = hash.finalize();
-    hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    lmtrain_runs::units::hex(&hash.finalize()[..8])
 }
 
 /// Asserts all at once, so that one run shows every hash.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
-use lmtrain_runs::units::BITS_PER_NAT;
+use lmtrain_runs::units::{BITS_PER_NAT, hex};
 use lmtrain_runs::{Bits, Bytes, StepRecord};
 
 use super::{Fitted, Job, TrainError};
@@ -49,7 +49,7 @@ pub(super) struct Session<B: Kernels> {
 
 /// What to use weights with.
 pub(super) fn origin(job: &Job, step: u64) -> Origin {
-    let tokenizer = job.tokenizer.iter().map(|byte| format!("{byte:02x}")).collect();
+    let tokenizer = hex(&job.tokenizer);
     Origin { plan: job.plan.clone(), tokenizer, step }
 }
 
