@@ -248,7 +248,10 @@ flags below are one grid. With neither, the study `pocket` is made on enwik8, or
 that is in the data directory.")]
 pub(crate) struct Sweep {
     /// A plan that comes along, or a file
-    #[arg(value_name = "NAME|PLAN.toml", conflicts_with_all = ["size", "list"])]
+    #[arg(value_name = "NAME|PLAN.toml", conflicts_with_all = [
+        "size", "list", "tokenizer", "recipe", "set", "seed", "corpus", "tokens", "minutes",
+        "eval_corpus", "sample_chunks", "compressor",
+    ])]
     pub(crate) plan: Option<PathBuf>,
     /// Name the plans that come along, and about how long each trains on this machine
     #[arg(long, conflicts_with_all = ["size", "dry_run"])]
@@ -646,6 +649,11 @@ mod tests {
         }
         assert_eq!(parse_vocabulary("20K"), Ok(Tokenization::Bpe(20_000)));
         assert!(parse_vocabulary("256").is_err());
+    }
+
+    #[cfg(feature = "train")]
+    #[test]
+    fn runs_have_tokens_of_their_own() {
         assert_eq!(parse_trained("bpe-500"), Ok(Tokenization::Bpe(500)));
         assert!(parse_trained("pretrained-500").is_err());
     }
@@ -660,6 +668,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn budgets_exclude_each_other() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
@@ -670,6 +679,7 @@ mod tests {
         assert!(parse("lmtrain fit --size 200K --batch 0").is_err());
     }
 
+    #[cfg(feature = "train")]
     #[test]
     fn a_size_is_left_out_where_a_plan_has_it() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' '));

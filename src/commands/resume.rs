@@ -50,6 +50,9 @@ pub(super) fn check(saved: &Plan, arguments: &Fit, asked: &Plan, run: &Run) -> R
     );
 }
 
+/// A choice of a plan as it is written.
+type Of = fn(&Plan) -> String;
+
 /// Key, value in the plan, and value asked for, of all that differs.
 fn differences(
     saved: &Plan,
@@ -64,8 +67,8 @@ fn differences(
     };
     let budget = &arguments.budget;
     let has_budget = budget.tokens.is_some() || budget.steps.is_some() || budget.minutes.is_some();
-    let pair = |of: fn(&Plan) -> String| (of(saved), of(asked));
-    let keys: [(&str, bool, fn(&Plan) -> String); 9] = [
+    let pair = |of: Of| (of(saved), of(asked));
+    let keys: [(&str, bool, Of); 9] = [
         ("size", !arguments.size.is_empty(), |plan| plan.size.to_string()),
         ("tokenizer", !arguments.tokenizer.is_empty(), |plan| plan.tokenization.to_string()),
         ("recipe", arguments.recipe.is_some(), |plan| plan.recipe.to_string()),

@@ -224,7 +224,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = Store::new(folder.path().join("runs"));
         let plan = samples::plan("200K", 0);
-        let run = store.run("a");
+        let run = store.run(run_name);
         run.save_plan(&plan).expect("saved");
         for step in samples::steps(&plan, 2.0) {
             run.append_step(&step).expect("appended");
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_page_needs_nothing_and_escapes_everything() {
-        let page = page_of("<script>alert(1)</script>");
+        let page = page_of("<script>alert(1)");
         assert_eq!(page.matches("<script>").count(), 1, "ours alone");
         assert!(page.contains("&lt;script&gt;alert(1)") && page.contains("&#39;&lt;here&gt;&#39;"));
         for attribute in ["src=", "@import", "url(", "href=\"http", "<link rel=\"stylesheet"] {

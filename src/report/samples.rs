@@ -2,7 +2,7 @@
 
 use lmtrain_runs::plan::{Budget, Plan, TrainOn, default_tokens};
 use lmtrain_runs::record::{Chunking, Kind, Provenance, RateRecord, Span, StepRecord, WeightCode};
-use lmtrain_runs::{Bits, Bytes, LADDER, Recipe, Size, Store, Tokenization};
+use lmtrain_runs::{Bits, Bytes, LADDER, Recipe, Run, Size, Store, Tokenization};
 
 /// A machine that nobody has.
 fn provenance(command: &str) -> Provenance {
@@ -222,12 +222,21 @@ pub(crate) fn study(store: &Store) {
     }
     for rate in rates {
         let run = match rate.kind {
-            Kind::Run => store.run("200K-bytes-modern-s0"),
+            Kind::Run => begun(store, &rate),
             Kind::Compressor => store.compressors(),
             Kind::Pretrained => store.pretrained(&rate.name),
         };
         run.append_rate(&rate).expect("appended");
     }
+}
+
+/// The run that a rate is of, with its plan.
+fn begun(store: &Store, rate: &RateRecord) -> Run {
+    let run = store.run(&rate.name);
+    let tokenization = rate.tokenization.clone().expect("a run");
+    let plan = plan(&rate.size.expect("a run").to_string(), 0);
+    run.save_plan(&Plan { name: rate.name.clone(), tokenization, ..plan }).expect("saved");
+    run
 }
 
 /// The same rate, so many times as high.

@@ -38,11 +38,12 @@ fn what_is_sure_and_wrong_costs_what_the_coder_spends() {
         let number = |record: &serde_json::Value, key: &str| record[0][key].as_f64().expect(key);
         let difference = number(&ideal, "ideal_bits") / number(&coded, "ideal_bits") - 1.0;
         assert!(difference.abs() < 1e-3, "{corpus}: {difference}");
-        // What ends streams is some bytes for each 64 chunks, and no share of what they hold.
+        // What ends streams is some bytes for each 64 chunks, and no share of what they hold. It may
+        // be less than nothing: a last byte of zeros is left out.
         let groups = number(&coded, "chunks") / 64.0 + 1.0;
         let overhead = 8.0 * number(&coded, "coded_bytes") - number(&coded, "ideal_bits");
         let room = 1e-3 * number(&coded, "ideal_bits") + 8.0 * 4.0 * groups;
-        assert!((0.0..room).contains(&overhead), "{corpus}: {overhead} bits");
+        assert!((-8.0 * groups..room).contains(&overhead), "{corpus}: {overhead} bits");
         assert!(number(&ideal, "cross_entropy_bits") > 0.0);
     }
 }
@@ -58,8 +59,10 @@ fn rates_of_another_arithmetic_are_measured_anew() {
     let recorded = std::fs::read_to_string(&path).expect("a record");
     let number = format!("\"arithmetic\":{},", lmtrain_runs::ARITHMETIC);
     assert!(recorded.contains(&number), "{recorded}");
+    // Older versions wrote no checksums either.
+    let body = recorded.rsplit_once(",\"crc32\"").expect("a checksum").0;
     for older in ["", "\"arithmetic\":3,"] {
-        std::fs::write(&path, recorded.replace(&number, older)).expect("written");
+        std::fs::write(&path, format!("{}}}\n", body.replace(&number, older))).expect("written");
         assert_eq!(study.json(line)[2]["arithmetic"], lmtrain_runs::ARITHMETIC);
         let lines = std::fs::read_to_string(&path).expect("records").lines().count();
         assert_eq!(lines, 2, "the old one is kept, and a new one beside it");

@@ -108,7 +108,7 @@ impl Terminal {
 fn recorded(study: &Study) -> u64 {
     let log = std::fs::read_to_string(study.path("runs/work/watched/train.jsonl"));
     let log = log.unwrap_or_default();
-    let last = log.lines().last().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let last = log.lines().last().map(serde_json::from_str::<serde_json::Value>);
     last.and_then(Result::ok).and_then(|record| record["step"].as_u64()).unwrap_or(0)
 }
 
@@ -131,7 +131,8 @@ fn a_terminal_closed_under_the_dashboard_ends_training_with_all_kept() {
             fit.until("the moment", || terminal.shows("") && since.elapsed() >= pause);
         }
         drop(terminal);
-        assert_eq!(fit.ends().code(), Some(129), "trial {trial}");
+        let ended = fit.ends();
+        assert_eq!(ended.code(), Some(129), "trial {trial}: {ended}");
         is_free(&study);
         let step = recorded(&study);
         if step > 0 {
@@ -152,7 +153,8 @@ fn a_lent_terminal_that_goes_away_ends_training_as_well() {
     let (mut fit, mut terminal) = start(&study, FIT, false);
     fit.until("a record", || terminal.shows(OTHER_SCREEN) && recorded(&study) > 0);
     drop(terminal);
-    assert_eq!(fit.ends().code(), Some(129));
+    let ended = fit.ends();
+    assert_eq!(ended.code(), Some(129), "{ended}");
     is_free(&study);
 }
 

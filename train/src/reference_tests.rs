@@ -168,7 +168,7 @@ fn choices_have_their_gradients() {
 fn slope_along(plan: &Plan, path: &str, direction: &[f64]) -> f64 {
     let length = direction.iter().map(|it| it * it).sum::<f64>().sqrt();
     // Large enough for f32 to see, small enough to be straight.
-    let step = (0.02 / length).min(0.05);
+    let step = (0.001 / length).min(0.05);
     let loss = |step: f64| {
         let mut file = weights(plan);
         let tensor = file.tensors.get_mut(path).expect("a tensor");

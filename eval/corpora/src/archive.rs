@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::container::{HEAD_BYTES, check_unpacked};
+use super::container::{HEAD_BYTES, check_packed, check_unpacked};
 use super::error::CorpusError;
 use super::members;
 use super::progress::{Progress, ProgressCallback};
@@ -85,6 +85,7 @@ pub(super) fn unpack(
     output: &mut dyn Write,
     progress: &mut ProgressCallback,
 ) -> Result<u64, CorpusError> {
+    check_packed(path, format)?;
     let of = unpacked_length(path, format);
     let head = Vec::with_capacity(HEAD_BYTES);
     let mut unpacking = Unpacking { path, format, output, progress, of, bytes: 0, head };
@@ -355,7 +356,7 @@ pub(super) mod tests {
     fn cut_and_damaged_files_are_refused() {
         let text = crate::random::uniform_bytes(1, 100_000);
         for (suffix, format) in
-            SUFFIXES.into_iter().filter(|(suffix, _)| matches!(suffix.len(), 2 | 3 | 4))
+            SUFFIXES.into_iter().filter(|(suffix, _)| matches!(suffix.len(), 2..=4))
         {
             let (whole, name) = (packed(&text, format), format!("corpus.{suffix}"));
             for length in [0, 1, 20, whole.len() / 2, whole.len() - 1] {
@@ -387,7 +388,7 @@ pub(super) mod tests {
     fn members_by_other_methods_are_not_supported_rather_than_damaged() {
         let text = b"stored, and said to be something else ".repeat(9);
         for (method, named) in
-            [(9, "9"), (12, "12"), (14, "14"), (93, "93"), (95, "95"), (98, "98")]
+            [(9, "Deflate64"), (12, "Bzip2"), (14, "Lzma"), (93, "Zstd"), (95, "Xz"), (98, "Ppmd")]
         {
             let mut archive = zipped(&[("corpus", &text)]);
             // The method stands in the member's own header and in the directory.

@@ -148,6 +148,15 @@ pub(super) fn format_of(path: &Path) -> Result<Format, CorpusError> {
     }
 }
 
+/// Refuses a file that is to be of this format and does not begin so.
+pub(super) fn check_packed(path: &Path, format: Format) -> Result<(), CorpusError> {
+    if format == Format::Plain || recognised(&head_of(path)?, path, None).ok() == Some(format) {
+        return Ok(());
+    }
+    let reason = format!("by its first bytes it is not {}", name_of(format));
+    Err(CorpusError::Archive { path: path.to_owned(), reason })
+}
+
 /// Refuses what was unpacked from a file if it is to be unpacked once more.
 pub(super) fn check_unpacked(head: &[u8], path: &Path, from: Format) -> Result<(), CorpusError> {
     match recognised(head, path, Some(name_of(from)))? {

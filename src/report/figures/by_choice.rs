@@ -31,8 +31,7 @@ type Measured<'a> = (String, Box<dyn Fn(&RunData) -> Option<f64> + 'a>);
 
 /// The figure; absent if no runs differ in this choice alone.
 pub(crate) fn figure(records: &Records, choice: &'static Choice) -> Option<Figure> {
-    let measured =
-        measured(records).into_iter().map(|(what, of)| (what, lines(records, choice, &of)));
+    let measured = measured(records).map(|(what, of)| (what, lines(records, choice, &of)));
     let points = |lines: &[Line<'_>]| lines.iter().map(|line| line.places.len()).sum::<usize>();
     // Of those with most points the first, which is the one of most bytes.
     let (what, lines) = measured.rev().max_by_key(|(_, lines)| points(lines))?;

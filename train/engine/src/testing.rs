@@ -84,7 +84,7 @@ fn spread(path: &str) -> (f64, f64) {
         "gain" => (1.5, 0.2),
         "scale" => (1.0, 0.1),
         "residual" | "skip" => (0.6, 0.4),
-        "convolution" | "qkv_convolution" | "embedding_convolution" => (0.3, 0.4),
+        "convolution" | "qkv_convolution" | "embedding_convolution" => (0.4, 0.15),
         _ => (0.0, 0.1),
     }
 }

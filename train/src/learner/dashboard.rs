@@ -62,6 +62,7 @@ pub(super) struct Dashboard {
     open: Option<Sender<()>>,
     closed: Mutex<Receiver<()>>,
     before: terminal::Modes,
+    errors: Option<terminal::KeptErrors>,
 }
 
 impl Dashboard {
@@ -69,6 +70,7 @@ impl Dashboard {
     pub(super) fn open(interrupter: Interrupter, stop: Arc<AtomicBool>) -> Self {
         let watched = Watched::default();
         let before = terminal::modes();
+        let errors = terminal::KeptErrors::keep();
         silence(watched.clone());
         let shown = TuiMetricsRendererWrapper::new(interrupter, None);
         let renderer: Shared = Arc::new(Mutex::new(Some(shown)));
@@ -86,7 +88,7 @@ impl Dashboard {
         };
         // Without it, the dashboard stays as it is, and its end is not waited for.
         let _ = thread::Builder::new().name("dashboard".to_owned()).spawn(keep);
-        Self { renderer, watched, open: Some(open), closed: Mutex::new(closed), before }
+        Self { renderer, watched, open: Some(open), closed: Mutex::new(closed), before, errors }
     }
 
     /// Tells what has become of it.
@@ -108,6 +110,9 @@ impl Drop for Dashboard {
         self.open = None;
         if held(&self.closed).recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
             terminal::restore(&self.before);
+        }
+        if let Some(errors) = self.errors.take() {
+            errors.show();
         }
     }
 }

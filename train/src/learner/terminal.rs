@@ -1,6 +1,8 @@
 //! The terminal that standard output is, under the dashboard.
 
 use std::io::Write;
+#[cfg(unix)]
+use std::io::{Read, Seek};
 
 #[cfg(unix)]
 use rustix::termios::{
@@ -68,6 +70,49 @@ pub(super) fn is_gone() -> bool {
 #[cfg(not(unix))]
 pub(super) fn hear_ctrl_c() -> bool {
     true
+}
+
+/// What is written to standard error while the dashboard is on the same terminal: kept, since it would
+/// be written over the dashboard, and since who writes to a terminal that is gone panics.
+#[cfg(unix)]
+pub(super) struct KeptErrors {
+    terminal: std::os::fd::OwnedFd,
+    kept: std::fs::File,
+}
+
+#[cfg(unix)]
+impl KeptErrors {
+    /// Keeps what is written from now on; nothing where standard error is no terminal.
+    pub(super) fn keep() -> Option<Self> {
+        tcgetattr(std::io::stderr()).ok()?;
+        let terminal = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned().ok()?;
+        let kept = tempfile::tempfile().ok()?;
+        rustix::stdio::dup2_stderr(&kept).ok()?;
+        Some(Self { terminal, kept })
+    }
+
+    /// Shows what was kept, and gives the terminal back, if it is there.
+    pub(super) fn show(mut self) {
+        if is_gone() || rustix::stdio::dup2_stderr(&self.terminal).is_err() {
+            return;
+        }
+        let mut text = Vec::new();
+        let read = self.kept.rewind().and_then(|()| self.kept.read_to_end(&mut text));
+        let _ = read.and_then(|_| std::io::stderr().write_all(&text));
+    }
+}
+
+/// What is written to standard error, which is not kept here.
+#[cfg(not(unix))]
+pub(super) struct KeptErrors;
+
+#[cfg(not(unix))]
+impl KeptErrors {
+    pub(super) fn keep() -> Option<Self> {
+        None
+    }
+
+    pub(super) fn show(self) {}
 }
 
 /// Shows the cursor, which a dashboard that ended in a panic has hidden.
