@@ -122,8 +122,8 @@ pub(super) fn list(device: Device, flops_per_s: f64, context: &Context) -> Resul
         return print_json(&listed);
     }
     context.say(&format!(
-        "training on {device}, about: floating-point operations by {:.0} GFLOP/s, which is what a large \
-         product of matrices reaches here, less what training does not reach of it; measuring comes on top",
+        "estimated training time on {device}, from {:.0} GFLOP/s in a large matrix product here and the share \
+         of it that training usually reaches; evaluation takes more",
         flops_per_s / 1e9
     ));
     let row = |plan: &Listed| {

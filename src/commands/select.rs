@@ -140,13 +140,13 @@ fn none_has_weights(asked: &str, runs: &[(Run, Plan)], context: &Context) -> Res
         kept &= has_records_alone(run)?;
     }
     let what = match kept {
-        true => "their plans and records are, and their weights are not",
+        true => "their plans and records are here, but not their weights",
         false => "none of them has weights",
     };
     Ok(anyhow::anyhow!(
         "{count} runs in {root} fit `{asked}`: {names}; {what}\n\
-         hint: `--runs-dir` names where weights are; `lmtrain report` shows what is recorded; each by \
-         itself, with `--run`, says how to train it"
+         hint: `--runs-dir` names the folder that has the weights; `lmtrain report` shows what is \
+         recorded; `--run` with one of the names says how to train it again"
     ))
 }
 

@@ -138,13 +138,15 @@ mod tests {
 
     /// Puts the records of the compressors and of the runs into the opposite order.
     fn reverse(store: &Store) {
+        let mut reversed = 0;
         for run in store.runs().expect("readable").iter().chain([&store.compressors()]) {
             let path = run.folder().join("rates.jsonl");
             let Ok(text) = fs::read_to_string(&path) else { continue };
-            assert!(text.lines().count() > 1, "something to reverse");
+            reversed += usize::from(text.lines().count() > 1);
             let lines = text.lines().rev().map(|line| format!("{line}\n"));
             fs::write(&path, lines.collect::<String>()).expect("written");
         }
+        assert!(reversed > 5, "there was something to reverse");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lmtrain_runs::plan::TrainOn;
+use lmtrain_runs::plan::{CONVOLUTION_TAPS, TrainOn};
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Budget, Bytes, Plan, Precision, Setting, Tokenization};
 
@@ -84,7 +84,7 @@ fn spread(path: &str) -> (f64, f64) {
         "gain" => (1.5, 0.2),
         "scale" => (1.0, 0.1),
         "residual" | "skip" => (0.6, 0.4),
-        "convolution" | "qkv_convolution" | "embedding_convolution" => (0.4, 0.15),
+        "convolution" | "qkv_convolution" | "embedding_convolution" => (0.1, 0.15),
         _ => (0.0, 0.1),
     }
 }
@@ -95,8 +95,15 @@ pub fn weights(plan: &Plan) -> TensorFile {
     let mut file = TensorFile::default();
     for (index, (path, shape)) in shapes(plan).into_iter().enumerate() {
         let (centre, deviation) = spread(&path);
-        let value = |i: usize| centre + deviation * (1.3 * i as f64 + 0.7 * index as f64).sin();
-        let values = (0..shape.iter().product()).map(|i| value(i) as f32).collect();
+        let count = shape.iter().product();
+        // What a convolution takes of the token itself comes first. It has to be the most of it: a mean of
+        // many tokens is nearly nothing, and what a norm makes of that anything.
+        let own = |i: usize| path.ends_with("convolution") && i < count / CONVOLUTION_TAPS;
+        let value = |i: usize| {
+            let centre = centre + if own(i) { 0.9 } else { 0.0 };
+            centre + deviation * (1.3 * i as f64 + 0.7 * index as f64).sin()
+        };
+        let values = (0..count).map(|i| value(i) as f32).collect();
         file.tensors.insert(path, Numbers { shape, values });
     }
     file
