@@ -118,14 +118,18 @@ pub(crate) enum Data {
     List,
     /// Download; goes on where it was interrupted
     Fetch {
-        /// enwik7, enwik8 (36 MB, serves enwik7 too) or enwik9 (323 MB, serves all three)
+        /// enwik7, enwik8 (36 MB, serves enwik7 too) or enwik9 (323 MB, serves all three); kodak (15 MB),
+        /// librispeech-dev-clean (338 MB), librispeech-test-clean (347 MB)
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Compare checksums with the published ones
     Verify {
-        /// Names or paths [default: every known corpus that is there]
+        /// Names or paths [default: every text that is there]
         names: Vec<String>,
+        /// An image or a sound that does not decode is an error, and not left out
+        #[arg(long)]
+        strict: bool,
     },
 }
 
@@ -155,7 +159,8 @@ pub(crate) struct Fit {
     /// Make the network so much narrower that it has no more parameters in all than with bytes
     #[arg(long)]
     pub(crate) equal_total: bool,
-    /// Corpus to train on, by name or path [default: enwik8]
+    /// Corpus to train on, by name or path: a text, or a folder of images or sounds. Several joined by `+` are mixed, in
+    /// proportion to their lengths, or to weights as in `enwik8:8+kodak:1` [default: enwik8]
     #[arg(long, value_name = "NAME|PATH")]
     pub(crate) corpus: Option<String>,
     /// Row of choices: modern practice, or what the paper published [default: modern]
@@ -182,6 +187,9 @@ pub(crate) struct Fit {
     /// Seed of the weights and of the data's order [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// An image or a sound that does not decode is an error, and not left out
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
@@ -335,9 +343,12 @@ pub(crate) struct Eval {
     /// Seed of that draw
     #[arg(long, default_value_t = 0)]
     pub(crate) sample_seed: u64,
-    /// What pretrained models are given of bytes that are no text
+    /// What runs and pretrained models are given of each byte
     #[arg(long, value_enum, default_value_t = Protocol::Lossless)]
     pub(crate) protocol: Protocol,
+    /// An image or a sound that does not decode is an error, and not left out
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Sum ideal bits only, and do not run the coder
     #[arg(long)]
     pub(crate) ideal: bool,
@@ -360,7 +371,7 @@ pub(crate) struct Eval {
 pub(crate) enum Part {
     /// All bytes
     Whole,
-    /// The first 90 %
+    /// The first 90 %; of images and sounds, of whole files
     Train,
     /// The next 5 %
     Validation,
@@ -368,12 +379,13 @@ pub(crate) enum Part {
     Test,
 }
 
-/// What a model that knows text alone is given.
+/// What a model is given of each byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
-    /// Every byte; a byte that the vocabulary cannot spell is an error
+    /// All of it; a byte that the vocabulary cannot spell is an error
     Lossless,
-    /// As the paper: chunks that are no ASCII without the highest bit of each byte, which is counted as lost
+    /// As the paper's code: seven bits. A text's bytes that are no ASCII lose the highest one, all bytes of anything
+    /// else the lowest; what is lost is counted
     Paper,
 }
 
@@ -507,6 +519,11 @@ impl Fit {
     /// The choices made beside the recipe's.
     pub(crate) fn settings(&self) -> Vec<Setting> {
         self.batch.iter().chain(&self.accumulate).chain(&self.set).cloned().collect()
+    }
+
+    /// Which bytes are to train.
+    pub(crate) fn trains_on(&self) -> lmtrain_runs::plan::TrainOn {
+        self.train_on.map(Into::into).unwrap_or_default()
     }
 
     /// The corpus asked for.

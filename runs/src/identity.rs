@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Chunking, Kind, RateRecord, Span, WeightCode};
+use crate::record::{Chunking, Kind, Mask, RateRecord, Span, WeightCode};
 
 /// How something compresses, whatever it is given: a row of a table of rates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,8 +17,8 @@ pub struct Method {
     pub preset: Option<String>,
     /// How the weights were coded; as they were saved, where nothing is said.
     pub weight_code: WeightCode,
-    /// Whether bytes were masked before, which loses bits.
-    pub masked: bool,
+    /// What was taken from the bytes before, which loses bits.
+    pub mask: Option<Mask>,
     /// How the bytes were cut.
     pub chunking: Chunking,
 }
@@ -47,7 +47,8 @@ impl RateRecord {
             name: self.name.clone(),
             preset: self.preset.clone(),
             weight_code: self.weight_code.unwrap_or(WeightCode::F16),
-            masked: self.lost_bits.is_some(),
+            // Before masks had names there was one.
+            mask: self.mask.or(self.lost_bits.map(|_| Mask::Cleared)),
             chunking: self.chunking,
         }
     }
@@ -89,7 +90,8 @@ mod tests {
             ("name", RateRecord { name: "other".into(), ..example() }),
             ("preset", RateRecord { preset: Some("9".into()), ..example() }),
             ("code", RateRecord { weight_code: Some(WeightCode::Int8), ..example() }),
-            ("masked", RateRecord { lost_bits: Some(Bits(0.0)), ..example() }),
+            ("cleared", RateRecord { lost_bits: Some(Bits(0.0)), ..example() }),
+            ("shifted", RateRecord { mask: Some(Mask::Shifted), ..example() }),
             ("chunking", RateRecord { chunking: Chunking::Tokens(2048), ..example() }),
             ("corpus", RateRecord { corpus: "two".into(), ..example() }),
             ("text", RateRecord { corpus_sha256: "01".repeat(32), ..example() }),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
 use crate::recipe::{Begin, Choices, Norm, Recipe, Row, Setting, ValueEmbeddings, text};
+use crate::record::Span;
 use crate::size::Size;
 use crate::tokenization::Tokenization;
 use crate::units::{Bytes, short_count};
@@ -51,6 +52,13 @@ pub struct Plan {
     pub corpus_sha256: String,
     /// Which of its bytes train.
     pub train_on: TrainOn,
+    /// The bytes that train, where they do not follow from length and `train_on`: a corpus of images or sounds is
+    /// divided by whole files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_span: Option<Span>,
+    /// The corpora that it is a mixture of, if it is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PlannedPart>,
     /// The amount of training asked for.
     pub budget: Budget,
     /// Optimizer steps that the budget comes to.
@@ -74,13 +82,38 @@ pub struct Plan {
     pub precision: Precision,
 }
 
+/// A corpus of a mixture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedPart {
+    /// Its name.
+    pub corpus: String,
+    /// Its length.
+    pub bytes: Bytes,
+    /// SHA-256 of it, hexadecimal.
+    pub sha256: String,
+    /// Its bytes that train.
+    pub train: Span,
+    /// Its share of the tokens beside the weights of the others; without one, as many as it has bytes that train.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+}
+
+impl PlannedPart {
+    /// Its share of the tokens, in proportion to those of the others.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
+    pub fn share(&self) -> f64 {
+        self.weight.unwrap_or((self.train.end - self.train.start) as f64)
+    }
+}
+
 impl Plan {
     /// The stable name of a run: its choices, those that are not the usual ones included.
     #[must_use]
     pub fn name_of(&self) -> String {
         let mut name = format!("{}-{}-{}", self.size, self.tokenization, self.recipe);
         if self.corpus != DEFAULT_CORPUS {
-            name += &format!("-{}", file_safe(&self.corpus));
+            name += &format!("-{}", self.corpus_label());
         }
         if self.train_on == TrainOn::All {
             name += "-all";
@@ -140,6 +173,24 @@ impl Plan {
         add(self.precision != Precision::F32, "precision", self.precision.to_string());
         add(self.name != self.name_of(), "name", self.name.clone());
         command
+    }
+
+    /// The corpus in a run's name; of a mixture `mix`, and its parts as far as there is room for them.
+    fn corpus_label(&self) -> String {
+        if self.parts.is_empty() {
+            return file_safe(&self.corpus);
+        }
+        let label = |part: &PlannedPart| match part.weight {
+            Some(weight) => format!("{}={weight}", file_safe(&part.corpus)),
+            None => file_safe(&part.corpus),
+        };
+        let parts: Vec<String> = self.parts.iter().map(label).collect();
+        let parts = parts.join("-");
+        if parts.len() <= LONGEST_MIXTURE {
+            return format!("mix-{parts}");
+        }
+        let digits: String = self.corpus_sha256.chars().take(6).collect();
+        format!("mix-{}-{digits}", &parts[..LONGEST_MIXTURE])
     }
 
     /// Its row of the table of choices.
@@ -286,6 +337,9 @@ impl Plan {
 
 /// Tokens that a convolution sees: one and the three before it.
 pub const CONVOLUTION_TAPS: usize = 4;
+/// Letters of a mixture's parts in a run's name.
+const LONGEST_MIXTURE: usize = 40;
+
 /// Corpus that a run trains on if none is named.
 pub const DEFAULT_CORPUS: &str = "enwik8";
 /// Tokens of a sequence if nothing is said: the paper's.
@@ -326,6 +380,8 @@ pub(crate) mod tests {
             corpus_bytes: Bytes(100_000_000),
             corpus_sha256: "00".repeat(32),
             train_on: TrainOn::Split,
+            train_span: None,
+            parts: Vec::new(),
             budget: Budget::Tokens(default_tokens(size)),
             steps: 480,
             context: 2048,
@@ -358,6 +414,35 @@ pub(crate) mod tests {
         plan.choices.soft_cap = None;
         plan.choices.epsilon = 1e-8;
         assert_eq!(plan.name_of(), "200K-bytes-modern-b4-sc=off-mlr=0.01-eps=1e-8-s0");
+    }
+
+    fn part(corpus: &str, weight: Option<f64>) -> PlannedPart {
+        PlannedPart {
+            corpus: corpus.to_owned(),
+            bytes: Bytes(100),
+            sha256: "00".repeat(32),
+            train: Span { start: 0, end: 90 },
+            weight,
+        }
+    }
+
+    #[test]
+    fn mixtures_have_short_names_and_survive_toml() {
+        let mut plan = example();
+        plan.corpus = "wiki15-8+images/kodak:grey=luma".into();
+        plan.parts = vec![part("wiki15-8", None), part("images/kodak:grey=luma", None)];
+        assert_eq!(plan.name_of(), "200K-bytes-modern-mix-wiki15-8-kodak-grey=luma-s0");
+        assert_eq!(plan.parts[0].share(), 90.0);
+        plan.parts = vec![part("wiki15-8", Some(8.0)), part("kodak", Some(0.5))];
+        assert_eq!(plan.name_of(), "200K-bytes-modern-mix-wiki15-8=8-kodak=0.5-s0");
+        assert_eq!(plan.parts[1].share(), 0.5);
+        plan.corpus_sha256 = "abcdef01".into();
+        plan.parts = vec![part(&"long".repeat(20), None), part("kodak", None)];
+        let expected = format!("200K-bytes-modern-mix-{}-abcdef-s0", "long".repeat(10));
+        assert_eq!(plan.name_of(), expected);
+        plan.train_span = Some(Span { start: 0, end: 2048 });
+        let text = toml::to_string(&plan).expect("a plan serialises");
+        assert_eq!(toml::from_str::<Plan>(&text).expect("and reads back"), plan);
     }
 
     #[test]

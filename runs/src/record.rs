@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::medium::Medium;
 use crate::recipe::Recipe;
 use crate::size::Size;
 use crate::tokenization::Tokenization;
@@ -155,6 +156,42 @@ impl std::str::FromStr for WeightCode {
     }
 }
 
+/// What the paper's code takes from the bytes that a model is given, so that they are ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mask {
+    /// Bytes that are no ASCII lose their highest bit; a text's other bytes stay.
+    Cleared,
+    /// Every byte is shifted to the right by one.
+    Shifted,
+}
+
+impl Mask {
+    /// The mask of a medium: text keeps its letters, anything else the order of its values.
+    #[must_use]
+    pub fn of(medium: Medium) -> Self {
+        if medium == Medium::Text { Self::Cleared } else { Self::Shifted }
+    }
+
+    /// A byte with the mask on it.
+    #[must_use]
+    pub fn apply(self, byte: u8) -> u8 {
+        match self {
+            Self::Cleared => byte & 0x7f,
+            Self::Shifted => byte >> 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Mask {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Self::Cleared => "cleared",
+            Self::Shifted => "shifted",
+        })
+    }
+}
+
 /// The compression of one corpus by one compressor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateRecord {
@@ -166,6 +203,9 @@ pub struct RateRecord {
     pub corpus: String,
     /// SHA-256 of the whole corpus, hexadecimal.
     pub corpus_sha256: String,
+    /// What its bytes are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub medium: Option<Medium>,
     /// The bytes of the corpus that were measured, or sampled from.
     pub span: Span,
     /// How they were cut.
@@ -201,9 +241,19 @@ pub struct RateRecord {
     /// Chunks that were longer than the model's context, and cut into pieces that each start from an empty one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_chunks: Option<u64>,
-    /// Bits that the protocol loses (the highest one of masked bytes), not within `coded_bytes`.
+    /// What the bytes were masked with, if they were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
+    /// Bits that a decoder lacks for what the mask took, not within `coded_bytes`: one for each byte of a chunk that
+    /// was not what it is without.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_bits: Option<Bits>,
+    /// Bits that the paper's code takes as missed: one for each byte that it changed or might have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_bits: Option<Bits>,
+    /// Ideal bits of each chunk rounded up to whole bytes, and these summed: what the paper's code counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub padded_bytes: Option<Bytes>,
     /// Of `raw_bytes`, those that the model was trained on.
     pub in_sample_bytes: Bytes,
 
@@ -329,6 +379,16 @@ impl RateRecord {
         (self.seconds > 0.0).then_some(self.tokens? as f64 / self.seconds)
     }
 
+    /// The raw rate as the paper's code has it under its mask: chunks of whole bytes, scaled by bits / (bits − missed
+    /// bits) instead of adding what is lost. Absent if nothing was masked, or all of it was missed.
+    #[must_use]
+    pub fn rate_as_in_the_paper(&self) -> Option<f64> {
+        let bits = self.raw_bytes.as_bits().0;
+        let kept = bits - self.missed_bits?.0;
+        let padded = self.padded_bytes?.as_f64();
+        if kept > 0.0 { self.over_raw(padded * bits / kept) } else { None }
+    }
+
     /// Compressed bits a raw byte.
     #[must_use]
     pub fn bits_per_byte(&self) -> Option<f64> {
@@ -372,6 +432,7 @@ pub(crate) mod tests {
             kind: Kind::Run,
             corpus: "enwik7".into(),
             corpus_sha256: "00".repeat(32),
+            medium: Some(Medium::Text),
             span: Span { start: 0, end: 10_000 },
             chunking: Chunking::Bytes(2048),
             sample: None,
@@ -384,7 +445,10 @@ pub(crate) mod tests {
             coded_bytes: Some(Bytes(2_502)),
             header_bytes: Bytes(0),
             cut_chunks: None,
+            mask: None,
             lost_bits: None,
+            missed_bits: None,
+            padded_bytes: None,
             in_sample_bytes: Bytes(2_500),
             architecture: None,
             size: None,
@@ -466,9 +530,33 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_mask_is_a_measurement_of_its_own_with_a_rate_of_the_papers() {
+        let plain = example();
+        assert_eq!(plain.rate_as_in_the_paper(), None);
+        let shifted = RateRecord {
+            mask: Some(Mask::Shifted),
+            lost_bits: Some(Bits(10_000.0)),
+            missed_bits: Some(Bits(10_000.0)),
+            padded_bytes: Some(Bytes(2_504)),
+            ..example()
+        };
+        assert_eq!(shifted.raw_rate(), Some(0.2502 + 0.125), "what is lost is added");
+        let scaled = shifted.rate_as_in_the_paper().expect("masked");
+        assert!((scaled - 0.2504 * 8.0 / 7.0).abs() < 1e-12, "{scaled}");
+        let all = RateRecord { missed_bits: Some(Bits(80_000.0)), ..shifted };
+        assert_eq!(all.rate_as_in_the_paper(), None);
+        assert_eq!((Mask::Cleared.apply(0xe9), Mask::Shifted.apply(0xe9)), (0x69, 0x74));
+        assert_eq!(Mask::of(Medium::Text), Mask::Cleared);
+        assert_eq!(Mask::of(Medium::PATCHES), Mask::Shifted);
+    }
+
+    #[test]
     fn a_record_survives_json() {
         let record = example();
         let text = serde_json::to_string(&record).expect("a record serialises");
+        let older = text.replace("\"medium\":\"text\",", "");
+        let read: RateRecord = serde_json::from_str(&older).expect("records of before read");
+        assert_eq!(read, RateRecord { medium: None, ..example() });
         assert!(text.contains("\"ideal_bits\":20000.0") && !text.contains("lost_bits"), "{text}");
         assert_eq!(serde_json::from_str::<RateRecord>(&text).expect("and reads back"), record);
     }

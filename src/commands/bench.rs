@@ -214,6 +214,8 @@ fn plan(arguments: &Bench, size: Size) -> Result<Plan> {
         corpus_bytes: Bytes(0),
         corpus_sha256: String::new(),
         train_on: TrainOn::All,
+        train_span: None,
+        parts: Vec::new(),
         budget: Budget::Steps(1000),
         steps: 1000,
         context: arguments.context,

@@ -7,7 +7,7 @@ use lmtrain_corpora::{self as corpora, FetchOptions, Listing, Presence, Verdict}
 use lmtrain_runs::Bytes;
 
 use super::output::{print_json, print_line, print_table};
-use super::select::show;
+use super::select::{open_for, show};
 use crate::cli::Data;
 use crate::context::Context;
 use crate::progress::Progress;
@@ -16,7 +16,7 @@ pub(super) fn run(arguments: &Data, context: &Context) -> Result<()> {
     match arguments {
         Data::List => list(context),
         Data::Fetch { names } => fetch(names, context),
-        Data::Verify { names } => verify(names, context),
+        Data::Verify { names, strict } => verify(names, *strict, context),
     }
 }
 
@@ -25,31 +25,47 @@ fn list(context: &Context) -> Result<()> {
     if context.json {
         return print_json(&listings);
     }
-    let rows: Vec<Vec<String>> = listings
-        .iter()
-        .map(|listing| {
-            let place = match &listing.presence {
-                Presence::Present => {
-                    listing.path.as_ref().map_or(String::new(), |path| path.display().to_string())
-                }
-                Presence::PrefixOf(whole) => format!("the head of {whole}"),
-                Presence::Absent => format!("– (`lmtrain data fetch {}`)", listing.name),
-                Presence::AlwaysThere => "always there".to_owned(),
-            };
-            let length = listing.bytes.map_or("–".to_owned(), |bytes| Bytes(bytes).to_string());
-            let obstacle = listing.obstacle.as_deref().and_then(|reason| reason.lines().next());
-            let about = obstacle.or(listing.about).unwrap_or_default();
-            vec![listing.name.clone(), length, place, about.to_owned()]
-        })
-        .collect();
     context.say(&format!("data directory: {}", context.data.root.display()));
+    let rows: Vec<[String; 6]> = listings.iter().map(row).collect();
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (names, places) = (width(0), width(2));
-    let line = |row: &Vec<String>| {
-        format!("{:<names$}  {:>10}  {:<places$}  {}", row[0], row[1], row[2], row[3])
+    let [names, media, lengths, counts, places] = [0, 1, 2, 3, 4].map(width);
+    let line = |[name, medium, length, count, place, about]: &[String; 6]| {
+        format!(
+            "{name:<names$}  {medium:<media$}  {length:>lengths$}  {count:>counts$}  \
+             {place:<places$}  {about}"
+        )
     };
     rows.iter().map(line).try_for_each(|line| print_line(&line))
+}
+
+/// Name, medium, length, files and chunks, place, what it is.
+fn row(listing: &Listing) -> [String; 6] {
+    let place = match &listing.presence {
+        Presence::Present => {
+            listing.path.as_ref().map_or(String::new(), |path| path.display().to_string())
+        }
+        Presence::PrefixOf(whole) => format!("the head of {whole}"),
+        Presence::Absent => format!("– (`lmtrain data fetch {}`)", listing.name),
+        Presence::AlwaysThere => "always there".to_owned(),
+    };
+    let chunks = listing.chunks.map(|chunks| format!("{chunks} chunks"));
+    let count = match (listing.files, chunks) {
+        (Some(files), Some(chunks)) => format!("{files} files, {chunks}"),
+        (Some(files), None) => format!("{files} files, not decoded yet"),
+        (None, chunks) => chunks.unwrap_or("–".to_owned()),
+    };
+    let obstacle = listing.obstacle.as_deref().and_then(|reason| reason.lines().next());
+    // Of images and sounds that are not decoded yet, the files themselves.
+    let length = listing.bytes.or(listing.bytes_on_disk.filter(|_| listing.files.is_some()));
+    [
+        listing.name.clone(),
+        listing.medium.map_or(listing.holds.to_owned(), |medium| medium.to_string()),
+        length.map_or("–".to_owned(), |bytes| Bytes(bytes).to_string()),
+        count,
+        place,
+        obstacle.or(listing.about).unwrap_or_default().to_owned(),
+    ]
 }
 
 fn fetch(names: &[String], context: &Context) -> Result<()> {
@@ -57,7 +73,10 @@ fn fetch(names: &[String], context: &Context) -> Result<()> {
     for name in names {
         let fetched = fetch_shown(name, &FetchOptions::default(), context)?;
         if !context.json {
-            let what = if fetched.was_there { "was there" } else { "downloaded and verified" };
+            let what = match fetched.was_there {
+                true => "was there".to_owned(),
+                false => format!("downloaded and checked by {}", fetched.checked_by),
+            };
             print_line(&format!("{name}: {what}: {}", fetched.path.display()))?;
         }
         all.push(serde_json::json!({
@@ -65,6 +84,7 @@ fn fetch(names: &[String], context: &Context) -> Result<()> {
             "path": fetched.path.display().to_string(),
             "downloaded_bytes": fetched.downloaded_bytes,
             "was_there": fetched.was_there,
+            "checked_by": fetched.checked_by,
         }));
     }
     if context.json { print_json(&all) } else { Ok(()) }
@@ -83,10 +103,13 @@ pub(super) fn fetch_shown(
     })
 }
 
-fn verify(names: &[String], context: &Context) -> Result<()> {
+fn verify(names: &[String], strict: bool, context: &Context) -> Result<()> {
     let names = if names.is_empty() { present(context)? } else { names.to_vec() };
     let mut verifications = Vec::new();
     for name in &names {
+        if strict {
+            open_for(name, true, context)?;
+        }
         let mut shown = Progress::new(name.as_str(), context.quiet);
         verifications.push(corpora::verify(name, &context.data, &mut |progress| {
             show(&mut shown, progress);
@@ -116,16 +139,14 @@ fn verify(names: &[String], context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The corpora that are files and there.
+/// The texts that are files and there.
 fn present(context: &Context) -> Result<Vec<String>> {
     let listings = context.data.list()?;
+    let is_text = |listing: &Listing| listing.is_here() && listing.holds == "text";
     let names: Vec<String> =
-        listings.into_iter().filter(Listing::is_here).map(|listing| listing.name).collect();
+        listings.into_iter().filter(is_text).map(|listing| listing.name).collect();
     if names.is_empty() {
-        bail!(
-            "no corpus is in {}\nhint: `lmtrain data fetch enwik8`",
-            context.data.text().display()
-        );
+        bail!("no text is in {}\nhint: `lmtrain data fetch enwik8`", context.data.text().display());
     }
     Ok(names)
 }

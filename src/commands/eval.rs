@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use crate::device::Device;
 use anyhow::{Result, bail};
-use lmtrain_corpora::{Corpus, CorpusIdentity, Part, Split, TrainedOn};
+use lmtrain_corpora::{Corpus, Part, Split, TrainedOn};
 use lmtrain_engine::SavedWeights;
 use lmtrain_eval::compressors::{self, Compressor};
 use lmtrain_eval::measure::{
     CompressorMeasurement, Draw, Measured, Measurement, Outcome, Progress,
 };
+use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use lmtrain_runs::plan::TrainOn;
-use lmtrain_runs::record::{Chunking, Kind, WeightCode};
+use lmtrain_runs::record::{Chunking, Kind, Mask, WeightCode};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
 
 use super::output::print_rates;
 use super::pretrained;
-use super::select::{Selection, open_corpus, weights_of};
+use super::select::{Selection, open_again, open_for, weights_of};
 use super::tokenizer::of_weights;
 use crate::cli::{self, Eval};
 use crate::context::Context;
@@ -37,12 +38,19 @@ pub(super) struct Settings {
     pub(super) sample: Option<Draw>,
     pub(super) coding: bool,
     pub(super) code: WeightCode,
+    /// Whether bytes are masked as in the paper.
+    pub(super) masked: bool,
     pub(super) again: bool,
     pub(super) device: Device,
     pub(super) precision: Precision,
 }
 
 impl Settings {
+    /// The mask on a corpus's bytes, if there is one.
+    pub(super) fn mask(&self, corpus: &Corpus) -> Option<Mask> {
+        self.masked.then(|| Mask::of(corpus.medium()))
+    }
+
     /// The device as records name it; f32 goes without saying.
     pub(super) fn computing_on(&self) -> String {
         match self.precision {
@@ -89,6 +97,7 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         // A GPU measures ideal bits; coding needs the same bits on every machine.
         coding: !arguments.ideal && arguments.device == Device::Cpu,
         code: WeightCode::F16,
+        masked: arguments.protocol == cli::Protocol::Paper,
         again: arguments.again,
         device: arguments.device,
         precision: arguments
@@ -101,7 +110,6 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
     }
     let models = arguments.model.iter().map(|name| pretrained::open(name, context));
     let models = models.collect::<Result<Vec<_>>>()?;
-    let masked = arguments.protocol == cli::Protocol::Paper;
     let mut records = Vec::new();
     if let Some((_, plan)) = runs.iter().find(|(_, plan)| {
         !arguments.run.is_empty() && length_of(settings.chunk) > plan.context as u64
@@ -115,6 +123,7 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
     }
     for (corpus, part) in corpora(arguments, &runs, context)? {
         let settings = Settings { part, ..settings };
+        check_chunking(&corpus, settings.chunk)?;
         for compressor in &compressors {
             // They know no tokens.
             let chunked = Some(settings.chunk).filter(|it| matches!(it, Chunking::Bytes(_)));
@@ -129,7 +138,7 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
             }
         }
         for model in &models {
-            records.extend(pretrained::rate(model, masked, &corpus, &settings, context)?);
+            records.extend(pretrained::rate(model, &corpus, &settings, context)?);
         }
     }
     Ok(records)
@@ -143,10 +152,14 @@ fn corpora(
 ) -> Result<Vec<(Arc<Corpus>, cli::Part)>> {
     let named = arguments.corpora();
     if !named.is_empty() {
-        let open = |name: &String| Ok((open_corpus(name, context)?, arguments.part));
+        let open = |name: &String| Ok((open_for(name, arguments.strict, context)?, arguments.part));
         return named.iter().map(open).collect();
     }
-    let mut names: Vec<&str> = runs.iter().map(|(_, plan)| plan.corpus.as_str()).collect();
+    let names_of = |plan: &'_ Plan| match &plan.parts[..] {
+        [] => vec![plan.corpus.clone()],
+        parts => parts.iter().map(|part| part.corpus.clone()).collect(),
+    };
+    let mut names: Vec<String> = runs.iter().flat_map(|(_, plan)| names_of(plan)).collect();
     names.sort_unstable();
     names.dedup();
     if names.is_empty() {
@@ -155,12 +168,26 @@ fn corpora(
         );
     }
     let part = if arguments.part == cli::Part::Whole { cli::Part::Test } else { arguments.part };
-    names.into_iter().map(|name| Ok((open_corpus(name, context)?, part))).collect()
+    let open = |name: String| Ok((open_for(&name, arguments.strict, context)?, part));
+    names.into_iter().map(open).collect()
+}
+
+/// Images and sounds have chunks of their own, which no other length fits.
+fn check_chunking(corpus: &Corpus, chunking: Chunking) -> Result<()> {
+    let medium = corpus.medium();
+    if medium.is_decoded() && chunking != Chunking::Bytes(MEDIA_CHUNK_BYTES) {
+        bail!(
+            "a chunk of `{}` ({medium}) has {MEDIA_CHUNK_BYTES} bytes and is of one file, and \
+             `--chunk` is {chunking}\nhint: leave it out",
+            corpus.name()
+        );
+    }
+    Ok(())
 }
 
 /// The bytes that a part of a corpus is.
 pub(super) fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
-    let split = Split::of(corpus.length(), TrainOn::Split);
+    let split = Split::of_corpus(corpus, TrainOn::Split);
     match part {
         cli::Part::Whole => Span { start: 0, end: corpus.length() },
         cli::Part::Train => split.span(Part::Train),
@@ -190,6 +217,7 @@ pub(super) fn blank(
         kind,
         corpus: corpus.name().to_owned(),
         corpus_sha256: corpus.sha256().to_owned(),
+        medium: Some(corpus.medium()),
         span,
         chunking,
         sample: None,
@@ -202,7 +230,10 @@ pub(super) fn blank(
         coded_bytes: None,
         header_bytes: Bytes(0),
         cut_chunks: None,
+        mask: None,
         lost_bits: None,
+        missed_bits: None,
+        padded_bytes: None,
         in_sample_bytes: Bytes(0),
         architecture: None,
         size: None,
@@ -239,6 +270,8 @@ pub(super) fn fill(record: &mut RateRecord, measured: Measured, context: &Contex
     record.coded_bytes = measured.coded_bytes;
     record.cut_chunks = (measured.cut_chunks > 0).then_some(measured.cut_chunks);
     record.lost_bits = measured.lost_bits;
+    record.missed_bits = measured.missed_bits;
+    record.padded_bytes = measured.lost_bits.map(|_| measured.padded_bytes());
     record.header_bytes = measured.header_bytes;
     record.seconds = measured.seconds;
     record.provenance = context.provenance(device);
@@ -328,6 +361,7 @@ pub(super) fn run_rates(
     let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);
     describe(&mut record, plan, &saved);
     record.weight_code = Some(settings.code);
+    record.mask = settings.mask(corpus);
     record.sample = settings.sample.and_then(|draw| draw.of(span, chunk));
     if chunk > plan.context as u64 {
         let limit = plan.context;
@@ -355,7 +389,7 @@ pub(super) fn run_rates(
         span: span.start..span.end,
         chunking,
         sample: settings.sample,
-        masked: false,
+        mask: record.mask,
         coding: settings.coding,
         group_chunks: GROUP_CHUNKS,
     };
@@ -420,15 +454,12 @@ fn in_sample(
     measured: Bytes,
     context: &Context,
 ) -> Bytes {
-    let identity = CorpusIdentity {
-        name: plan.corpus.clone(),
-        bytes: plan.corpus_bytes,
-        sha256: plan.corpus_sha256.clone(),
+    // Parts of a mixture that are of one text begin together.
+    let of_part = |trained: TrainedOn| {
+        let training = open_again(&trained.corpus.name, context).ok();
+        trained.in_sample_bytes(corpus, span, training.as_deref())
     };
-    let split = Split::of(plan.corpus_bytes.0, plan.train_on);
-    let trained = TrainedOn { corpus: identity, span: split.span(Part::Train) };
-    let training = open_corpus(&plan.corpus, context).ok();
-    let bytes = trained.in_sample_bytes(corpus, span, training.as_deref());
+    let bytes = TrainedOn::of_plan(plan).into_iter().map(of_part).max().unwrap_or_default();
     let share = bytes.as_f64() / (span.end - span.start).max(1) as f64;
     Bytes((share * measured.as_f64()).round() as u64)
 }
@@ -436,7 +467,8 @@ fn in_sample(
 /// enwik9 without its first 10^8 bytes (from the next whole chunk on), by the chunks' ideal bits.
 fn without_head(record: &RateRecord, measured: &Measured) -> Option<(Span, Measured)> {
     let Chunking::Bytes(chunk) = record.chunking else { return None };
-    let whole = record.span.start == 0 && measured.sample.is_none();
+    // What a mask takes from the rest is not told apart.
+    let whole = record.span.start == 0 && measured.sample.is_none() && record.mask.is_none();
     if record.corpus != "enwik9" || !whole {
         return None;
     }

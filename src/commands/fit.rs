@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use lmtrain_corpora::{Corpus, CorpusIdentity, Encoded, Part, Split};
+use lmtrain_corpora::{Mixture, Planned};
 use lmtrain_runs::plan::{DEFAULT_CONTEXT, Plan, default_tokens};
 use lmtrain_runs::recipe::{Recipe, Row, text};
 use lmtrain_runs::units::{short_count, short_seconds};
-use lmtrain_runs::{Budget, Bytes, Run, Setting, Size, StepRecord, Tokenization};
+use lmtrain_runs::{Budget, Bytes, PlannedPart, Run, Setting, Size, StepRecord, Tokenization};
 use lmtrain_tokenizers::{BpeTokenizer, Tokenizer};
-use lmtrain_train::{ByteTokens, Device, Fitted, Job, Tokens};
+use lmtrain_train::{Device, Fitted, Job, Tokens};
 use serde::Serialize;
 
 use super::output::print_json;
 use super::resume;
-use super::select::{has_records_alone, open_corpus};
-use super::tokenizer::{for_training, put_with_run};
+use super::select::{has_records_alone, open_mixture};
+use super::tokenizer::put_with_run;
+use super::training_data::TrainingData;
 use crate::cli::{self, Fit};
 use crate::context::Context;
 use crate::say::say;
@@ -73,8 +74,8 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
         bail!("`--name` names one run, and several are asked for");
     }
     let corpus = match begun.filter(|_| arguments.corpus.is_none()) {
-        Some(plan) => resume::corpus_of(&plan, context)?,
-        None => open_corpus(arguments.corpus(), context)?,
+        Some(plan) => resume::corpus_of(&plan, arguments.strict, context)?,
+        None => open_mixture(arguments.corpus(), arguments.strict, context)?,
     };
     let (mut plans, mut outcomes) = (Vec::new(), Vec::new());
     for size in sizes {
@@ -100,13 +101,13 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
 }
 
 /// Trains the one run that these arguments name, from where it is.
-pub(super) fn fit_one(arguments: &Fit, corpus: &Arc<Corpus>, context: &Context) -> Result<()> {
+pub(super) fn fit_one(arguments: &Fit, mixture: &Mixture, context: &Context) -> Result<()> {
     let ([size], [tokenization]) = (&arguments.size[..], &arguments.tokenizers()[..]) else {
         bail!("one size and one tokenizer make a run");
     };
-    let resolved = resolve(arguments, *size, tokenization, corpus, context)?;
+    let resolved = resolve(arguments, *size, tokenization, mixture, context)?;
     train(resolved, arguments, context)?;
-    Ok(corpus.check_length()?)
+    Ok(mixture.check_length()?)
 }
 
 /// Arguments, and the plan of a run that was begun, become one plan, here and nowhere else.
@@ -114,10 +115,10 @@ fn resolve(
     arguments: &Fit,
     size: Size,
     tokenization: &Tokenization,
-    corpus: &Arc<Corpus>,
+    mixture: &Mixture,
     context: &Context,
 ) -> Result<Resolved> {
-    let asked = plan_of(arguments, size, tokenization, &corpus.identity())?;
+    let asked = plan_of(arguments, size, tokenization, mixture.planned(arguments.trains_on()))?;
     let run = context.store.run(&asked.name);
     let saved = run.plan()?.filter(|_| arguments.resume);
     if let Some(saved) = &saved {
@@ -126,27 +127,8 @@ fn resolve(
     }
     let is_new = saved.is_none();
     let mut plan = saved.unwrap_or(asked);
-    let split = Split::of(corpus.length(), plan.train_on);
-    let vocabulary = for_training(tokenization, corpus, split.train, context)?;
-    let vocabulary = vocabulary.map(|vocabulary| vocabulary.tokenizer);
-    let part = |part| -> Result<Arc<dyn Tokens>> {
-        let span = split.span(part);
-        Ok(match &vocabulary {
-            None => {
-                Arc::new(ByteTokens::new(corpus.clone(), span.start as usize..span.end as usize))
-            }
-            Some(vocabulary) => Arc::new(Encoded::open(corpus, span, vocabulary, &context.data)?),
-        })
-    };
-    let (training, validation) = (part(Part::Train)?, part(Part::Validation)?);
-    let (name, context_tokens) = (corpus.name(), plan.context);
-    if training.count() < context_tokens || validation.count() == 0 {
-        let (train, validate) = (training.count(), validation.count());
-        bail!(
-            "corpus `{name}` is too short: {train} tokens train and {validate} validate, and one \
-             sequence takes {context_tokens}\nhint: a smaller `--context`"
-        );
-    }
+    let TrainingData { training, validation, vocabulary } =
+        TrainingData::open(&plan, mixture, context)?;
     let mut seconds_per_step = None;
     if is_new {
         seconds_per_step = steps_of(&mut plan, &training, arguments, context)?;
@@ -165,7 +147,7 @@ pub(super) fn plan_of(
     arguments: &Fit,
     size: Size,
     tokenization: &Tokenization,
-    corpus: &CorpusIdentity,
+    data: Planned,
 ) -> Result<Plan> {
     let recipe = arguments.recipe.unwrap_or(Recipe::Modern);
     let Row { batch, accumulation, choices } =
@@ -176,10 +158,12 @@ pub(super) fn plan_of(
         size,
         tokenization: tokenization.clone(),
         recipe,
-        corpus: corpus.name.clone(),
-        corpus_bytes: corpus.bytes,
-        corpus_sha256: corpus.sha256.clone(),
-        train_on: arguments.train_on.map(Into::into).unwrap_or_default(),
+        corpus: data.corpus.name,
+        corpus_bytes: data.corpus.bytes,
+        corpus_sha256: data.corpus.sha256,
+        train_on: arguments.trains_on(),
+        train_span: data.train_span,
+        parts: data.parts,
         budget: Budget::Steps(0),
         steps: 0,
         context: arguments.context.unwrap_or(DEFAULT_CONTEXT),
@@ -319,6 +303,15 @@ fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> 
         Bytes(resolved.validation.raw_bytes()),
         plan.tokenization
     )?;
+    let shares: f64 = plan.parts.iter().map(PlannedPart::share).sum();
+    for part in &plan.parts {
+        writeln!(
+            out,
+            "part           {}: {:.1} % of the tokens",
+            part.corpus,
+            100.0 * part.share() / shares
+        )?;
+    }
     writeln!(
         out,
         "training       {} steps of {} tokens: {} tokens, {passes:.2} passes over the data",
@@ -445,7 +438,12 @@ fn finish(
         if device != Device::Cpu {
             context.say(&utilisation(plan, fitted.seconds, device)?);
         }
-        context.say(&format!("next: `lmtrain eval --run {} --corpus {}`", plan.name, plan.corpus));
+        let corpus = if plan.parts.is_empty() {
+            format!(" --corpus {}", plan.corpus)
+        } else {
+            " --part test".to_owned()
+        };
+        context.say(&format!("next: `lmtrain eval --run {}{corpus}`", plan.name));
     } else {
         let (step, steps) = (fitted.step, plan.steps);
         context.say(&format!("{}: stopped after step {step} of {steps}{validation}", plan.name));

@@ -23,6 +23,8 @@ mod select;
 #[cfg(feature = "train")]
 mod sweep;
 mod tokenizer;
+#[cfg(feature = "train")]
+mod training_data;
 
 use std::io::Write;
 

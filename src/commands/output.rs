@@ -4,9 +4,9 @@ use std::fmt::Display;
 use std::io::Write;
 
 use anyhow::Result;
-use lmtrain_runs::RateRecord;
 use lmtrain_runs::record::{Kind, WeightCode};
 use lmtrain_runs::units::short_count;
+use lmtrain_runs::{Bits, RateRecord};
 use serde::Serialize;
 
 /// Prints one JSON document.
@@ -51,6 +51,9 @@ pub(super) struct RateWithRatios<'a> {
     adjusted_rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     adjusted_rate_as_stored: Option<f64>,
+    /// With a mask only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_as_in_the_paper: Option<f64>,
     bits_per_byte: Option<f64>,
     token_perplexity: Option<f64>,
     tokens_per_s: Option<f64>,
@@ -67,6 +70,7 @@ impl<'a> RateWithRatios<'a> {
             raw_rate_interval: record.raw_rate_interval(),
             adjusted_rate: record.adjusted_rate(),
             adjusted_rate_as_stored: record.adjusted_rate_as_stored(),
+            rate_as_in_the_paper: record.rate_as_in_the_paper(),
             bits_per_byte: record.bits_per_byte(),
             token_perplexity: record.token_perplexity(),
             tokens_per_s: record.tokens_per_second(),
@@ -109,7 +113,36 @@ pub(super) fn print_rates(records: &[RateRecord], json: bool) -> Result<()> {
     let header =
         ["", "corpus", "chunks", "raw %", "95 %", "adjusted %", "bits/byte", "in-sample %"];
     print_table(&header, &rows)?;
+    print_masked(records)?;
     print_models(records)
+}
+
+/// Of masked bytes, what was lost, and the rate as the paper's code has it.
+fn print_masked(records: &[RateRecord]) -> Result<()> {
+    let row = |record: &RateRecord| {
+        let mask = record.mask?;
+        let percent = |bits: Option<Bits>| {
+            let share = bits.unwrap_or_default().0 / record.raw_bytes.as_bits().0;
+            format!("{:.2}", 100.0 * share)
+        };
+        let scaled = record.rate_as_in_the_paper();
+        Some(vec![
+            name_label(record),
+            corpus_label(record),
+            mask.to_string(),
+            percent(record.lost_bits),
+            percent(record.missed_bits),
+            scaled.map_or("–".to_owned(), |rate| format!("{:.2}", 100.0 * rate)),
+        ])
+    };
+    let rows: Vec<Vec<String>> = records.iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    print_line(&"")?;
+    let header =
+        ["", "corpus", "bits", "lost, in raw %", "missed %", "scaled as in the paper, raw %"];
+    print_table(&header, &rows)
 }
 
 /// Of pretrained models, what evaluations of language models say besides, and what they cost.

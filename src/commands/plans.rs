@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use lmtrain_corpora::CorpusIdentity;
+use lmtrain_corpora::{CorpusIdentity, Planned};
 use lmtrain_runs::plan::DEFAULT_CORPUS;
 use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::units::short_seconds;
@@ -148,7 +148,9 @@ fn of_plan(name: &'static str, text: &str, device: Device, flops_per_s: f64) -> 
         let flags = Fit::parse(&line, device)?;
         // What is computed does not depend on the corpus, which need not be here.
         let (name, sha256) = (flags.corpus().to_owned(), String::new());
-        let plan = plan_of(&flags, &line, &CorpusIdentity { name, bytes: Bytes(0), sha256 })?;
+        let corpus = CorpusIdentity { name, bytes: Bytes(0), sha256 };
+        let data = Planned { corpus, train_span: None, parts: Vec::new() };
+        let plan = plan_of(&flags, &line, data)?;
         listed.runs += 1;
         listed.training_flops += plan.flops();
         listed.training_seconds += seconds(&plan, flops_per_s);

@@ -9,7 +9,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::measure::{Measurement, Outcome, Progress};
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::units::{hex, short_count};
-use lmtrain_runs::{Bits, Bytes, RateRecord, Span};
+use lmtrain_runs::{Bytes, RateRecord, Span};
 use lmtrain_tokenizers::Tokenizer;
 
 use super::eval::{
@@ -92,7 +92,6 @@ const HINT: &str =
 /// Measures a model on a corpus; nothing if it was stopped.
 pub(super) fn rate(
     named: &Named,
-    masked: bool,
     corpus: &Corpus,
     settings: &Settings,
     context: &Context,
@@ -102,7 +101,7 @@ pub(super) fn rate(
     }
     let span = span_of(corpus, settings.part);
     let mut record = described(named, corpus, span, settings.chunk);
-    record.lost_bits = masked.then_some(Bits(0.0));
+    record.mask = settings.mask(corpus);
     record.sample = settings.sample.and_then(|draw| draw.of(span, length_of(settings.chunk)));
     let store = context.store.pretrained(&named.name);
     if let Some(found) = recorded(&store, &record, settings)? {
@@ -118,7 +117,7 @@ pub(super) fn rate(
         span: span.start..span.end,
         chunking: settings.chunk,
         sample: settings.sample,
-        masked,
+        mask: record.mask,
         coding: settings.coding,
         group_chunks: GROUP_CHUNKS,
     };

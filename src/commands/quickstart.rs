@@ -34,7 +34,8 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         arguments.minutes
     ));
     let name = format!("quickstart-{SIZE}-{}", lmtrain_runs::plan::file_safe(corpus.name()));
-    let path = corpus.path().and_then(|path| path.to_str());
+    // A set of images or sounds has options, which its path does not say.
+    let path = corpus.path().filter(|_| corpus.files().is_none()).and_then(|path| path.to_str());
     let place = path.unwrap_or(corpus.name()).to_owned();
     fit::run(&fit_arguments(&name, place, arguments.minutes), &quiet_results(context))?;
     stop_if_asked(context)?;
@@ -48,6 +49,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         sample: Some(Draw { chunks: SAMPLE_CHUNKS, seed: 0 }),
         coding: true,
         code: WeightCode::F16,
+        masked: false,
         again: false,
         device: crate::device::Device::Cpu,
         precision: lmtrain_runs::Precision::F32,
@@ -127,6 +129,7 @@ fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
         device: crate::device::Device::Cpu,
         precision: None,
         name: Some(name.to_owned()),
+        strict: false,
         resume: false,
         overwrite: true,
         plain: true,
@@ -148,7 +151,7 @@ fn stop_if_asked(context: &Context) -> Result<()> {
 
 /// Compresses some held-out bytes with the weights inside, restores them, and compares.
 fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
-    let test = Split::of(corpus.length(), TrainOn::Split).span(Part::Test);
+    let test = Split::of_corpus(corpus, TrainOn::Split).span(Part::Test);
     let end = test.end.min(test.start + ROUND_TRIP_BYTES);
     let original = corpus.slice(lmtrain_runs::Span { start: test.start, end });
     let folder = context.store.run(name).folder().to_owned();

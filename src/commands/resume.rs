@@ -1,14 +1,12 @@
 //! `lmtrain fit --resume`: what is left out is as the run was begun, and what is said must be the same.
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, Result, bail};
-use lmtrain_corpora::Corpus;
+use lmtrain_corpora::Mixture;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::recipe::{Row, Setting, text};
 use lmtrain_runs::{Budget, Plan, Run};
 
-use super::select::{known, open_corpus};
+use super::select::{known, open_mixture};
 use crate::cli::Fit;
 use crate::context::Context;
 
@@ -23,10 +21,10 @@ pub(super) fn begun(arguments: &Fit, context: &Context) -> Result<Option<Plan>> 
     Ok(plan)
 }
 
-/// The corpus that a plan names.
-pub(super) fn corpus_of(plan: &Plan, context: &Context) -> Result<Arc<Corpus>> {
+/// What a plan names to train on.
+pub(super) fn corpus_of(plan: &Plan, strict: bool, context: &Context) -> Result<Mixture> {
     let name = &plan.corpus;
-    open_corpus(name, context).with_context(|| {
+    open_mixture(name, strict, context).with_context(|| {
         format!("the run was begun on `{name}`; `--corpus` says where that is, if it is elsewhere")
     })
 }

@@ -183,7 +183,7 @@ pub(super) fn best_text(context: &Context) -> Result<Option<String>> {
     let there = context.data.list()?.into_iter().filter(|listing| {
         let is_here =
             listing.is_here() || matches!(listing.presence, corpora::Presence::PrefixOf(_));
-        is_here && listing.bytes.is_none_or(|bytes| bytes >= LEAST_TEXT)
+        is_here && listing.holds == "text" && listing.bytes.is_none_or(|bytes| bytes >= LEAST_TEXT)
     });
     let there: Vec<corpora::Listing> = there.collect();
     let enwik8 = there.iter().find(|listing| listing.name == DEFAULT_CORPUS);
@@ -192,23 +192,61 @@ pub(super) fn best_text(context: &Context) -> Result<Option<String>> {
     Ok(best.map(|listing| listing.name.clone()))
 }
 
-/// Opens a corpus by name or path; unpacking it shows its progress.
+/// Opens a corpus by name or path. Unpacking or decoding it shows its progress, and what of its files is left out is
+/// told.
 pub(super) fn open_corpus(name: &str, context: &Context) -> Result<Arc<Corpus>> {
-    let mut shown = None;
-    let corpus = corpora::open_with(name, &context.data, &mut |progress| {
-        show(shown.get_or_insert_with(|| Progress::new(name, context.quiet)), progress);
-        if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    Ok(Arc::new(corpus))
+    open_for(name, false, context)
 }
 
-/// Shows how far a download, an unpacking or a checksum is.
+/// The same; with `strict`, files that do not decode are an error.
+pub(super) fn open_for(name: &str, strict: bool, context: &Context) -> Result<Arc<Corpus>> {
+    let corpus = open_silently(name, strict, context)?;
+    for note in corpus.files().map(|files| files.notes(corpus.medium())).unwrap_or_default() {
+        context.say(&format!("{}: {note}", corpus.name()));
+    }
+    Ok(corpus)
+}
+
+/// The same, of a corpus that was opened before: what is left out is known.
+pub(super) fn open_again(name: &str, context: &Context) -> Result<Arc<Corpus>> {
+    open_silently(name, false, context)
+}
+
+fn open_silently(name: &str, strict: bool, context: &Context) -> Result<Arc<Corpus>> {
+    let mut shown = None;
+    let mut progress = |progress| {
+        show(shown.get_or_insert_with(|| Progress::new(name, context.quiet)), progress);
+        if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let open = if strict { corpora::open_strictly } else { corpora::open_with };
+    Ok(Arc::new(open(name, &context.data, &mut progress)?))
+}
+
+/// Opens what a run trains on: a corpus, or a mixture of several.
+#[cfg(feature = "train")]
+pub(super) fn open_mixture(
+    text: &str,
+    strict: bool,
+    context: &Context,
+) -> Result<corpora::Mixture> {
+    corpora::Mixture::open(text, &context.data, |name| open_for(name, strict, context))
+}
+
+/// Shows how far a download, an unpacking, a decoding or a checksum is.
 pub(super) fn show(shown: &mut Progress, progress: corpora::Progress) {
     use lmtrain_runs::Bytes;
     let (what, bytes, of) = match progress {
         corpora::Progress::Downloading { bytes, of } => ("downloaded", bytes, of),
         corpora::Progress::Unpacking { bytes, of } => ("unpacked", bytes, of),
         corpora::Progress::Hashing { bytes, of } => ("checked", bytes, of),
+        corpora::Progress::Looking { files } => {
+            return shown.update(files, None, &format!("{files} files looked at"));
+        }
+        corpora::Progress::Decoding { files, of_files, bytes, of_bytes } => {
+            let note = format!("{files} files decoded, {}", Bytes(bytes));
+            let (done, of) = if of_bytes.is_some() { (bytes, of_bytes) } else { (files, of_files) };
+            return shown.update(done, of, &note);
+        }
     };
     shown.update(bytes, of, &format!("{} {what}", Bytes(bytes)));
 }

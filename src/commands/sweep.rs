@@ -7,14 +7,14 @@ use std::sync::Arc;
 use crate::device::Device;
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use lmtrain_corpora::{Corpus, CorpusIdentity};
+use lmtrain_corpora::{Mixture, Planned};
 use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::units::{short_count, short_seconds};
 use lmtrain_runs::{Budget, Plan};
 use serde::Serialize;
 
 use super::output::{print_json, print_rates, print_table};
-use super::select::open_corpus;
+use super::select::open_mixture;
 use super::{eval, fit, plans};
 use crate::cli::{self, Arguments, Command, Eval, Fit};
 use crate::context::Context;
@@ -27,7 +27,7 @@ const PEAK_SHARE: f64 = 0.55;
 struct Job {
     flags: Fit,
     command: String,
-    corpus: Arc<Corpus>,
+    corpus: Arc<Mixture>,
     plan: Plan,
     state: State,
 }
@@ -208,19 +208,20 @@ impl Line for Eval {
 
 /// The runs of a sweep, each once.
 fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<Vec<Job>> {
-    let mut corpora: BTreeMap<String, Arc<Corpus>> = BTreeMap::new();
+    let mut corpora: BTreeMap<(String, bool), Arc<Mixture>> = BTreeMap::new();
     let mut jobs: Vec<Job> = Vec::new();
     for line in sweep.fits()? {
         let flags = Fit::parse(&line, device)?;
-        let corpus = match corpora.get(flags.corpus()) {
+        let key = (flags.corpus().to_owned(), flags.strict);
+        let corpus = match corpora.get(&key) {
             Some(corpus) => corpus.clone(),
             None => {
-                let corpus = open_corpus(flags.corpus(), context)?;
-                corpora.insert(flags.corpus().to_owned(), corpus.clone());
+                let corpus = Arc::new(open_mixture(flags.corpus(), flags.strict, context)?);
+                corpora.insert(key, corpus.clone());
                 corpus
             }
         };
-        let mut plan = plan_of(&flags, &line, &corpus.identity())?;
+        let mut plan = plan_of(&flags, &line, corpus.planned(flags.trains_on()))?;
         if let Some(same) = jobs.iter().find(|job| job.plan.name == plan.name) {
             let (name, command) = (&plan.name, &same.command);
             bail!("`{}` and `{command}` are both `{name}`: name one", line.join(" "));
@@ -233,11 +234,11 @@ fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<Vec<Job>> {
 }
 
 /// The plan of the one run that a line names.
-pub(super) fn plan_of(flags: &Fit, line: &[String], corpus: &CorpusIdentity) -> Result<Plan> {
+pub(super) fn plan_of(flags: &Fit, line: &[String], data: Planned) -> Result<Plan> {
     let ([size], [tokenization]) = (&flags.size[..], &flags.tokenizers()[..]) else {
         bail!("`{}` is more than one run: write lists as lists", line.join(" "));
     };
-    fit::plan_of(flags, *size, tokenization, corpus)
+    fit::plan_of(flags, *size, tokenization, data)
 }
 
 /// How far a run is; the plan gets the steps that its minutes once came to.

@@ -51,7 +51,7 @@ pub(super) struct Vocabulary {
 
 pub(super) fn run(arguments: &cli::Tokenizer, context: &Context) -> Result<()> {
     let corpus = open_corpus(&arguments.corpus, context)?;
-    let split = Split::of(corpus.length(), arguments.train_on.into());
+    let split = Split::of_corpus(&corpus, arguments.train_on.into());
     let mut summaries = Vec::new();
     for tokenization in &arguments.vocab {
         if let Some(vocabulary) = for_training(tokenization, &corpus, split.train, context)? {

@@ -65,10 +65,13 @@ pub(crate) fn with_preset(record: &RateRecord) -> String {
     format!("{} {short}", record.name)
 }
 
-/// A name of the record's, and whether the bytes were masked: another measurement than without.
+/// A record's name, and what was taken from the bytes, if something was: another measurement than without.
 #[must_use]
 pub(crate) fn masked(name: &str, record: &RateRecord) -> String {
-    if record.method().masked { format!("{name}, masked") } else { name.to_owned() }
+    match record.method().mask {
+        Some(mask) => format!("{name}, bits {mask}"),
+        None => name.to_owned(),
+    }
 }
 
 /// How a chunking is said after a name: `whole`, `chunks of 2048 bytes`.

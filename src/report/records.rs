@@ -117,7 +117,7 @@ impl Records {
     pub(crate) fn short_name(&self, record: &RateRecord) -> String {
         let run = self.runs.iter().find(|run| run.plan.name == record.name);
         match run {
-            Some(run) if record.kind == Kind::Run => run.label.clone(),
+            Some(run) if record.kind == Kind::Run => names::masked(&run.label, record),
             _ => names::with_preset(record),
         }
     }
@@ -195,7 +195,7 @@ mod tests {
             let records = Records::new(Vec::new(), rates);
             assert_eq!((records.rates.len(), records.compared.len()), (2, 2));
             let names = records.compared.iter().map(|it| records.short_name(&it.record));
-            assert_eq!(names.collect::<Vec<_>>(), ["gpt2", "gpt2, masked"]);
+            assert_eq!(names.collect::<Vec<_>>(), ["gpt2", "gpt2, bits cleared"]);
         }
     }
 

@@ -10,6 +10,7 @@ mod eval;
 mod fit;
 mod golden;
 mod inputs;
+mod media;
 mod models;
 mod outputs;
 mod paths;

@@ -1,6 +1,8 @@
 //! Batches: which tokens train at which step, a pure function of (seed, step). A pass over the data
-//! cuts it into sequences that do not overlap, and takes each once in an order of its own.
+//! cuts it into sequences that do not overlap, and takes each once in an order of its own. Of a mixture, every block of
+//! sequences has so many of each part, in an order of its own; each part goes through its own passes.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,8 +25,24 @@ pub trait Tokens: Send + Sync {
     /// Raw bytes that `count` of them from `start` on stand for.
     fn raw_bytes_of(&self, start: usize, count: usize) -> u64;
 
-    /// Copies the tokens from `start` on.
+    /// Copies the tokens from `start` on. They are of one stretch.
     fn read(&self, start: usize, tokens: &mut [i32]);
+
+    /// The stretches that sequences are cut from, none across two.
+    fn stretches(&self) -> Vec<Stretch> {
+        vec![Stretch { range: 0..self.count(), share: 1.0, whole_chunks: false }]
+    }
+}
+
+/// Tokens that belong together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stretch {
+    /// Where they are.
+    pub range: Range<usize>,
+    /// Their share of the sequences, in proportion to those of the other stretches.
+    pub share: f64,
+    /// Whether sequences begin where chunks do, as of images and sounds, or a later pass may cut elsewhere.
+    pub whole_chunks: bool,
 }
 
 /// A range of a corpus, each byte a token.
@@ -64,6 +82,11 @@ impl Tokens for ByteTokens {
         for (token, byte) in tokens.iter_mut().zip(bytes) {
             *token = i32::from(*byte);
         }
+    }
+
+    fn stretches(&self) -> Vec<Stretch> {
+        let whole_chunks = self.corpus.medium().is_decoded();
+        vec![Stretch { range: 0..self.count(), share: 1.0, whole_chunks }]
     }
 }
 
@@ -112,6 +135,12 @@ impl<B: Backend> Batch<B> {
     }
 }
 
+/// Sequences of a mixture that are dealt out to its parts at a time.
+const BLOCK: u64 = 1024;
+/// Streams of random numbers beyond those of passes: the order of a mixture's blocks, and the seeds of its parts.
+const ORDER_STREAM: u64 = 1 << 62;
+const SEED_STREAM: u64 = 1 << 63;
+
 /// The order of the training data.
 pub struct Batches {
     tokens: Arc<dyn Tokens>,
@@ -120,29 +149,42 @@ pub struct Batches {
     batch: usize,
     accumulation: usize,
     begin_token: u32,
+    sources: Vec<Source>,
+}
+
+/// A stretch that sequences are cut from.
+struct Source {
+    stretch: Stretch,
+    seed: u64,
     sequences_per_pass: u64,
+    /// Of every block of a mixture.
+    sequences_per_block: u64,
 }
 
 impl Batches {
     /// The batches of a plan.
     ///
     /// # Errors
-    /// [`TrainError::TooShort`] if the data do not fill one sequence.
+    /// [`TrainError::TooShort`] if the data, or a stretch of them, do not fill one sequence.
     pub fn new(plan: &Plan, tokens: Arc<dyn Tokens>) -> Result<Self, TrainError> {
-        let (count, context) = (tokens.count(), plan.context);
-        if count < context {
-            return Err(TrainError::TooShort { tokens: count, context });
-        }
-        // Later passes start at a shift below one sequence, which must fit as well.
-        let sequences_per_pass = ((count - context) / context).max(1) as u64;
+        let stretches = tokens.stretches();
+        let per_block = dealt(&stretches.iter().map(|stretch| stretch.share).collect::<Vec<_>>());
+        let source = |(index, (stretch, sequences_per_block)): (u64, (Stretch, u64))| {
+            let seed = match index {
+                0 => plan.seed,
+                _ => SplitMix64::stream(plan.seed, SEED_STREAM + index).next_u64(),
+            };
+            Source::new(stretch, seed, sequences_per_block, plan.context)
+        };
+        let sources = (0..).zip(stretches.into_iter().zip(per_block)).map(source);
         Ok(Self {
+            sources: sources.collect::<Result<_, _>>()?,
             tokens,
             seed: plan.seed,
-            context,
+            context: plan.context,
             batch: plan.batch,
             accumulation: plan.accumulation,
             begin_token: plan.begin_token(),
-            sequences_per_pass,
         })
     }
 
@@ -152,11 +194,23 @@ impl Batches {
         self.accumulation
     }
 
-    /// Whether every sequence of this step is seen for the first time.
+    /// Whether every sequence of this step, and of those before it, is seen for the first time.
     #[must_use]
     pub fn is_fresh(&self, step: u64) -> bool {
-        let sequences = (self.batch * self.accumulation) as u64;
-        (step + 1) * sequences <= self.sequences_per_pass
+        let sequences = (step + 1) * (self.batch * self.accumulation) as u64;
+        if let [only] = &self.sources[..] {
+            return sequences <= only.sequences_per_pass;
+        }
+        let (blocks, rest) = (sequences / BLOCK, sequences % BLOCK);
+        let is_fresh = |source: &Source, blocks| {
+            blocks * source.sequences_per_block <= source.sequences_per_pass
+        };
+        self.sources.iter().all(|source| is_fresh(source, blocks))
+            && (self.sources.iter().all(|source| is_fresh(source, blocks + 1))
+                || (0..rest).all(|index| {
+                    let (source, own) = self.dealt_to(blocks * BLOCK + index);
+                    own < source.sequences_per_pass
+                }))
     }
 
     /// The batch of one forward pass: `part` of `accumulation` of a step, both from 0.
@@ -172,16 +226,82 @@ impl Batches {
 
     /// Where the sequence of this number starts.
     fn start(&self, sequence: u64) -> usize {
+        let (source, own) = self.dealt_to(sequence);
+        source.start(own, self.context)
+    }
+
+    /// Which stretch a sequence is of, and which of that stretch's it is.
+    fn dealt_to(&self, sequence: u64) -> (&Source, u64) {
+        if let [only] = &self.sources[..] {
+            return (only, sequence);
+        }
+        let (block, index) = (sequence / BLOCK, sequence % BLOCK);
+        let order = SplitMix64::stream(self.seed, ORDER_STREAM).next_u64();
+        let mut place = permuted(index, BLOCK, order, block);
+        for source in &self.sources {
+            if place < source.sequences_per_block {
+                return (source, block * source.sequences_per_block + place);
+            }
+            place -= source.sequences_per_block;
+        }
+        unreachable!("the sources share all of a block")
+    }
+}
+
+impl Source {
+    fn new(
+        stretch: Stretch,
+        seed: u64,
+        sequences_per_block: u64,
+        context: usize,
+    ) -> Result<Self, TrainError> {
+        let count = stretch.range.len();
+        if count < context {
+            return Err(TrainError::TooShort { tokens: count, context });
+        }
+        // Later passes start at a shift below one sequence, which must fit as well.
+        let kept = if stretch.whole_chunks { 0 } else { context };
+        let sequences_per_pass = ((count - kept) / context).max(1) as u64;
+        Ok(Self { stretch, seed, sequences_per_pass, sequences_per_block })
+    }
+
+    /// Where the sequence of this number starts.
+    fn start(&self, sequence: u64, context: usize) -> usize {
         let (pass, index) =
             (sequence / self.sequences_per_pass, sequence % self.sequences_per_pass);
-        let spare = self.tokens.count() as u64 - self.sequences_per_pass * self.context as u64;
+        let context = context as u64;
+        let spare = self.stretch.range.len() as u64 - self.sequences_per_pass * context;
         let shift = match pass {
             0 => 0,
+            _ if self.stretch.whole_chunks => 0,
             _ => SplitMix64::stream(self.seed, 2 * pass)
-                .below(spare.min(self.context as u64) + u64::from(spare == 0)),
+                .below(spare.min(context) + u64::from(spare == 0)),
         };
         let place = permuted(index, self.sequences_per_pass, self.seed, pass);
-        usize::try_from(shift + place * self.context as u64).expect("within the tokens")
+        let within = usize::try_from(shift + place * context).expect("within the tokens");
+        self.stretch.range.start + within
+    }
+}
+
+/// How many sequences of a block each share comes to: at least one, and all of them together (by the largest
+/// remainders, the first of equals).
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a block")]
+fn dealt(shares: &[f64]) -> Vec<u64> {
+    let total: f64 = shares.iter().sum();
+    let exact = |share: f64| share / total * BLOCK as f64;
+    let mut dealt: Vec<u64> = shares.iter().map(|&share| (exact(share) as u64).max(1)).collect();
+    loop {
+        let all: u64 = dealt.iter().sum();
+        let lack = |index: usize| exact(shares[index]) - dealt[index] as f64;
+        let by_lack = |one: &usize, other: &usize| lack(*one).total_cmp(&lack(*other));
+        let indices = 0..shares.len();
+        let index = match all.cmp(&BLOCK) {
+            Ordering::Equal => return dealt,
+            Ordering::Less => indices.rev().max_by(by_lack),
+            Ordering::Greater => indices.filter(|&it| dealt[it] > 1).min_by(by_lack),
+        };
+        let Some(index) = index else { return dealt };
+        dealt[index] = if all < BLOCK { dealt[index] + 1 } else { dealt[index] - 1 };
     }
 }
 
@@ -208,7 +328,11 @@ fn permuted(index: u64, count: u64, seed: u64, pass: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use lmtrain_engine::testing::plan;
+    use lmtrain_runs::Recipe;
+
     use super::*;
+    use crate::mixed::MixedTokens;
 
     #[test]
     fn an_order_takes_everything_once() {
@@ -223,19 +347,89 @@ mod tests {
         assert_ne!(order(0), order(1));
     }
 
+    /// Three sequences a step.
+    fn batches(tokens: Arc<dyn Tokens>, context: usize) -> Batches {
+        let plan = Plan { seed: 1, context, batch: 3, accumulation: 1, ..plan(Recipe::Modern) };
+        Batches::new(&plan, tokens).expect("long enough")
+    }
+
+    /// Tokens that sequences are cut from at whole chunks, if they are.
+    struct Row(usize, bool);
+
+    impl Tokens for Row {
+        fn count(&self) -> usize {
+            self.0
+        }
+
+        fn raw_bytes(&self) -> u64 {
+            self.0 as u64
+        }
+
+        fn raw_bytes_of(&self, _: usize, count: usize) -> u64 {
+            count as u64
+        }
+
+        fn read(&self, start: usize, tokens: &mut [i32]) {
+            tokens.fill(start as i32);
+        }
+
+        fn stretches(&self) -> Vec<Stretch> {
+            vec![Stretch { range: 0..self.0, share: 1.0, whole_chunks: self.1 }]
+        }
+    }
+
+    #[test]
+    fn sequences_of_images_begin_where_chunks_do() {
+        let batches = batches(Arc::new(Row(1050, true)), 100);
+        assert!((0..1000).all(|sequence| batches.start(sequence) % 100 == 0));
+        let mut pass: Vec<_> = (10..20).map(|sequence| batches.start(sequence)).collect();
+        assert_ne!(pass, (0..10).map(|sequence| batches.start(sequence)).collect::<Vec<_>>());
+        pass.sort_unstable();
+        assert_eq!(pass, (0..10).map(|place| place * 100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_block_is_dealt_out_by_shares() {
+        assert_eq!(dealt(&[1.0]), [1024]);
+        assert_eq!(dealt(&[8.0, 1.0]), [910, 114]);
+        assert_eq!(dealt(&[1.0, 1.0, 1.0]), [342, 341, 341]);
+        assert_eq!(dealt(&[1e9, 1.0, 1.0]), [1022, 1, 1]);
+        assert_eq!(dealt(&[1.0; 64]), [16; 64]);
+    }
+
+    #[test]
+    fn mixtures_keep_proportions_and_passes() {
+        let row = |count, whole| Arc::new(Row(count, whole)) as Arc<dyn Tokens>;
+        let mixed = MixedTokens::new(vec![(row(100_050, false), 3.0), (row(20_000, true), 1.0)]);
+        let batches = batches(Arc::new(mixed), 10);
+        let starts: Vec<_> = (0..4096).map(|sequence| batches.start(sequence)).collect();
+        for block in starts.chunks(1024) {
+            assert_eq!(block.iter().filter(|start| **start >= 100_050).count(), 256);
+        }
+        let early = starts[..100].iter().filter(|start| **start >= 100_050).count();
+        assert!((10..40).contains(&early), "{early} of the first 100");
+        let images: Vec<_> = starts.iter().filter(|start| **start >= 100_050).collect();
+        assert!(images.iter().all(|start| (**start - 100_050) % 10 == 0));
+        let texts: std::collections::BTreeSet<_> =
+            starts.iter().filter(|start| **start < 100_050).collect();
+        assert_eq!(texts.len(), 3072, "each of the first pass once");
+        // 2,000 images a pass, 256 a block: sequence 8·1024 − 2048 + … is the first seen again.
+        let first_again = (0..9000)
+            .find(|&sequence| {
+                let (source, own) = batches.dealt_to(sequence);
+                own >= source.sequences_per_pass
+            })
+            .expect("images come again");
+        assert!((7 * 1024..8 * 1024).contains(&first_again));
+        assert!(batches.is_fresh(first_again / 3 - 1) && !batches.is_fresh(first_again / 3));
+        assert!(!batches.is_fresh(first_again));
+    }
+
     #[test]
     fn passes_cover_the_tokens_and_shift() {
         let corpus = Corpus::from_bytes("test", (0..=255).cycle().take(1050).collect());
         let tokens: Arc<dyn Tokens> = Arc::new(ByteTokens::new(Arc::new(corpus), 10..1050));
-        let batches = Batches {
-            tokens,
-            seed: 1,
-            context: 100,
-            batch: 3,
-            accumulation: 1,
-            begin_token: 256,
-            sequences_per_pass: 9,
-        };
+        let batches = batches(tokens, 100);
         let mut starts: Vec<_> = (0..9).map(|sequence| batches.start(sequence)).collect();
         starts.sort_unstable();
         assert_eq!(starts, (0..9).map(|place| place * 100).collect::<Vec<_>>());

@@ -16,6 +16,7 @@ mod gpu_tests;
 #[cfg(any(feature = "cuda", test))]
 mod guard;
 mod learner;
+mod mixed;
 mod network;
 #[cfg(any(feature = "cuda", test))]
 mod on_device;
@@ -30,7 +31,8 @@ mod speed;
 mod validation;
 mod weights;
 
-pub use batches::{ByteTokens, Tokens};
+pub use batches::{ByteTokens, Stretch, Tokens};
 pub use device::Device;
 pub use learner::{Fitted, Job, TrainError};
+pub use mixed::MixedTokens;
 pub use speed::{Peak, untrained};

@@ -1,5 +1,5 @@
 //! Validation: mean bits a byte over sequences spread evenly over the validation data, each from an
-//! empty context, as evaluation cuts its chunks.
+//! empty context, as evaluation cuts its chunks. Each part of a mixture has its share of them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
 
 use crate::TrainError;
-use crate::batches::{Batch, Tokens};
+use crate::batches::{Batch, Stretch, Tokens};
 use crate::network::Network;
 use crate::ops::Kernels;
 
@@ -23,14 +23,21 @@ pub(crate) struct Validation {
 impl Validation {
     /// The validation of a plan. Data shorter than the context make one shorter sequence.
     pub(crate) fn new(plan: &Plan, tokens: Arc<dyn Tokens>) -> Result<Self, TrainError> {
-        let count = tokens.count();
-        let context = plan.context.min(count);
+        let stretches = tokens.stretches();
+        let shortest = stretches.iter().map(|stretch| stretch.range.len()).min().unwrap_or(0);
+        let context = plan.context.min(shortest);
         if context == 0 {
             return Err(TrainError::TooShort { tokens: 0, context: plan.context });
         }
-        let there = count / context;
-        let wanted = plan.validation_sequences.clamp(1, there);
-        let starts = (0..wanted).map(|index| index * there / wanted * context).collect();
+        let shares: f64 = stretches.iter().map(|stretch| stretch.share).sum();
+        let starts_in = |stretch: &Stretch| {
+            let there = stretch.range.len() / context;
+            let share = plan.validation_sequences as f64 * stretch.share / shares;
+            let wanted = (share.round() as usize).clamp(1, there);
+            let first = stretch.range.start;
+            (0..wanted).map(move |index| first + index * there / wanted * context)
+        };
+        let starts = stretches.iter().flat_map(starts_in).collect();
         let begin_token = plan.begin_token();
         Ok(Self { tokens, context, batch: plan.batch, begin_token, starts })
     }

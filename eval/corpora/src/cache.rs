@@ -67,7 +67,7 @@ fn copy_name(path: &Path) -> Result<String, CorpusError> {
 
 /// Holds the right to make `target` until dropped, so that processes started together unpack
 /// once. None where the file system knows no locks: then each unpacks, and the last copy stays.
-fn wait_for_lock(
+pub(super) fn wait_for_lock(
     target: &Path,
     progress: &mut ProgressCallback,
 ) -> Result<Option<File>, CorpusError> {

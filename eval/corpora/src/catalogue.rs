@@ -1,6 +1,8 @@
 //! The corpora known by name, one row each. Any other text is a file: see
 //! [`DataDirectory`](super::DataDirectory).
 
+use super::media::{KODAK, LIBRISPEECH_DEV_CLEAN, LIBRISPEECH_TEST_CLEAN, PublishedSet};
+
 /// A corpus known by name.
 #[derive(Debug)]
 pub struct KnownCorpus {
@@ -17,6 +19,8 @@ pub struct KnownCorpus {
 pub enum Kind {
     /// A published file, to be downloaded.
     Published(Published),
+    /// A published folder of images or sounds, to be downloaded.
+    Set(PublishedSet),
     /// The project's own text, packed into the program.
     Source,
     /// Uniform random bytes.
@@ -70,6 +74,21 @@ pub static CORPORA: &[KnownCorpus] = &[
             url: Some("https://mattmahoney.net/dc/enwik9.zip"),
             prefix_of: None,
         }),
+    },
+    KnownCorpus {
+        name: "kodak",
+        about: "24 photographs of Kodak's, of which nobody publishes a checksum",
+        kind: Kind::Set(KODAK),
+    },
+    KnownCorpus {
+        name: "librispeech-dev-clean",
+        about: "5.4 hours of read English, 40 speakers, 16 kHz",
+        kind: Kind::Set(LIBRISPEECH_DEV_CLEAN),
+    },
+    KnownCorpus {
+        name: "librispeech-test-clean",
+        about: "5.4 hours of read English, 40 other speakers, 16 kHz",
+        kind: Kind::Set(LIBRISPEECH_TEST_CLEAN),
     },
     KnownCorpus {
         name: "source",

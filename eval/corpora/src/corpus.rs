@@ -3,17 +3,20 @@
 use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use lmtrain_runs::{Bytes, Span};
+use lmtrain_runs::{Bytes, Medium, Span};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::error::CorpusError;
 use super::files::Contents;
+use super::media::Files;
 
 /// Bytes that are hashed before their memory is given back.
 const HASHED_AT_ONCE: usize = 16 << 20;
+/// Bytes at the beginning of a file that tell whether it is text.
+const TELLING_BYTES: usize = 8000;
 
 /// Bytes to train on, to score and to code. Reading a mapped file is what brings it from the disk.
 pub struct Corpus {
@@ -24,6 +27,9 @@ pub struct Corpus {
     path: Option<PathBuf>,
     entropy_rate: Option<f64>,
     sha256: OnceLock<String>,
+    medium: Option<Medium>,
+    /// The files that it was decoded from, if it was.
+    files: Option<Arc<Files>>,
 }
 
 /// What tells a corpus from every other, as plans and records keep it.
@@ -41,7 +47,16 @@ impl Corpus {
     pub(super) fn new(name: String, contents: Contents) -> Self {
         let length = contents.len();
         let sha256 = OnceLock::new();
-        Self { name, contents, length, path: None, entropy_rate: None, sha256 }
+        Self {
+            name,
+            contents,
+            length,
+            path: None,
+            entropy_rate: None,
+            sha256,
+            medium: None,
+            files: None,
+        }
     }
 
     /// A corpus of bytes in memory.
@@ -56,6 +71,19 @@ impl Corpus {
 
     pub(super) fn with_entropy_rate(self, rate: f64) -> Self {
         Self { entropy_rate: Some(rate), ..self }
+    }
+
+    pub(super) fn with_medium(self, medium: Medium) -> Self {
+        Self { medium: Some(medium), ..self }
+    }
+
+    pub(super) fn with_files(self, files: Arc<Files>) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// The same, of which the hash is known already.
+    pub(super) fn with_sha256(self, sha256: String) -> Self {
+        Self { sha256: sha256.into(), ..self }
     }
 
     /// Its first `length` bytes alone; all, if it has no more.
@@ -127,6 +155,20 @@ impl Corpus {
         self.contents.check_length(self.path().unwrap_or(Path::new(&self.name)))
     }
 
+    /// What its bytes are of. A file is text unless a zero byte is among its first ones.
+    #[must_use]
+    pub fn medium(&self) -> Medium {
+        let beginning = &self.bytes()[..self.length.min(TELLING_BYTES)];
+        let guessed = if beginning.contains(&0) { Medium::Bytes } else { Medium::Text };
+        self.medium.unwrap_or(guessed)
+    }
+
+    /// The files that it was decoded from, if it is a set of images or sounds.
+    #[must_use]
+    pub fn files(&self) -> Option<&Files> {
+        self.files.as_deref()
+    }
+
     /// Bits per byte that no code can go below on average; none for a text of people.
     #[must_use]
     pub fn entropy_rate(&self) -> Option<f64> {
@@ -177,6 +219,16 @@ mod tests {
         assert_eq!(beginning.sha256(), sha256_of(b"ab"));
         assert_eq!(beginning.slice(Span { start: 1, end: 2 }), b"b");
         assert_eq!(beginning.beginning(9).bytes(), b"ab");
+    }
+
+    #[test]
+    fn what_has_a_zero_byte_is_no_text() {
+        let medium = |bytes: &[u8]| Corpus::from_bytes("x", bytes.to_vec()).medium();
+        assert_eq!(medium("Grüße".as_bytes()), Medium::Text);
+        assert_eq!(medium(b"\xff\xd8\xff\xe0\0\x10JFIF"), Medium::Bytes);
+        assert_eq!(medium(b""), Medium::Text);
+        let patches = Corpus::from_bytes("x", vec![1; 10]).with_medium(Medium::PATCHES);
+        assert_eq!(patches.medium(), Medium::PATCHES);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where data is: `--data-dir`, else `$LMTRAIN_DATA`, else the user's data directory. Text is in
-//! its folder `text/`, where any file is a corpus by its name without suffix.
+//! its folder `text/`, where any file is a corpus by its name without suffix; images and sounds are in folders of
+//! `images/` and `audio/`, each a corpus by its name.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,12 +9,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
+use lmtrain_runs::Medium;
+use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use serde::Serialize;
 
 use super::archive::unpacked_length;
 use super::catalogue::{CORPORA, Kind, holders, known};
 use super::container::format_of;
 use super::error::CorpusError;
+use super::media::{MediaKind, in_directory, known_files, look_over};
 
 /// The environment's name for the data directory.
 const VARIABLE: &str = "LMTRAIN_DATA";
@@ -58,13 +62,21 @@ pub struct Listing {
     pub name: String,
     /// Whether it is here.
     pub presence: Presence,
-    /// The file that it is, or is in.
+    /// The file that it is, or is in; of images and sounds the folder.
     #[serde(serialize_with = "lmtrain_runs::files::serialize_path_if_any")]
     pub path: Option<PathBuf>,
-    /// Length of that file.
+    /// Length of that file, or of the folder's images or sounds together.
     pub bytes_on_disk: Option<u64>,
-    /// Length of the corpus, if that is known without unpacking it.
+    /// Length of the corpus, if that is known without unpacking or decoding it.
     pub bytes: Option<u64>,
+    /// Its chunks of 2048 bytes, if its length is known.
+    pub chunks: Option<u64>,
+    /// `text`, `images`, `audio` or `bytes`.
+    pub holds: &'static str,
+    /// What its bytes are of, if images or sounds were decoded before.
+    pub medium: Option<Medium>,
+    /// How many images or sounds there are.
+    pub files: Option<u64>,
     /// Why the file cannot be opened as a corpus, if its first bytes tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
@@ -131,6 +143,11 @@ impl DataDirectory {
         self.root.join("text")
     }
 
+    /// Where the set of images or sounds of this name is.
+    pub(super) fn set_folder(&self, kind: MediaKind, name: &str) -> PathBuf {
+        self.root.join(kind.name()).join(name)
+    }
+
     /// A command of the program that works on this directory.
     #[must_use]
     pub fn command(&self, arguments: &str) -> String {
@@ -152,27 +169,71 @@ impl DataDirectory {
         self.text().join(format!("{name}[.txt][.xz|.zst|.gz|.bz2|.lzma|.zip]"))
     }
 
-    /// Known corpora, in the order of their table, then every other file in `text/`, by name.
+    /// Known corpora, in the order of their table, then every other file in `text/`, and every other folder in
+    /// `images/` and `audio/`, by name.
     ///
     /// # Errors
-    /// If `text/` is there and cannot be read.
+    /// If one of these is there and cannot be read.
     pub fn list(&self) -> Result<Vec<Listing>, CorpusError> {
         let mut files = self.files()?;
+        let mut sets = self.sets()?;
         let mut listings = Vec::new();
         for row in CORPORA {
-            let file = files.remove(row.name);
             let found = match &row.kind {
-                Kind::Published(_) => self.published(row.name, file),
+                Kind::Published(_) => self.published(row.name, files.remove(row.name)),
+                Kind::Set(set) => match sets.remove(&(set.kind, row.name.to_owned())) {
+                    Some(listing) => listing,
+                    None => Listing { holds: set.kind.name(), ..absent(row.name, None) },
+                },
                 // Their names never mean a file.
-                Kind::Source => always_there(row.name, super::open::SOURCE.len() as u64),
-                Kind::Random => always_there(row.name, super::name::RandomOptions::default().bytes),
-                Kind::Markov => always_there(row.name, super::name::MarkovOptions::default().bytes),
+                generated => {
+                    files.remove(row.name);
+                    generated.listing(row.name)
+                }
             };
             listings.push(Listing { about: Some(row.about), ..found });
         }
-        let others = files.into_iter().map(|(name, file)| present(name, &file));
-        listings.extend(others);
+        listings.extend(files.into_iter().map(|(name, file)| present(name, &file)));
+        listings.extend(sets.into_values());
         Ok(listings)
+    }
+
+    /// Every set of images or sounds, by kind and the name of its folder.
+    fn sets(&self) -> Result<BTreeMap<(MediaKind, String), Listing>, CorpusError> {
+        let mut sets = BTreeMap::new();
+        for kind in MediaKind::ALL {
+            let folder = self.root.join(kind.name());
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(CorpusError::file("read", &folder))?,
+            };
+            for entry in entries {
+                let path = entry.map_err(CorpusError::file("read", &folder))?.path();
+                let name = path.file_name().and_then(|name| name.to_str());
+                if let Some(name) = name.filter(|name| !name.starts_with('.') && path.is_dir()) {
+                    sets.insert((kind, name.to_owned()), self.set_listing(kind, name)?);
+                }
+            }
+        }
+        Ok(sets)
+    }
+
+    fn set_listing(&self, kind: MediaKind, name: &str) -> Result<Listing, CorpusError> {
+        let set = in_directory(kind, name, self).set(name, Default::default())?;
+        let looked_over = look_over(&set).ok();
+        let known = known_files(&set, self);
+        let chunks = known.as_ref().map(|(_, files)| files.chunks());
+        Ok(Listing {
+            presence: Presence::Present,
+            path: Some(set.folder),
+            bytes_on_disk: looked_over.map(|(_, bytes)| bytes),
+            bytes: chunks.map(|chunks| chunks * MEDIA_CHUNK_BYTES),
+            chunks,
+            holds: kind.name(),
+            medium: known.map(|(medium, _)| medium),
+            files: looked_over.map(|(files, _)| files),
+            ..absent(&set.name, None)
+        })
     }
 
     fn published(&self, name: &'static str, file: Option<PathBuf>) -> Listing {
@@ -185,18 +246,11 @@ impl DataDirectory {
         match longer {
             Some((holder, file)) => Listing {
                 presence: Presence::PrefixOf(holder.to_owned()),
+                chunks: bytes.map(chunks_of),
                 bytes,
                 ..present(name.to_owned(), &file)
             },
-            None => Listing {
-                name: name.to_owned(),
-                presence: Presence::Absent,
-                path: None,
-                bytes_on_disk: None,
-                bytes,
-                obstacle: None,
-                about: None,
-            },
+            None => absent(name, bytes),
         }
     }
 
@@ -245,25 +299,45 @@ pub(super) fn path_corpus_name(path: &Path) -> String {
 fn present(name: String, file: &Path) -> Listing {
     let format = format_of(file);
     Listing {
-        name,
         presence: Presence::Present,
         path: Some(file.to_owned()),
         bytes_on_disk: file.metadata().ok().map(|metadata| metadata.len()),
-        bytes: format.as_ref().ok().and_then(|format| unpacked_length(file, *format)),
-        obstacle: format.err().map(|error| error.to_string()),
+        obstacle: format.as_ref().err().map(ToString::to_string),
+        ..absent(&name, format.ok().and_then(|format| unpacked_length(file, format)))
+    }
+}
+
+/// Its chunks, the last one shorter if need be.
+fn chunks_of(bytes: u64) -> u64 {
+    bytes.div_ceil(MEDIA_CHUNK_BYTES)
+}
+
+/// A text that is not here, of so many bytes if that is known.
+fn absent(name: &str, bytes: Option<u64>) -> Listing {
+    Listing {
+        name: name.to_owned(),
+        presence: Presence::Absent,
+        path: None,
+        bytes_on_disk: None,
+        bytes,
+        chunks: bytes.map(chunks_of),
+        holds: "text",
+        medium: None,
+        files: None,
+        obstacle: None,
         about: None,
     }
 }
 
-fn always_there(name: &str, bytes: u64) -> Listing {
-    Listing {
-        name: name.to_owned(),
-        presence: Presence::AlwaysThere,
-        path: None,
-        bytes_on_disk: None,
-        bytes: Some(bytes),
-        obstacle: None,
-        about: None,
+impl Kind {
+    /// A corpus that is in the program.
+    fn listing(&self, name: &str) -> Listing {
+        let (bytes, holds) = match self {
+            Self::Random => (super::name::RandomOptions::default().bytes, "bytes"),
+            Self::Markov => (super::name::MarkovOptions::default().bytes, "bytes"),
+            _ => (super::open::SOURCE.len() as u64, "text"),
+        };
+        Listing { presence: Presence::AlwaysThere, holds, ..absent(name, Some(bytes)) }
     }
 }
 
@@ -337,5 +411,35 @@ mod tests {
         let refused = named("c.7z").expect("listed").obstacle.expect("it is no corpus");
         assert!(refused.contains("a 7z archive"), "{refused}");
         assert_eq!(data.list().expect("lists").len(), CORPORA.len() + 4);
+        assert_eq!((named("b").and_then(|it| it.chunks), seven.chunks), (Some(1), Some(4883)));
+    }
+
+    #[test]
+    fn sets_of_images_and_sounds_are_listed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = DataDirectory::at(folder.path()).with_cache(folder.path().join("cache"));
+        let named = |name: &str| {
+            let listings = data.list().expect("lists");
+            listings.into_iter().find(|listing| listing.name == name).expect(name)
+        };
+        let kodak = named("kodak");
+        assert_eq!((kodak.presence, kodak.holds), (Presence::Absent, "images"));
+        for file in ["images/kodak/1.pnm", "audio/kodak/a.wav", "audio/speech/a/b.wav"] {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            let patch = [&b"P5 64 32 255\n"[..], &[7; 2048]].concat();
+            fs::write(path, patch).expect("written");
+        }
+        fs::create_dir(folder.path().join("images/.coming")).expect("made");
+        let kodak = named("images/kodak");
+        assert_eq!((kodak.presence, kodak.files, kodak.chunks), (Presence::Present, Some(1), None));
+        assert_eq!(kodak.bytes_on_disk, Some(2061));
+        assert_eq!((named("audio/kodak").holds, named("speech").files), ("audio", Some(1)));
+        assert_eq!(data.list().expect("lists").len(), CORPORA.len() + 2);
+        crate::open("images/kodak", &data).expect("opens");
+        let kodak = named("images/kodak");
+        assert_eq!((kodak.chunks, kodak.medium), (Some(1), Some(Medium::PATCHES)));
+        fs::write(folder.path().join("images/kodak/2.pnm"), b"P5").expect("written");
+        assert_eq!(named("images/kodak").chunks, None, "it is another set now");
     }
 }

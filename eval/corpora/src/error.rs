@@ -50,6 +50,59 @@ pub enum CorpusError {
     /// The path is there, but is a folder or a device.
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
+    /// A folder that gives no chunk.
+    #[error("{} is no corpus: {reason}", folder.display())]
+    EmptySet {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in it instead.
+        reason: String,
+    },
+    /// A folder of images and sounds.
+    #[error(
+        "{} holds {kind}, and {} besides\n\
+         hint: `{}:medium=images` or `{}:medium=audio`",
+        folder.display(), other.display(), folder.display(), folder.display()
+    )]
+    Mixed {
+        /// The folder.
+        folder: PathBuf,
+        /// What it holds first.
+        kind: &'static str,
+        /// The first file that is none of these.
+        other: PathBuf,
+    },
+    /// Sounds of two rates, which are not one corpus.
+    #[error(
+        "the sounds of `{name}` are of several rates: {} has {first_hz} Hz, {} has {second_hz}\n\
+         hint: the option `rate={first_hz}` takes those alone",
+        first.display(), second.display()
+    )]
+    Rates {
+        /// The corpus.
+        name: String,
+        /// The first file.
+        first: PathBuf,
+        /// Its samples a second.
+        first_hz: u32,
+        /// The first file of another rate.
+        second: PathBuf,
+        /// Its samples a second.
+        second_hz: u32,
+    },
+    /// Files that do not decode, where none may be left out.
+    #[error(
+        "of `{name}`, {count} files do not decode: {files}\n\
+         hint: without `--strict` they are left out"
+    )]
+    Undecodable {
+        /// The corpus.
+        name: String,
+        /// How many.
+        count: u64,
+        /// The first of them, with reasons.
+        files: String,
+    },
     /// A compressed file that is damaged, cut short, or none.
     #[error("cannot unpack {}: {reason}", path.display())]
     Archive {
@@ -162,6 +215,20 @@ pub enum CorpusError {
         /// Where the file may be put by hand.
         folder: PathBuf,
     },
+    /// No server answered, of a set of files.
+    #[error(
+        "cannot reach {url}: {reason}\n\
+         hint: download it elsewhere, and unpack or copy it into {}",
+        folder.display()
+    )]
+    UnreachableSet {
+        /// What was asked for.
+        url: String,
+        /// What the network said.
+        reason: String,
+        /// Where the files may be put by hand.
+        folder: PathBuf,
+    },
     /// The server answered something else than the file.
     #[error("{url} answered {answer}")]
     Refused {
@@ -220,6 +287,7 @@ impl CorpusError {
         matches!(
             self,
             Self::Unreachable { .. }
+                | Self::UnreachableSet { .. }
                 | Self::Refused { .. }
                 | Self::BrokenOff { .. }
                 | Self::WrongContent { .. }

@@ -9,6 +9,7 @@ use super::container::format_of;
 use super::directory::DataDirectory;
 use super::download::Download;
 use super::error::CorpusError;
+use super::media::fetch_set;
 use super::name::{Request, parse};
 use super::open::find_published;
 use super::progress::ProgressCallback;
@@ -23,7 +24,7 @@ pub struct FetchOptions {
     /// How often a download that broke off is continued, as long as each time brings something;
     /// 10 unless told.
     pub retries: u32,
-    /// Where the ZIP archive is, if not at its home.
+    /// Where the archive is, or the folder of a set of files, if not at its home.
     pub url: Option<String>,
 }
 
@@ -49,7 +50,12 @@ pub struct Fetched {
     pub downloaded_bytes: u64,
     /// Whether there was nothing to do.
     pub was_there: bool,
+    /// By what one knows that what came is right: `its published SHA-256`.
+    pub checked_by: &'static str,
 }
+
+/// What texts are known by.
+const BY_SHA256: &str = "its published SHA-256";
 
 /// Gets a published corpus into the data directory, if it is not there. A download that was
 /// interrupted is gone on with, and what came is named only when its hash is the published one.
@@ -66,6 +72,10 @@ pub fn fetch(
     let refuse = |reason| Err(CorpusError::NothingToFetch { name: name.to_owned(), reason });
     let name = match parse(name)? {
         Request::Published(name, _) => name,
+        Request::Set(asked, set) => {
+            let name = asked.split(':').next().unwrap_or(asked);
+            return fetch_set(name, set, data, options, progress);
+        }
         Request::File(_) | Request::Path(_) | Request::RawFile(_) | Request::RawPath(_) => {
             return refuse("it is not published");
         }
@@ -82,7 +92,13 @@ pub fn fetch(
     let url = options.url.as_deref().unwrap_or(url);
     let download = Download { holder, published, url, options };
     let (path, downloaded_bytes) = download.run(&data.text(), progress)?;
-    Ok(Fetched { holder: holder.to_owned(), path, downloaded_bytes, was_there: false })
+    Ok(Fetched {
+        holder: holder.to_owned(),
+        path,
+        downloaded_bytes,
+        was_there: false,
+        checked_by: BY_SHA256,
+    })
 }
 
 /// Nothing to do, unless the file is evidently not what its name says. (Only a plain file shows.)
@@ -98,7 +114,13 @@ fn was_there(
         let name = holder.to_owned();
         return Err(CorpusError::WrongLength { name, path, found, expected, hint });
     }
-    Ok(Fetched { holder: holder.to_owned(), path, downloaded_bytes: 0, was_there: true })
+    Ok(Fetched {
+        holder: holder.to_owned(),
+        path,
+        downloaded_bytes: 0,
+        was_there: true,
+        checked_by: BY_SHA256,
+    })
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 //! name ─ name ─► open ─┬─ catalogue, directory   which file, and where
 //!                      ├─ container              what the file is, by its first bytes
 //!                      ├─ archive, cache         compressed → a file that can be mapped
+//!                      ├─ media                  a folder of images or sounds → a file that can be mapped
 //!                      └─ random, markov         generated
-//! encoded: a part's tokens, kept as a file
+//! mixture: several corpora to train on   encoded: a part's tokens, kept as a file
 //! fetch, verify: downloads and their hashes      split: which bytes train, which were trained on
 //! ```
 
@@ -23,7 +24,9 @@ mod error;
 mod fetch;
 mod files;
 mod markov;
+mod media;
 mod members;
+mod mixture;
 mod name;
 mod open;
 mod part_file;
@@ -46,9 +49,12 @@ pub use encoded::Encoded;
 pub use error::CorpusError;
 pub use fetch::{FetchOptions, Fetched, fetch};
 pub use files::MappedFile;
+pub use lmtrain_runs::Medium;
 pub use markov::MarkovSource;
+pub use media::{Files, LeftOut, PublishedSet};
+pub use mixture::{Ingredient, Mixture, Planned};
 pub use name::{MarkovOptions, RandomOptions};
-pub use open::{open, open_with};
+pub use open::{open, open_strictly, open_with};
 pub use progress::{Progress, ProgressCallback};
 pub use split::{Part, Split};
 pub use trained_on::TrainedOn;

@@ -17,6 +17,7 @@ use lmtrain_runs::units::parse_count;
 
 use super::catalogue::{Kind, Published, known};
 use super::error::CorpusError;
+use super::media::PublishedSet;
 
 /// More would not fit in memory, where generated corpora live.
 const MOST_BYTES: u64 = 1 << 32;
@@ -33,6 +34,8 @@ pub(super) enum Request<'a> {
     /// A file of the data directory, or else of the working directory.
     File(&'a str),
     Path(&'a Path),
+    /// A published set of images or sounds; what is asked for, options included.
+    Set(&'a str, &'static PublishedSet),
     /// The same two, whose bytes are taken as they are.
     RawFile(&'a str),
     RawPath(&'a Path),
@@ -99,6 +102,7 @@ pub(super) fn parse(text: &str) -> Result<Request<'_>, CorpusError> {
         }
         Kind::Published(published) => Ok(Request::Published(row.name, published)),
         Kind::Source => Ok(Request::Source),
+        Kind::Set(set) => Ok(Request::Set(text, set)),
         Kind::Random => Ok(Request::Random(RandomOptions::parse(text, options)?)),
         Kind::Markov => Ok(Request::Markov(MarkovOptions::parse(text, options)?)),
     }

@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use lmtrain_runs::Medium;
+
 use super::archive::Format;
 use super::cache::unpacked;
-use super::catalogue::{Published, holders};
+use super::catalogue::{Kind, Published, holders, known};
 use super::container::{HEAD_BYTES, check_unpacked, format_of};
 use super::corpus::Corpus;
 use super::directory::{DataDirectory, corpus_name, path_corpus_name};
 use super::error::CorpusError;
 use super::files::{Contents, open_bytes};
 use super::markov::MarkovSource;
+use super::media::{MediaKind, find, open_set};
+use super::mixture::is_mixture;
 use super::name::{MarkovOptions, RAW, RandomOptions, Request, parse};
 use super::progress::{ProgressCallback, silent};
 use super::random::uniform_bytes;
@@ -45,7 +49,6 @@ pub fn open_with(
         Request::Source => Ok(Corpus::new("source".to_owned(), Contents::Packed(SOURCE))),
         Request::Random(options) => Ok(random(&options)),
         Request::Markov(options) => markov(&options),
-        Request::Path(path) => open_path(path, vec![path.to_owned()], data, progress),
         Request::RawPath(path) => open_raw(path, vec![path.to_owned()], data),
         Request::RawFile(name) => match data.file_of(name) {
             Some(file) => open_raw(&file, Vec::new(), data),
@@ -54,13 +57,56 @@ pub fn open_with(
                 open_raw(Path::new(name), looked_for, data)
             }
         },
-        Request::File(name) => match data.file_of(name) {
-            Some(file) => open_file(&file, corpus_name(&file), data, progress),
-            None => {
-                let looked_for = vec![data.looked_for(name), PathBuf::from(name)];
-                open_path(Path::new(name), looked_for, data, progress)
+        Request::Path(path) => {
+            match if path.is_file() { None } else { find(name_or_path, data)? } {
+                Some(set) => open_set(&set, data, progress),
+                None => open_path(path, vec![path.to_owned()], data, progress),
             }
-        },
+        }
+        Request::File(name) | Request::Set(name, _) => open_named(name, data, progress),
+    }
+}
+
+/// Opens what is in the data directory under this name: a text, or else a set of images or sounds; or else what is in
+/// the working directory.
+fn open_named(
+    name: &str,
+    data: &DataDirectory,
+    progress: &mut ProgressCallback,
+) -> Result<Corpus, CorpusError> {
+    if let Some(file) = data.file_of(name) {
+        return open_file(&file, corpus_name(&file), data, progress);
+    }
+    if let Some(set) = find(name, data)? {
+        return open_set(&set, data, progress);
+    }
+    let mut looked_for = vec![data.looked_for(name)];
+    looked_for.extend(MediaKind::ALL.map(|kind| data.set_folder(kind, name)));
+    if let Some(Kind::Set(_)) = known(name).map(|row| &row.kind) {
+        let hint = data.command(&format!("data fetch {name}"));
+        return Err(CorpusError::Absent { name: name.to_owned(), looked_for, hint });
+    }
+    looked_for.push(PathBuf::from(name));
+    open_path(Path::new(name), looked_for, data, progress)
+}
+
+/// As [`open_with`], but a file of a set that does not decode is an error instead of left out.
+///
+/// # Errors
+/// As [`open_with`]; [`CorpusError::Undecodable`].
+pub fn open_strictly(
+    name_or_path: &str,
+    data: &DataDirectory,
+    progress: &mut ProgressCallback,
+) -> Result<Corpus, CorpusError> {
+    let corpus = open_with(name_or_path, data, progress)?;
+    match corpus.files().map(|files| &files.broken).filter(|broken| broken.count > 0) {
+        None => Ok(corpus),
+        Some(broken) => Err(CorpusError::Undecodable {
+            name: corpus.name().to_owned(),
+            count: broken.count,
+            files: broken.named(),
+        }),
     }
 }
 
@@ -140,6 +186,10 @@ fn check_there(
         return Ok(());
     }
     let name = path.display().to_string();
+    if is_mixture(&name, data) {
+        let reason = "a mixture is to train on (`lmtrain fit`); here, name its parts one by one";
+        return Err(CorpusError::Name { name, reason: reason.to_owned() });
+    }
     Err(CorpusError::Absent { name, looked_for, hint: data.command("data list") })
 }
 
@@ -172,13 +222,14 @@ pub(super) fn open_file(
 
 fn random(options: &RandomOptions) -> Corpus {
     let bytes = uniform_bytes(options.seed, options.bytes as usize);
-    Corpus::from_bytes(options.to_string(), bytes).with_entropy_rate(8.0)
+    Corpus::from_bytes(options.to_string(), bytes).with_entropy_rate(8.0).with_medium(Medium::Bytes)
 }
 
 fn markov(options: &MarkovOptions) -> Result<Corpus, CorpusError> {
     let source = MarkovSource::new(options)?;
     let bytes = source.sample(options.bytes as usize);
-    Ok(Corpus::from_bytes(options.to_string(), bytes).with_entropy_rate(source.entropy_rate()))
+    let corpus = Corpus::from_bytes(options.to_string(), bytes).with_medium(Medium::Bytes);
+    Ok(corpus.with_entropy_rate(source.entropy_rate()))
 }
 
 #[cfg(test)]
@@ -249,7 +300,7 @@ mod tests {
         let corpus = open(&path.display().to_string(), &data).expect("opens");
         assert_eq!((corpus.bytes(), corpus.name()), (&b"not it"[..], &*path.display().to_string()));
         let folder_path = data.text().display().to_string();
-        assert!(matches!(open(&folder_path, &data), Err(CorpusError::NotAFile(_))));
+        assert!(matches!(open(&folder_path, &data), Err(CorpusError::EmptySet { .. })));
     }
 
     #[test]

@@ -19,6 +19,22 @@ pub enum Progress {
         /// Bytes in all.
         of: Option<u64>,
     },
+    /// Files of a folder looked at, to see what there is.
+    Looking {
+        /// Files looked at.
+        files: u64,
+    },
+    /// Images or sounds decoded.
+    Decoding {
+        /// Files decoded.
+        files: u64,
+        /// Files in all, where all are decoded.
+        of_files: Option<u64>,
+        /// Bytes that they came to.
+        bytes: u64,
+        /// Bytes in all, where so many are asked for.
+        of_bytes: Option<u64>,
+    },
     /// Bytes hashed.
     Hashing {
         /// Bytes hashed.

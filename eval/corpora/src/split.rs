@@ -1,11 +1,15 @@
 //! Which bytes of a corpus train, validate and test.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use lmtrain_runs::Span;
+use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use lmtrain_runs::plan::TrainOn;
 use serde::{Deserialize, Serialize};
+
+use super::corpus::Corpus;
 
 /// The use that a part of a corpus is put to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +53,32 @@ impl Split {
         }
     }
 
+    /// The parts of a corpus. One that was decoded from images or sounds is divided by whole files: at the ends of
+    /// files nearest to 90 and 95 %, each part with one file at least; of fewer than three files, at the ends of chunks.
+    /// Any other as by [`Self::of`].
+    #[must_use]
+    pub fn of_corpus(corpus: &Corpus, train_on: TrainOn) -> Self {
+        let length = corpus.length();
+        let ends: Vec<u64> = match corpus.files() {
+            None => return Self::of(length, train_on),
+            Some(files) if files.count() >= PARTS => files.ends().collect(),
+            Some(_) => (1..=length / MEDIA_CHUNK_BYTES).map(|it| it * MEDIA_CHUNK_BYTES).collect(),
+        };
+        let [train_end, validation_end] = match ends.len().checked_sub(PARTS as usize) {
+            None => [length; 2],
+            Some(spare) => {
+                let train = nearest(&ends, 0..spare + 1, 18);
+                [ends[train], ends[nearest(&ends, train + 1..ends.len() - 1, 19)]]
+            }
+        };
+        let rest = Span { start: 0, end: train_end };
+        Self {
+            train: if train_on == TrainOn::All { Span { start: 0, end: length } } else { rest },
+            validation: Span { start: train_end, end: validation_end },
+            test: Span { start: validation_end, end: length },
+        }
+    }
+
     /// One of the parts.
     #[must_use]
     pub fn span(&self, part: Part) -> Span {
@@ -58,6 +88,16 @@ impl Split {
             Part::Test => self.test,
         }
     }
+}
+
+/// Train, validation, test.
+const PARTS: u64 = 3;
+
+/// Of the ends in a range, the one nearest to so many twentieths of all; the first of two as near.
+fn nearest(ends: &[u64], range: Range<usize>, twentieths: i128) -> usize {
+    let wanted = twentieths * i128::from(ends.last().copied().unwrap_or(0));
+    let distance = |&index: &usize| (20 * i128::from(ends[index]) - wanted).abs();
+    range.min_by_key(distance).unwrap_or(0)
 }
 
 impl fmt::Display for Part {
@@ -82,9 +122,12 @@ impl FromStr for Part {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::media::Files;
 
     #[test]
     fn enwik8_is_split_as_is_usual() {
@@ -95,6 +138,38 @@ mod tests {
         let all = Split::of(100_000_000, TrainOn::All);
         assert_eq!(all.train, Span { start: 0, end: 100_000_000 });
         assert_eq!((all.validation, all.test), (split.validation, split.test));
+    }
+
+    fn set(chunks: &[u32]) -> Corpus {
+        let length = chunks.iter().map(|&chunks| chunks as usize * 2048).sum();
+        Corpus::from_bytes("set", vec![0; length]).with_files(Arc::new(Files::of_chunks(chunks)))
+    }
+
+    /// The ends of the parts, in chunks.
+    fn ends(chunks: &[u32]) -> [u64; 3] {
+        let split = Split::of_corpus(&set(chunks), TrainOn::Split);
+        assert_eq!(
+            (split.train.end, split.validation.end),
+            (split.validation.start, split.test.start)
+        );
+        [split.train.end, split.validation.end, split.test.end].map(|end| end / 2048)
+    }
+
+    #[test]
+    fn sets_are_split_between_files() {
+        assert_eq!(ends(&[192; 24]), [22 * 192, 23 * 192, 24 * 192]);
+        assert_eq!(ends(&[10; 20]), [180, 190, 200]);
+        assert_eq!(ends(&[70, 20, 4, 6]), [90, 94, 100]);
+        assert_eq!(ends(&[1, 1, 98]), [1, 2, 100], "each part has a file");
+        assert_eq!(ends(&[100]), [90, 95, 100], "one long sound is cut between chunks");
+        assert_eq!(ends(&[50, 50]), [90, 95, 100]);
+        assert_eq!(ends(&[1, 1]), [2, 2, 2], "too short for three");
+        let corpus = set(&[10; 20]);
+        let all = Split::of_corpus(&corpus, TrainOn::All);
+        assert_eq!(all.train, Span { start: 0, end: corpus.length() });
+        let text = Corpus::from_bytes("text", vec![1; 100]);
+        let split = Split::of_corpus(&text, TrainOn::Split);
+        assert_eq!(split, Split::of(100, TrainOn::Split));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use lmtrain_runs::{Bytes, Span};
+use lmtrain_runs::{Bytes, Plan, PlannedPart, Span};
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::same_family;
 use super::corpus::{Corpus, CorpusIdentity, sha256_of};
+use super::split::{Part, Split};
 
 /// The bytes that a model was trained on: a span of a corpus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,26 @@ pub struct TrainedOn {
 }
 
 impl TrainedOn {
+    /// What a run was trained on: one span, or of a mixture one of each part.
+    #[must_use]
+    pub fn of_plan(plan: &Plan) -> Vec<Self> {
+        if plan.parts.is_empty() {
+            let by_rule = Split::of(plan.corpus_bytes.0, plan.train_on).span(Part::Train);
+            let corpus = CorpusIdentity {
+                name: plan.corpus.clone(),
+                bytes: plan.corpus_bytes,
+                sha256: plan.corpus_sha256.clone(),
+            };
+            return vec![Self { corpus, span: plan.train_span.unwrap_or(by_rule) }];
+        }
+        let part = |part: &PlannedPart| {
+            let (name, sha256) = (part.corpus.clone(), part.sha256.clone());
+            let corpus = CorpusIdentity { name, bytes: part.bytes, sha256 };
+            Self { corpus, span: part.train }
+        };
+        plan.parts.iter().map(part).collect()
+    }
+
     /// How many bytes of `span` of `evaluated` were trained on: those that also lie in the span
     /// trained on, if the two corpora are the same text, by whatever name, or one begins with the
     /// other; else 0.

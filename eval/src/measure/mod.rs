@@ -5,6 +5,7 @@
 
 mod compressor;
 mod journal;
+mod mask;
 mod network;
 mod pieces;
 mod positions;
@@ -73,8 +74,10 @@ pub struct Measured {
     pub sample: Option<Sample>,
     /// Chunks that were longer than the network's context, and cut.
     pub cut_chunks: u64,
-    /// Bits that masking loses, if bytes are masked.
+    /// Bits that a decoder lacks, if bytes are masked.
     pub lost_bits: Option<Bits>,
+    /// Bits that the paper's code takes as missed, if bytes are masked.
+    pub missed_bits: Option<Bits>,
     /// A network's bits by position within the chunk.
     pub positions: Vec<PositionBits>,
     /// Seconds that it took, over all sessions.
@@ -82,6 +85,17 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// The bits of each chunk rounded up to whole bytes, and these summed.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "lengths of chunks"
+    )]
+    pub fn padded_bytes(&self) -> Bytes {
+        self.chunks.iter().map(|chunk| Bytes((chunk.bits / 8.0).ceil() as u64)).sum()
+    }
+
     /// 95 % interval of the total bits over chunks, the header included; see [`interval`].
     #[must_use]
     pub fn bits_interval(&self, seed: u64) -> Option<[Bits; 2]> {

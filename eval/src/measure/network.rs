@@ -7,13 +7,14 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Instant;
 
-use lmtrain_runs::record::Chunking;
+use lmtrain_runs::record::{Chunking, Mask};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes};
 use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, fingerprint};
+use super::mask::{Masked, masked};
 use super::pieces::{Draw, Pieces, slice};
 use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};
@@ -39,10 +40,10 @@ pub struct Measurement<'a> {
     pub chunking: Chunking,
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
-    /// Whether bytes lose their highest bit in chunks that are no ASCII: what the paper does for models that know
-    /// text alone. What is lost is a term of its own, a bit a byte. A byte that the tokenizer cannot spell even then
-    /// is replaced, and lost whole.
-    pub masked: bool,
+    /// What is taken from bytes before the network sees them, as the paper's code does. What is lost is a term of its
+    /// own: a bit for each byte of a chunk that the mask changed, since nothing tells which bytes these are. A byte
+    /// that the tokenizer cannot spell even then is replaced, and lost whole.
+    pub mask: Option<Mask>,
     /// Whether to run the coder too.
     pub coding: bool,
     /// Chunks that are scored or coded together, and after which progress is kept. Bounds memory:
@@ -65,9 +66,11 @@ struct Group {
     /// Chunks that were cut.
     #[serde(default)]
     cut: u64,
-    /// Bits that masking lost.
+    /// Bits that the mask lost, and those that the paper's code counts.
     #[serde(default)]
     lost: u64,
+    #[serde(default)]
+    missed: u64,
     seconds: f64,
 }
 
@@ -75,9 +78,9 @@ impl Measurement<'_> {
     /// A name for this measurement: the same only if everything that decides the result is.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let masked = if self.masked { ", masked" } else { "" };
+        let mask = self.mask.map_or(String::new(), |mask| format!(", {mask}"));
         fingerprint(&[
-            format!("network 5, arithmetic {ARITHMETIC}{masked}"),
+            format!("network 6, arithmetic {ARITHMETIC}{mask}"),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),
@@ -103,7 +106,8 @@ impl Measurement<'_> {
             cross_entropy_bits: Some(Bits(0.0)),
             coded_bytes: self.coding.then_some(Bytes(0)),
             sample: pieces.sample,
-            lost_bits: self.masked.then_some(Bits(0.0)),
+            lost_bits: self.mask.map(|_| Bits(0.0)),
+            missed_bits: self.mask.map(|_| Bits(0.0)),
             ..Default::default()
         };
         let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
@@ -144,7 +148,9 @@ impl Measurement<'_> {
             Chunking::Tokens(_) if self.sample.is_some() => {
                 return refuse("a sample is drawn of chunks of bytes");
             }
-            Chunking::Tokens(_) if self.masked => return refuse("bytes are masked by chunks"),
+            Chunking::Tokens(_) if self.mask.is_some() => {
+                return refuse("bytes are masked by chunks");
+            }
             Chunking::Bytes(length) => {
                 return Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, None));
             }
@@ -180,7 +186,7 @@ impl Measurement<'_> {
     ) -> Result<Vec<Vec<u32>>, MeasureError> {
         let (Some(tokens), Chunking::Tokens(length)) = (tokens, self.chunking) else {
             let encode = |range: &Range<u64>| {
-                let tokens = self.tokenizer.encode(&self.chunk(range));
+                let tokens = self.tokenizer.encode(&self.masked(range).bytes);
                 let what = |error: TokenizerError| error.to_string();
                 tokens.map_err(|error| MeasureError::Tokens {
                     span: range.clone(),
@@ -211,9 +217,13 @@ impl Measurement<'_> {
             coded_bytes: scores.coded_bytes,
             cross_entropy: Some(scores.cross_entropy_bits).filter(|bits| bits.is_finite()),
             cut: tokens.iter().filter(|chunk| chunk.len() > context).count() as u64,
-            lost: ranges.iter().map(|range| self.lost_bits(range)).sum(),
             ..Default::default()
         };
+        for range in ranges {
+            let masked = self.masked(range);
+            group.lost += masked.lost;
+            group.missed += masked.missed;
+        }
         let mut bits = scores.bits.iter();
         for (chunk, range) in tokens.iter().zip(ranges) {
             // Chunks of tokens are one text, of which only the first is the beginning.
@@ -274,33 +284,13 @@ impl Measurement<'_> {
         if first { self.tokenizer.decode(tokens) } else { self.tokenizer.decode_rest(tokens) }
     }
 
-    /// A chunk's bytes, masked if they are to be.
-    fn chunk(&self, range: &Range<u64>) -> Cow<'_, [u8]> {
+    /// A chunk's bytes, masked if they are to be, and what that takes from them.
+    fn masked(&self, range: &Range<u64>) -> Masked<'_> {
         let bytes = slice(self.corpus, range);
-        if self.lost_bits(range) == 0 {
-            return Cow::Borrowed(bytes);
+        match self.mask {
+            None => Masked { bytes: Cow::Borrowed(bytes), lost: 0, missed: 0 },
+            Some(mask) => masked(bytes, mask, self.tokenizer),
         }
-        let mask = mask_of(bytes);
-        let replacement = (b' '..0x7f).find(|&byte| self.tokenizer.can_spell(byte));
-        let masked = |&byte: &u8| match byte & mask {
-            byte if self.tokenizer.can_spell(byte) => byte,
-            byte => replacement.unwrap_or(byte),
-        };
-        bytes.iter().map(masked).collect()
-    }
-
-    /// The bits that masking takes from a chunk.
-    fn lost_bits(&self, range: &Range<u64>) -> u64 {
-        if !self.masked {
-            return 0;
-        }
-        let bytes = slice(self.corpus, range);
-        let mask = mask_of(bytes);
-        let lost = |&byte: &u8| match self.tokenizer.can_spell(byte & mask) {
-            true => u64::from(mask.count_zeros()),
-            false => u64::from(u8::BITS),
-        };
-        bytes.iter().map(lost).sum()
     }
 
     /// Adds one chunk, that is the tokens and bits of each of its pieces; `first` if its text begins there.
@@ -358,11 +348,6 @@ struct Scores {
     coded_bytes: Option<u64>,
 }
 
-/// What a chunk's bytes are masked with: without the highest bit, unless none has it.
-fn mask_of(bytes: &[u8]) -> u8 {
-    if bytes.is_ascii() { 0xff } else { 0x7f }
-}
-
 fn length_of(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
@@ -390,8 +375,12 @@ impl Group {
         measured.chunks.extend(chunks.map(|(bits, raw_bytes)| ChunkBits { bits, raw_bytes }));
         measured.cut_chunks += self.cut;
         #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
-        if let Some(lost) = &mut measured.lost_bits {
-            *lost += Bits(self.lost as f64);
+        for (sum, bits) in
+            [(&mut measured.lost_bits, self.lost), (&mut measured.missed_bits, self.missed)]
+        {
+            if let Some(sum) = sum {
+                *sum += Bits(bits as f64);
+            }
         }
         self.positions.into_iter().for_each(|sum| positions::add(&mut measured.positions, sum));
         measured.seconds += self.seconds;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use lmtrain_runs::record::Mask;
 use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
 
 use super::*;
@@ -30,7 +31,7 @@ fn measurement<'a>(
         span: 0..corpus.len() as u64,
         chunking: Chunking::Bytes(100),
         sample: None,
-        masked: false,
+        mask: None,
         coding: false,
         group_chunks: 4,
     }
@@ -263,22 +264,30 @@ fn masked_bytes_lose_a_bit_each_where_a_chunk_is_no_ascii() {
     let mut mixed = ascii.clone();
     mixed[150] |= 0x80;
     mixed[990] |= 0x80;
-    let of = |corpus, masked| {
+    let of = |corpus, mask| {
         let one = measurement(&model, &ByteTokenizer, corpus);
-        finished(Measurement { masked, ..one }.run(None, &mut go))
+        finished(Measurement { mask, ..one }.run(None, &mut go))
     };
-    let (plain, masked) = (of(&ascii, true), of(&mixed, true));
+    let cleared = Some(Mask::Cleared);
+    let (plain, masked) = (of(&ascii, cleared), of(&mixed, cleared));
     assert_eq!(plain.lost_bits, Some(Bits(0.0)));
     assert_eq!(masked.lost_bits, Some(Bits(200.0)), "two chunks of 100 bytes");
+    assert_eq!(masked.missed_bits, Some(Bits(2.0)), "two bytes are changed");
+    let padded = masked.padded_bytes().as_bits().0 - masked.ideal_bits.expect("scored").0;
+    assert!((0.0..8.0 * masked.chunks.len() as f64).contains(&padded), "{padded}");
     assert_eq!(masked.ideal_bits, plain.ideal_bits);
-    assert_eq!(
-        (of(&mixed, false).lost_bits, of(&ascii, false).ideal_bits),
-        (None, plain.ideal_bits)
-    );
+    assert_eq!((of(&mixed, None).lost_bits, of(&ascii, None).ideal_bits), (None, plain.ideal_bits));
     let spaces = measurement(&model, &NoSpaces, b"a b c d\xa0");
-    let spaces = finished(Measurement { masked: true, ..spaces }.run(None, &mut go));
+    let spaces = finished(Measurement { mask: Some(Mask::Cleared), ..spaces }.run(None, &mut go));
     assert_eq!(spaces.lost_bits, Some(Bits(4.0 * 8.0 + 4.0)), "spaces are lost whole");
+    let shifted = of(&mixed, Some(Mask::Shifted));
+    let halves: Vec<u8> = mixed.iter().map(|byte| byte >> 1).collect();
+    assert_eq!(shifted.ideal_bits, of(&halves, None).ideal_bits);
+    assert_eq!((shifted.lost_bits, shifted.missed_bits), (Some(Bits(1000.0)), Some(Bits(1000.0))));
     let one = measurement(&model, &ByteTokenizer, &mixed);
-    let tokens = Measurement { masked: true, chunking: Chunking::Tokens(100), ..one };
+    let prints = [None, Some(Mask::Cleared), Some(Mask::Shifted)]
+        .map(|mask| Measurement { mask, ..one.clone() }.fingerprint());
+    assert!(prints[0] != prints[1] && prints[1] != prints[2] && prints[0] != prints[2]);
+    let tokens = Measurement { mask: Some(Mask::Shifted), chunking: Chunking::Tokens(100), ..one };
     assert!(matches!(tokens.run(None, &mut go), Err(MeasureError::Chunking { .. })));
 }

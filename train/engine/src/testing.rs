@@ -27,6 +27,8 @@ pub fn plan(recipe: Recipe) -> Plan {
         corpus_bytes: Bytes(0),
         corpus_sha256: String::new(),
         train_on: TrainOn::All,
+        train_span: None,
+        parts: Vec::new(),
         budget: Budget::Steps(STEPS),
         steps: STEPS,
         context: TIME,

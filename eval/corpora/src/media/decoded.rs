@@ -1,0 +1,12 @@
+//! What becomes of a file of a set.
+
+/// What becomes of a file.
+#[derive(Debug)]
+pub(crate) enum Decoded {
+    /// Whole chunks, and of sounds how many samples a second they have.
+    Chunks { bytes: Vec<u8>, rate_hz: Option<u32> },
+    /// It does not fill one chunk: how large it is.
+    TooShort(String),
+    /// It does not decode: why not.
+    Broken(String),
+}
