@@ -115,9 +115,10 @@ impl InSample {
 }
 
 impl Condition {
-    /// That of a run's rate.
+    /// That of a run's rate; none of masked bytes, which are in tables alone.
     pub(crate) fn of(Measurement { subject, record }: &Measurement) -> Option<Self> {
-        (record.kind == Kind::Run).then(|| Self {
+        let is_joined = record.kind == Kind::Run && record.method().mask.is_none();
+        is_joined.then(|| Self {
             subject: *subject,
             chunking: record.chunking,
             trained_on: record.trained_on.clone(),
@@ -180,6 +181,7 @@ mod tests {
     use super::*;
     use crate::report::samples;
     use lmtrain_runs::Bytes;
+    use lmtrain_runs::record::Mask;
 
     fn run(size: &str, corpus: &str, rate: f64) -> RateRecord {
         samples::rate(size, corpus, rate)
@@ -189,7 +191,8 @@ mod tests {
     fn the_lowest_of_each_size_is_joined() {
         let mut other = run("200K", "enwik8", 0.35);
         other.name = "200K-bytes-modern-s1".into();
-        let rates = vec![run("800K", "enwik8", 0.24), other, run("200K", "enwik8", 0.30)];
+        let masked = RateRecord { mask: Some(Mask::Cleared), ..run("800K", "enwik8", 0.20) };
+        let rates = vec![run("800K", "enwik8", 0.24), other, run("200K", "enwik8", 0.30), masked];
         let curves = curves(&Records::new(Vec::new(), rates), Measure::Raw);
         assert_eq!(curves.len(), 1);
         let points = |points: &[RatePoint]| {
