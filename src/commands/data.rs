@@ -7,7 +7,7 @@ use lmtrain_corpora::{self as corpora, FetchOptions, Listing, Presence, Verdict}
 use lmtrain_runs::Bytes;
 
 use super::output::{print_json, print_line, print_table};
-use super::select::{open_for, show};
+use super::select::{open_silently, show};
 use crate::cli::Data;
 use crate::context::Context;
 use crate::progress::Progress;
@@ -108,13 +108,20 @@ fn verify(names: &[String], strict: bool, context: &Context) -> Result<()> {
     let mut verifications = Vec::new();
     for name in &names {
         if strict {
-            open_for(name, true, context)?;
+            open_silently(name, true, context)?;
         }
         let mut shown = Progress::new(name.as_str(), context.quiet);
         verifications.push(corpora::verify(name, &context.data, &mut |progress| {
             show(&mut shown, progress);
             if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?);
+        drop(shown);
+    }
+    for verification in &verifications {
+        verification
+            .left_out
+            .iter()
+            .for_each(|line| context.say(&format!("{}: {line}", verification.name)));
     }
     if context.json {
         print_json(&verifications)?;

@@ -28,6 +28,8 @@ use crate::progress::Progress as Shown;
 
 /// Chunks that are measured between two signs of progress.
 pub(super) const GROUP_CHUNKS: u64 = 64;
+/// Bytes of a corpus whose memory is given back together.
+const GIVEN_BACK_AT_ONCE: u64 = 16 << 20;
 /// Bytes of enwik9 that enwik8 is, and training on it has seen.
 const ENWIK8_BYTES: u64 = 100_000_000;
 
@@ -324,7 +326,11 @@ pub(super) fn compressor_rate(
     let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
     forget_if(settings.again, &journal)?;
     let mut shown = Shown::new(label, context.quiet);
-    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let mut give_back = giving_back(corpus, span, sample);
+    let mut progress = |progress: Progress| {
+        give_back(progress.raw_bytes_done);
+        tell(&mut shown, progress, context)
+    };
     match measurement.run(Some(&journal), &mut progress)? {
         Outcome::Stopped => Ok(None),
         Outcome::Finished(measured) => {
@@ -332,6 +338,23 @@ pub(super) fn compressor_rate(
             corpus.check_length()?;
             store.append_rate(&record)?;
             Ok(Some(record))
+        }
+    }
+}
+
+/// Gives back the memory of a corpus's bytes that are done with, so many of the span; of chunks that are drawn from
+/// all over it nothing is.
+pub(super) fn giving_back(
+    corpus: &Corpus,
+    span: Span,
+    sample: Option<Draw>,
+) -> impl FnMut(u64) + '_ {
+    let mut given_back = span.start;
+    move |done| {
+        let end = span.start + done;
+        if sample.is_none() && end >= given_back + GIVEN_BACK_AT_ONCE {
+            corpus.release(Span { start: given_back, end });
+            given_back = end;
         }
     }
 }
@@ -397,10 +420,9 @@ pub(super) fn run_rates(
     forget_if(settings.again, &journal)?;
     let label = format!("{} ({}) on {}", plan.name, settings.code, corpus.name());
     let mut shown = Shown::new(label, context.quiet);
+    let mut give_back = giving_back(corpus, span, settings.sample);
     let mut progress = |progress: Progress| {
-        if settings.sample.is_none() {
-            corpus.release(Span { start: span.start, end: span.start + progress.raw_bytes_done });
-        }
+        give_back(progress.raw_bytes_done);
         tell(&mut shown, progress, context)
     };
     let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {

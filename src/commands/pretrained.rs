@@ -13,7 +13,7 @@ use lmtrain_runs::{Bytes, RateRecord, Span};
 use lmtrain_tokenizers::Tokenizer;
 
 use super::eval::{
-    GROUP_CHUNKS, Settings, blank, fill, forget_if, length_of, recorded, span_of, tell,
+    GROUP_CHUNKS, Settings, blank, fill, forget_if, giving_back, length_of, recorded, span_of, tell,
 };
 use crate::context::Context;
 use crate::progress::Progress as Shown;
@@ -124,7 +124,11 @@ pub(super) fn rate(
     let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
     forget_if(settings.again, &journal)?;
     let mut shown = Shown::new(format!("{} on {}", named.name, corpus.name()), context.quiet);
-    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let mut give_back = giving_back(corpus, span, settings.sample);
+    let mut progress = |progress: Progress| {
+        give_back(progress.raw_bytes_done);
+        tell(&mut shown, progress, context)
+    };
     let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
         return Ok(None);
     };

@@ -212,7 +212,8 @@ pub(super) fn open_again(name: &str, context: &Context) -> Result<Arc<Corpus>> {
     open_silently(name, false, context)
 }
 
-fn open_silently(name: &str, strict: bool, context: &Context) -> Result<Arc<Corpus>> {
+/// The same; what is left out is not told.
+pub(super) fn open_silently(name: &str, strict: bool, context: &Context) -> Result<Arc<Corpus>> {
     let mut shown = None;
     let mut progress = |progress| {
         show(shown.get_or_insert_with(|| Progress::new(name, context.quiet)), progress);

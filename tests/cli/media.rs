@@ -101,6 +101,9 @@ fn what_does_not_decode_is_told_or_an_error() {
             assert!(told.contains(part), "{told}");
         }
     }
+    let output = study.run("data verify pictures");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("pictures: 2 images of 9 left out"), "{told}");
     let error = study.fails(&format!("{line} --strict"), 1);
     assert!(error.contains("2 files do not decode: broken.png"), "{error}");
     assert!(error.contains("hint: without `--strict`"), "{error}");
@@ -156,6 +159,10 @@ fn mixtures_train_and_are_measured_part_by_part() {
     };
     study.json(&again);
     assert_eq!(loss("again"), loss(&name));
+    study.succeeds("fit --resume --name again");
+    let error = study.fails("fit --resume --name again --corpus notes:2+pictures:2+speech:1", 1);
+    let there = "corpus: `notes:2+pictures:1+speech:1` of";
+    assert!(error.contains("begun by another plan") && error.contains(there), "{error}");
     let other = study.json("fit --json --dry-run --size 50K --steps 3 --corpus notes+pictures");
     assert_eq!(other[0]["plan"]["parts"][0]["weight"], serde_json::Value::Null);
 }

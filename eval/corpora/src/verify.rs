@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lmtrain_runs::Span;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -28,6 +29,9 @@ pub struct Verification {
     pub sha256: String,
     /// How it compares.
     pub verdict: Verdict,
+    /// Of images and sounds, which were left out, in lines for people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
 }
 
 /// How a hash compares to the published one.
@@ -77,6 +81,7 @@ pub fn verify(
         bytes: corpus.length(),
         sha256,
         verdict,
+        left_out: corpus.files().map(|files| files.notes(corpus.medium())).unwrap_or_default(),
     })
 }
 
@@ -85,7 +90,9 @@ fn hash(corpus: &Corpus, progress: &mut ProgressCallback) -> Result<String, Corp
     let mut bytes = 0;
     for piece in corpus.chunks(STEP_BYTES) {
         hasher.update(piece);
-        bytes += piece.len() as u64;
+        let end = bytes + piece.len() as u64;
+        corpus.release(Span { start: bytes, end });
+        bytes = end;
         if progress(Progress::Hashing { bytes, of: Some(corpus.length()) }).is_break() {
             return Err(CorpusError::Interrupted);
         }
