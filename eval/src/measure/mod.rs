@@ -45,6 +45,7 @@ pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// How a measurement ended.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each measurement")]
 pub enum Outcome {
     /// All is measured.
     Finished(Measured),
