@@ -147,9 +147,7 @@ fn mixtures_train_and_are_measured_part_by_part() {
         let measured = number(record, "in_sample_bytes") / number(record, "raw_bytes");
         assert!((measured - share).abs() < 1e-6, "{measured}, {share}: {record}");
     }
-    let again = format!(
-        "fit --json --size 50K --batch 2 --steps 3 --corpus notes:2+pictures:1+speech:1 --name again"
-    );
+    let again = "fit --json --size 50K --batch 2 --steps 3 --corpus notes:2+pictures:1+speech:1 --name again";
     // The same seed and steps see the same sequences, whatever the parts are called by.
     let loss = |name: &str| {
         let path = study.path(&format!("runs/work/{name}/train.jsonl"));
@@ -157,7 +155,7 @@ fn mixtures_train_and_are_measured_part_by_part() {
         let read = |line| serde_json::from_str::<serde_json::Value>(line).expect("a record");
         lines.lines().map(|line| read(line)["train_nats_per_token"].clone()).collect::<Vec<_>>()
     };
-    study.json(&again);
+    study.json(again);
     assert_eq!(loss("again"), loss(&name));
     study.succeeds("fit --resume --name again");
     let error = study.fails("fit --resume --name again --corpus notes:2+pictures:2+speech:1", 1);

@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn sequences_of_images_begin_where_chunks_do() {
         let batches = batches(Arc::new(Row(1050, true)), 100);
-        assert!((0..1000).all(|sequence| batches.start(sequence) % 100 == 0));
+        assert!((0..1000).all(|sequence| batches.start(sequence).is_multiple_of(100)));
         let mut pass: Vec<_> = (10..20).map(|sequence| batches.start(sequence)).collect();
         assert_ne!(pass, (0..10).map(|sequence| batches.start(sequence)).collect::<Vec<_>>());
         pass.sort_unstable();
