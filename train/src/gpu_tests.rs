@@ -2,7 +2,7 @@
 //! `LMTRAIN_CURVES=curves.csv cargo test --release --features cuda -- --ignored --nocapture gpu`.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use burn::backend::Flex;
@@ -27,25 +27,10 @@ const BITS_PER_BYTE_OF_F32: f64 = 1e-4;
 /// What bf16 may cost, stated here and printed as measured.
 const BITS_PER_BYTE_OF_BF16: f64 = 0.01;
 
-/// Real text that is always there: the project's own sources.
+/// Real text that is always there: the project's own, which is packed into the program.
 fn text() -> Vec<u8> {
-    fn gather(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).expect("a folder of sources").flatten() {
-            let path = entry.path();
-            match path.extension().and_then(|it| it.to_str()) {
-                _ if path.is_dir() => gather(&path, files),
-                Some("rs" | "md" | "toml") => files.push(path),
-                _ => {}
-            }
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files = Vec::new();
-    for folder in ["train", "eval", "runs", "tokenizers", "src"] {
-        gather(&root.join(folder).join(if folder == "src" { "" } else { "src" }), &mut files);
-    }
-    files.sort();
-    files.iter().flat_map(|file| std::fs::read(file).expect("a source")).collect()
+    let nowhere = lmtrain_corpora::DataDirectory::at(std::env::temp_dir());
+    lmtrain_corpora::open("source", &nowhere).expect("always there").bytes().to_vec()
 }
 
 /// A plan of 800K, from one seed.

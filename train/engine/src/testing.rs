@@ -115,10 +115,12 @@ pub fn weights(plan: &Plan) -> TensorFile {
 pub const FIXTURES: [&str; 8] =
     ["gpt2", "neox", "neox-serial", "llama3", "llama-linear", "mistral", "qwen2", "qwen3"];
 
-/// Where they are.
+/// Where they are: in the folder that `LMTRAIN_FIXTURES` names, where tests run without their sources,
+/// else beside these.
 #[must_use]
 pub fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../reference/pretrained")
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reference/pretrained");
+    std::env::var_os("LMTRAIN_FIXTURES").map_or(here, PathBuf::from)
 }
 
 /// A copy of a fixture as a model's folder, which may be spoilt.
