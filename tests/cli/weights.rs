@@ -52,7 +52,7 @@ fn a_run_without_weights_is_said_to_be_one() {
 
     without_weights(&study, "other");
     let error = study.fails("eval --size 50K --corpus source", 1);
-    for part in ["2 runs", "--size 50K", "`tiny`", "`other`", "their weights are not", "--runs-dir"]
+    for part in ["2 runs", "--size 50K", "`tiny`", "`other`", "but not their weights", "--runs-dir"]
     {
         assert!(error.contains(part), "{part:?} is not in\n{error}");
     }
@@ -66,6 +66,6 @@ fn the_study_that_is_kept_here_says_so() {
     let study = Study::new();
     let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/runs/studies/pocket");
     let error = study.fails(&format!("eval --tokenizer bpe-5000 --runs-dir {kept}"), 1);
-    assert!(error.contains("2 runs") && error.contains("their weights are not"), "{error}");
+    assert!(error.contains("2 runs") && error.contains("but not their weights"), "{error}");
     assert!(!error.contains("no run fits"), "{error}");
 }
