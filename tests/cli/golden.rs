@@ -1,5 +1,5 @@
 //! Archives that every version must restore, on every machine: `tests/golden/vN` holds what version N of the format
-//! wrote, each of `tests/golden/plain`, with the networks within (16 wide, 1 layer, trained for 150 steps).
+//! wrote, each of `tests/golden/plain`, with the networks within (16 wide, 1 or 2 layers, trained for 150 steps).
 
 use std::path::{Path, PathBuf};
 
@@ -22,9 +22,15 @@ fn restores(study: &Study, archive: &str, more: &str) {
 #[test]
 fn golden_archives_are_restored() {
     let study = Study::new();
-    for archive in ["v4/modern-bytes.lmz", "v4/paper-bytes.lmz", "v4/modern-bpe.lmz"] {
-        restores(&study, archive, "");
+    for version in ["v4", "v5"] {
+        for archive in ["modern-bytes", "paper-bytes", "modern-bpe"] {
+            restores(&study, &format!("{version}/{archive}.lmz"), "");
+        }
     }
+    // Mixes, convolutions, value embeddings, partial rotation: two layers of them.
+    restores(&study, "v5/every-choice.lmz", "");
     model(&study, "qwen3");
     restores(&study, "v4/pretrained.lmz", "--model qwen3");
+    // Its weights are random: this version stores what coding would make longer.
+    restores(&study, "v5/pretrained-stored.lmz", "--model qwen3");
 }
