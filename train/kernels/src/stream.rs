@@ -82,7 +82,7 @@ impl Kernel for Mix<'_> {
     }
 }
 
-/// y[t] = Σ w[k]·x[t − k] for each column, k from 0 to 3, of sequences of `time` rows: x and y [rows, width], weights
+/// `y[t] = Σ w[k] · x[t − k]` for each column, k from 0 to 3, of sequences of `time` rows: x and y [rows, width], weights
 /// [4, width]. What lies before a sequence is 0.
 pub fn convolution(time: usize, weights: &[f32], x: &[f32], y: &mut [f32]) {
     let width = check(time, weights, x);

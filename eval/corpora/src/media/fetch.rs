@@ -35,7 +35,7 @@ struct SetDownload<'a> {
 /// Gets a set, if it is not there.
 ///
 /// # Errors
-/// As [`fetch`](crate::fetch).
+/// As [`fetch`](crate::fetch()).
 pub(crate) fn fetch_set(
     name: &str,
     set: &PublishedSet,

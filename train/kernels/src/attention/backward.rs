@@ -14,7 +14,7 @@ use super::prepare;
 use super::rotary::{self, Rotary};
 use super::{AttentionShape, query_scale, with_head_dim};
 
-/// dqkv, and dgain [heads] where there is a gain, for what `attention` was given and gave, and upstream dout.
+/// dqkv, and dgain \[heads\] where there is a gain, for what `attention` was given and gave, and upstream dout.
 #[allow(clippy::too_many_arguments)] // What the operation has.
 pub fn attention_backward(
     shape: AttentionShape,

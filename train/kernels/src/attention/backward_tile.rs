@@ -23,9 +23,9 @@ pub(super) struct Scratch<'s> {
     pub(super) upstream: &'s mut [f32],
     /// Gradients of the queries: [time, D].
     pub(super) query_gradients: &'s mut [f32],
-    /// What scores start from, −log_sum of each row: [time].
+    /// What scores start from, −log_sum of each row: \[time\].
     pub(super) log_sums: &'s mut [f32],
-    /// What the slopes of the scores start from, −upstream·output of each row: [time].
+    /// What the slopes of the scores start from, −upstream·output of each row: \[time\].
     pub(super) deltas: &'s mut [f32],
     /// Probabilities of a tile: [32 queries, 32 keys].
     pub(super) powers: &'s mut [f32],
@@ -354,7 +354,7 @@ unsafe fn store_tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// tile[row] += factors[row·stride]·vectors.
+/// tile\[row\] += factors[row·stride]·vectors.
 #[inline(always)]
 unsafe fn add_outer<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     lanes: L,

@@ -16,11 +16,11 @@ use super::heads::{
 /// What a step needs; per-head numbers are filled up to a multiple of 16.
 #[derive(Clone, Default)]
 pub(super) struct Scratch {
-    /// The newest token's queries as bytes [heads, dims]; what they are multiples of, and their totals [heads].
+    /// The newest token's queries as bytes [heads, dims]; what they are multiples of, and their totals \[heads\].
     queries: Vec<i8>,
     query_powers: Vec<f32>,
     query_totals: Vec<i32>,
-    /// A head of a key or value on its way into the cache [dims].
+    /// A head of a key or value on its way into the cache \[dims\].
     row: Vec<i8>,
     /// Scores with a block of keys [heads, 64], and their weights.
     scores: Vec<[f32; KEY_BLOCK]>,

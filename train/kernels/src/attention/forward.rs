@@ -12,7 +12,7 @@ use super::{AttentionShape, KEY_BLOCK, query_scale, with_head_dim};
 
 /// out [batch, time, width] for qkv [batch, time, 3·width]: q, k and v, each [heads, head_dim].
 ///
-/// With `gain` [heads], queries and keys are normed and queries multiplied by their head's gain. `log_sum`
+/// With `gain` \[heads\], queries and keys are normed and queries multiplied by their head's gain. `log_sum`
 /// [batch, heads, time] keeps the base-2 logarithm of each soft-max's sum for `attention_backward`.
 pub fn attention(
     shape: AttentionShape,

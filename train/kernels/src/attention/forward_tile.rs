@@ -24,7 +24,7 @@ pub(super) struct Tile<const D: usize> {
     pub(super) keys: *const f32,
     /// [time, D]; whole numbers, where there are steps.
     pub(super) values: *const f32,
-    /// The powers of two that values held as bytes are multiples of: [time]. Else null.
+    /// The powers of two that values held as bytes are multiples of: \[time\]. Else null.
     pub(super) steps: *const f32,
     /// Scores, then powers, of a block of keys: [64, 32].
     pub(super) powers: *mut f32,

@@ -21,7 +21,7 @@ pub struct Head<'a> {
     pub vocabulary: usize,
     /// [width, vocabulary].
     pub weights: &'a [f32],
-    /// [vocabulary].
+    /// \[vocabulary\].
     pub bias: Option<&'a [f32]>,
     /// The cap c of z = c·tanh(z/c) (Gemma Team, "Gemma 2").
     pub softcap: Option<f32>,
@@ -54,7 +54,7 @@ impl Head<'_> {
     }
 }
 
-/// Nats of each row's target [rows], for h [rows, width].
+/// Nats of each row's target \[rows\], for h [rows, width].
 pub fn head_loss(head: &Head<'_>, h: &[f32], targets: &[u32], nats: &mut [f32]) {
     let rows = head.rows(h);
     head.check_targets(rows, targets);
@@ -73,8 +73,8 @@ pub fn head_loss(head: &Head<'_>, h: &[f32], targets: &[u32], nats: &mut [f32]) 
     }
 }
 
-/// The gradients of Σ upstream·nats: dh [rows, width], dweights [width, vocabulary] and dbias [vocabulary]; where
-/// there is a place for nats [rows], `head_loss` too, in the same pass.
+/// The gradients of Σ upstream·nats: dh [rows, width], dweights [width, vocabulary] and dbias \[vocabulary\]; where
+/// there is a place for nats \[rows\], `head_loss` too, in the same pass.
 ///
 /// It goes block by block. The sums over rows go on from block to block, in index order.
 #[allow(clippy::too_many_arguments)] // Eight tensors in and out are what the operation has.

@@ -29,7 +29,7 @@ impl PackedHead<'_> {
     }
 }
 
-/// Nats of each row's target [rows], for h [rows, width]; `scratch` is for the logits.
+/// Nats of each row's target \[rows\], for h [rows, width]; `scratch` is for the logits.
 pub fn head_nats(
     level: Level,
     head: PackedHead<'_>,

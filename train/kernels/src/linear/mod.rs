@@ -1,4 +1,4 @@
-//! The linear layer and its gradients: y[r,o] = bias[o] + Σ_i x[r,i]·w[i,o], with w as [inputs, outputs].
+//! The linear layer and its gradients: y\[r,o\] = bias\[o\] + Σ_i x\[r,i\]·w\[i,o\], with w as [inputs, outputs].
 //!
 //! Each output is one chain in index order, from 0 or the bias; gradients of weights sum rows in index order.
 
@@ -36,7 +36,7 @@ impl LinearShape {
     }
 }
 
-/// y [rows, outputs] = x [rows, inputs]·w [inputs, outputs] + bias [outputs].
+/// y [rows, outputs] = x [rows, inputs]·w [inputs, outputs] + bias \[outputs\].
 pub fn linear(shape: LinearShape, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
     finished(shape, x, w, bias, Finish::Plain, y);
 }
@@ -141,7 +141,7 @@ pub(super) fn add_grad_weight(
     outer::multiply_transposed(level, dimensions, x, dy, accumulate, dw);
 }
 
-/// db [outputs] = Σ_r dy[r], rows in index order.
+/// db \[outputs\] = Σ_r dy\[r\], rows in index order.
 pub fn linear_grad_bias(rows: usize, outputs: usize, dy: &[f32], db: &mut [f32]) {
     assert_eq!(dy.len(), rows * outputs, "dy [{rows}, {outputs}]");
     assert_eq!(db.len(), outputs, "db");
@@ -149,7 +149,7 @@ pub fn linear_grad_bias(rows: usize, outputs: usize, dy: &[f32], db: &mut [f32])
     add_grad_bias(level::current(), rows, dy, db);
 }
 
-/// db += Σ_r dy[r], rows in index order.
+/// db += Σ_r dy\[r\], rows in index order.
 pub(super) fn add_grad_bias(level: Level, rows: usize, dy: &[f32], db: &mut [f32]) {
     let outputs = db.len();
     let shared = Shared::new(db);

@@ -30,7 +30,7 @@ pub enum Precision {
     Bfloat,
 }
 
-/// A matrix [inputs, outputs], and a bias [outputs], in panels.
+/// A matrix [inputs, outputs], and a bias \[outputs\], in panels.
 #[derive(Clone)]
 pub struct PackedWeights {
     inputs: usize,
@@ -43,7 +43,7 @@ pub struct PackedWeights {
 }
 
 impl PackedWeights {
-    /// Packs a matrix that `column` gives output by output: the weights of that output, [inputs], rounded to nearest
+    /// Packs a matrix that `column` gives output by output: the weights of that output, \[inputs\], rounded to nearest
     /// where the precision does not hold them.
     pub fn pack(
         precision: Precision,
@@ -82,7 +82,7 @@ impl PackedWeights {
         PackedWeights { inputs, outputs, precision, values, bias: None }
     }
 
-    /// The same with a bias [outputs].
+    /// The same with a bias \[outputs\].
     pub fn with_bias(mut self, bias: &[f32]) -> Self {
         assert_eq!(bias.len(), self.outputs, "bias");
         let mut padded = Aligned::zeros(self.outputs.next_multiple_of(PANEL));
@@ -106,7 +106,7 @@ impl PackedWeights {
         self.outputs.next_multiple_of(LANES)
     }
 
-    /// The bias, [outputs].
+    /// The bias, \[outputs\].
     pub fn bias(&self) -> Option<&[f32]> {
         self.bias.as_ref().map(|bias| &bias.as_slice()[..self.outputs])
     }
@@ -116,7 +116,7 @@ impl PackedWeights {
         4 * self.values.as_slice().len()
     }
 
-    /// The weights of one output, [inputs].
+    /// The weights of one output, \[inputs\].
     pub fn column(&self, output: usize, into: &mut [f32]) {
         assert!(output < self.outputs && into.len() == self.inputs, "column {output}");
         let first = output / PANEL * self.inputs * PANEL + output % PANEL;

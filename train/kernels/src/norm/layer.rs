@@ -8,7 +8,7 @@ use super::{check, for_rows};
 /// Added to the variance.
 const LAYER_EPSILON: f32 = 1e-5;
 
-/// y = (x − mean)/√(variance + 1e-5)·scale + offset; x, y [rows, width], scale, offset [width].
+/// y = (x − mean)/√(variance + 1e-5)·scale + offset; x, y [rows, width], scale, offset \[width\].
 pub fn layer_norm(
     rows: usize,
     width: usize,

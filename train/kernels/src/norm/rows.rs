@@ -10,16 +10,16 @@ use super::dot;
 pub enum RowNorm {
     /// x / √(mean square + ε), times the scale if there is one.
     Rms {
-        /// [width].
+        /// \[width\].
         scale: Option<Vec<f32>>,
         /// ε.
         epsilon: f32,
     },
     /// (x − mean) / √(variance + ε) · scale + offset.
     Layer {
-        /// [width].
+        /// \[width\].
         scale: Vec<f32>,
-        /// [width].
+        /// \[width\].
         offset: Vec<f32>,
         /// ε.
         epsilon: f32,
