@@ -126,3 +126,28 @@ fn the_entropy_of_markov_is_approached_from_above() {
     // The first symbol of each chunk of 128 costs up to log2(8) − entropy more than the others.
     assert!(measured < 1.05 * entropy + 3.0 / 128.0, "{measured} bits/byte, entropy {entropy}");
 }
+
+/// The part trained on is known for it, as is all of a text that trained whole.
+#[test]
+fn what_was_trained_on_is_in_sample() {
+    let study = Study::new();
+    study.fit("--steps 2");
+    let whole = "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --steps 2";
+    study.succeeds(&format!("fit {whole} --train-on all --name whole"));
+    // Nine tenths train, and a twentieth is the test part.
+    for (run, part, share) in [
+        ("tiny", "train", 1.0),
+        ("tiny", "test", 0.0),
+        ("tiny", "whole", 0.9),
+        ("whole", "test", 1.0),
+    ] {
+        let line = format!(
+            "eval --json --run {run} --corpus markov:bytes=200K --part {part} --chunk 64 \
+             --sample-chunks 20"
+        );
+        let record = &study.json(&line)[0];
+        let number = |key: &str| record[key].as_f64().expect("a number");
+        let found = number("in_sample_bytes") / number("raw_bytes");
+        assert!((found - share).abs() < 0.01, "{run}, {part}: {found}");
+    }
+}

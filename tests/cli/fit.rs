@@ -41,3 +41,17 @@ fn a_killed_run_resumes_to_the_same_weights() {
         assert!(numbers(killed) == whole, "killed {killed}, the weights differ");
     }
 }
+
+/// Minutes become steps by timed ones; however fast the machine, there is at least one.
+#[test]
+fn minutes_become_steps() {
+    let study = Study::new();
+    let line =
+        "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --minutes 0.01 --name timed";
+    let outcome = study.json(&format!("fit --json {line}"));
+    let plan = std::fs::read_to_string(study.path("runs/work/timed/plan.toml")).expect("a plan");
+    assert!(plan.contains("minutes = 0.01"), "{plan}");
+    let steps = outcome[0]["step"].as_u64().expect("steps");
+    assert!(steps >= 1 && plan.contains(&format!("steps = {steps}\n")), "{steps} {plan}");
+    assert_eq!(outcome[0]["finished"], true);
+}
