@@ -13,7 +13,9 @@ use crate::ops::reference::{number_type, single};
 use crate::scorer::{bits_of, neighbours};
 use lmtrain_engine::pretrained::PretrainedModel;
 use lmtrain_engine::{Layer, Order, Transformer};
-use lmtrain_kernels::{AttentionHeads, Gate, HeldAs, PackedWeights, RotaryTable, RowNorm};
+use lmtrain_kernels::{
+    AttentionHeads, Gate, HeadNorm, HeldAs, NormOf, PackedWeights, RotaryTable, RowNorm,
+};
 
 /// Tokens of one pass through the network.
 const TOKENS_A_PASS: usize = 1 << 14;
@@ -197,12 +199,15 @@ impl<B: Backend> Norm<B> {
 /// One layer: `engine::Layer`.
 struct DeviceLayer<B: Backend> {
     attention_norm: Option<Norm<B>>,
+    attention_after: Option<Norm<B>>,
     heads: AttentionHeads,
+    rotary: Option<usize>,
     /// [1, 1, heads, dims] for queries and keys.
     scales: [Tensor<B, 4>; 2],
     qkv: Linear<B>,
     mixing: Linear<B>,
     mlp_norm: Option<Norm<B>>,
+    mlp_after: Option<Norm<B>>,
     gate: Option<Linear<B>>,
     up: Linear<B>,
     activation: Gate,
@@ -218,8 +223,9 @@ struct Network<B: Backend> {
     /// [context, width].
     positions: Option<Tensor<B, 2>>,
     embedding_norm: Option<Norm<B>>,
-    /// [context, 2, dims]: cosines, and signed sines.
-    rotary: Option<Tensor<B, 3>>,
+    /// [context, 2, dims] each: cosines, and signed sines.
+    rotary: Vec<Tensor<B, 3>>,
+    residual_scale: f32,
     order: Order,
     layers: Vec<DeviceLayer<B>>,
     final_norm: Option<Norm<B>>,
@@ -244,10 +250,13 @@ impl<B: Backend> Network<B> {
             };
             DeviceLayer {
                 attention_norm: norm(&layer.attention_norm),
+                attention_after: norm(&layer.attention_after),
+                rotary: layer.rotary,
                 scales: [scale(&heads.query_scale), scale(&heads.key_scale)],
                 qkv: linear(&layer.qkv),
                 mixing: linear(&layer.mixing),
                 mlp_norm: norm(&layer.mlp_norm),
+                mlp_after: norm(&layer.mlp_after),
                 gate: layer.gate.as_ref().map(inner),
                 up: inner(&layer.up),
                 activation: layer.activation,
@@ -269,7 +278,8 @@ impl<B: Backend> Network<B> {
                 .as_ref()
                 .map(|values| place.tensor(values.clone(), [values.len() / width, width])),
             embedding_norm: norm(&network.embedding_norm),
-            rotary: network.rotary.as_ref().map(rotary),
+            rotary: network.rotary.iter().map(rotary).collect(),
+            residual_scale: network.residual_scale,
             order: network.order,
             layers: network.layers.iter().map(layer).collect(),
             final_norm: norm(&network.final_norm),
@@ -292,19 +302,23 @@ impl<B: Backend> Network<B> {
         }
         x = norm(&self.embedding_norm, x);
         for layer in &self.layers {
-            let attention = |x| self.attention(layer, x, shape);
+            // What the stream takes up.
+            let attention = |x| {
+                norm(&layer.attention_after, self.attention(layer, x, shape)) * self.residual_scale
+            };
+            let mlp = |x| norm(&layer.mlp_after, layer.mlp(x)) * self.residual_scale;
             x = match self.order {
                 Order::PreNorm => {
                     let x = x.clone() + attention(norm(&layer.attention_norm, x));
-                    x.clone() + layer.mlp(norm(&layer.mlp_norm, x))
+                    x.clone() + mlp(norm(&layer.mlp_norm, x))
                 }
                 Order::Parallel => {
                     let attended = attention(norm(&layer.attention_norm, x.clone()));
-                    x.clone() + attended + layer.mlp(norm(&layer.mlp_norm, x))
+                    x.clone() + attended + mlp(norm(&layer.mlp_norm, x))
                 }
                 Order::PostNorm => {
                     let x = norm(&layer.attention_norm, x.clone() + attention(x));
-                    norm(&layer.mlp_norm, x.clone() + layer.mlp(x))
+                    norm(&layer.mlp_norm, x.clone() + mlp(x))
                 }
             };
         }
@@ -338,13 +352,13 @@ impl<B: Backend> Network<B> {
         shape: [usize; 2],
     ) -> Tensor<B, 2> {
         let [batch, time] = shape;
-        let AttentionHeads { heads, key_heads, dims, window, .. } = layer.heads;
+        let AttentionHeads { heads, key_heads, dims, window, soft_cap, .. } = layer.heads;
         let group = heads / key_heads;
         let qkv = layer.qkv.apply(x).reshape([batch, time, heads + 2 * key_heads, dims]);
         let part = |first: usize, count: usize| qkv.clone().narrow(2, first, count);
         let [query_scale, key_scale] = &layer.scales;
-        let query = self.prepare(&layer.heads, query_scale, part(0, heads));
-        let key = self.prepare(&layer.heads, key_scale, part(heads, key_heads));
+        let query = self.prepare(layer, query_scale, part(0, heads));
+        let key = self.prepare(layer, key_scale, part(heads, key_heads));
         // [batch · key heads, group, time, dims]: those of a group share keys and values.
         let by_head = |x: Tensor<B, 4>, group: usize| {
             x.swap_dims(1, 2).reshape([batch * key_heads, group, time, dims]).cast(self.numbers)
@@ -360,6 +374,9 @@ impl<B: Backend> Network<B> {
             let rows = [batch * key_heads, group * count, dims];
             let query = query.clone().narrow(2, first, count).reshape(rows);
             let mut scores = single(query.matmul(seen(&key).swap_dims(1, 2)));
+            if let Some(cap) = soft_cap.map(|cap| cap * std::f32::consts::LOG2_E) {
+                scores = (scores / cap).tanh() * cap;
+            }
             let device = scores.device();
             let outside =
                 |mask: Tensor<B, 2, burn::tensor::Bool>| mask.repeat_dim(0, group).unsqueeze();
@@ -384,16 +401,28 @@ impl<B: Backend> Network<B> {
     /// Queries or keys [batch, time, heads, dims], normed, scaled and rotated as `kernels::prepare_rows` does it.
     fn prepare(
         &self,
-        heads: &AttentionHeads,
+        layer: &DeviceLayer<B>,
         scale: &Tensor<B, 4>,
         mut x: Tensor<B, 4>,
     ) -> Tensor<B, 4> {
-        if let Some((dimensions, epsilon)) = heads.norm {
-            let squares = (x.clone() * x.clone()).sum_dim(3) / dimensions as f32;
+        if let Some(HeadNorm { of, dimensions, epsilon }) = layer.heads.norm {
+            let mut squares = (x.clone() * x.clone()).sum_dim(3);
+            match of {
+                NormOf::Head => {}
+                NormOf::AllHeads => squares = squares.mean_dim(2),
+                NormOf::CentredHead => {
+                    let mean = x.clone().sum_dim(3) / dimensions as f32;
+                    x = x - mean.clone();
+                    // Where a head is filled up, that leaves the negated mean, which does not count.
+                    let filled = mean.clone() * mean * (layer.heads.dims - dimensions) as f32;
+                    squares = (x.clone() * x.clone()).sum_dim(3) - filled;
+                }
+            }
+            let squares = squares / dimensions as f32;
             x = x / (squares + epsilon).sqrt();
         }
         x = x * scale.clone();
-        let Some(table) = &self.rotary else { return x };
+        let Some(table) = layer.rotary.map(|index| &self.rotary[index]) else { return x };
         let [batch, time, count, dims] = x.dims();
         let angles = |which: usize| {
             let angles = table.clone().narrow(0, 0, time).narrow(1, which, 1);
@@ -410,11 +439,13 @@ impl<B: Backend> DeviceLayer<B> {
     /// Normed rows [rows, width] → what the MLP adds to them.
     fn mlp(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let activate = |x: Tensor<B, 2>| match self.activation {
+            Gate::Relu => activation::relu(x),
             Gate::ReluSquared => activation::relu(x).powi_scalar(2),
             Gate::LeakyReluSquared => activation::leaky_relu(x, 0.5).powi_scalar(2),
             Gate::GeluTanh => activation::gelu_approximate(x),
             Gate::GeluErf => activation::gelu(x),
             Gate::Silu => activation::silu(x),
+            Gate::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
         };
         let inner = match &self.gate {
             None => activate(self.up.apply(x)),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::tensor_file::{FormatError, TensorFile};
 use lmtrain_kernels::{
-    AttentionHeads, Gate, HeldAs, PackedWeights, Precision, RotaryTable, RowNorm,
+    AttentionHeads, Gate, HeadNorm, HeldAs, NormOf, PackedWeights, Precision, RotaryTable, RowNorm,
 };
 
 /// ε of norms without scale, of the stream and of queries and keys.
@@ -80,7 +80,8 @@ impl Run<'_> {
             positions: None,
             embedding_norm: norm.clone(),
             embedding_convolution: taps.transpose()?,
-            rotary: Some(RotaryTable::new(&frequencies, plan.context)),
+            rotary: vec![RotaryTable::new(&frequencies, plan.context)],
+            residual_scale: 1.0,
             order: if pre_norm { Order::PreNorm } else { Order::PostNorm },
             layers,
             final_norm: norm,
@@ -99,10 +100,13 @@ impl Run<'_> {
             entry: self.entry(index)?,
             between: self.between(index)?,
             attention_norm: self.norm(&format!("{name}.attention_norm"), index)?,
+            attention_after: None,
             heads: self.heads(&format!("{name}.gain"), heads)?,
+            rotary: Some(0),
             qkv: self.qkv(&format!("{name}.qkv"))?,
             mixing: self.mixing(&format!("{name}.proj"))?,
             mlp_norm: self.norm(&format!("{name}.mlp_norm"), index)?,
+            mlp_after: None,
             gate: None,
             up: self.biased(up, &format!("{name}.up_bias"))?,
             activation: match self.plan.choices.activation {
@@ -157,10 +161,15 @@ impl Run<'_> {
             heads,
             key_heads: heads,
             dims,
-            norm: normed.then_some((dimension, RMS_EPSILON)),
+            norm: normed.then_some(HeadNorm {
+                of: NormOf::Head,
+                dimensions: dimension,
+                epsilon: RMS_EPSILON,
+            }),
             query_scale: scales.collect(),
             key_scale: vec![1.0; heads * dims],
             window: None,
+            soft_cap: None,
             held: held_by_run(&self.plan.choices, dimension),
         })
     }

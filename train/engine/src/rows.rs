@@ -2,7 +2,9 @@
 //! after its attention. Whole chunks and cached steps both go through here.
 
 use super::transformer::{Layer, Order, Transformer};
-use lmtrain_kernels::{After, Level, norm_rows, prepare_rows, product};
+use lmtrain_kernels::{
+    After, Level, PackedWeights, RowNorm, mix_rows, norm_rows, prepare_rows, product,
+};
 
 /// Memory for a tile of rows between the operations of a layer, kept from call to call.
 #[derive(Default)]
@@ -13,6 +15,8 @@ pub(super) struct TileScratch {
     inner: Vec<f32>,
     /// A token's values.
     values: Vec<f32>,
+    /// What the stream takes up, where it does not go straight there: [rows, width].
+    added: Vec<f32>,
 }
 
 impl Transformer {
@@ -75,7 +79,7 @@ impl Transformer {
         qkv: &mut [f32],
     ) {
         layer.add_values(tokens, &mut scratch.values, qkv);
-        prepare_rows(level, &layer.heads, self.rotary.as_ref(), places, qkv);
+        prepare_rows(level, &layer.heads, self.rotary_of(layer), places, qkv);
     }
 
     /// x [rows, width] goes on past the attention's output `mixed` [rows, heads.width()] and the MLP.
@@ -88,8 +92,10 @@ impl Transformer {
         x: &mut [f32],
     ) {
         let rows = x.len() / self.width;
-        let TileScratch { normed, inner, .. } = scratch;
-        let mix = |x: &mut [f32]| product(level, rows, mixed, &layer.mixing, After::Add, x);
+        let TileScratch { normed, inner, added, .. } = scratch;
+        let mut mix = |x: &mut [f32]| {
+            self.take_up(level, mixed, &layer.mixing, &layer.attention_after, added, x);
+        };
         let norm = |norm: &Option<_>, x: &mut [f32]| {
             if let Some(norm) = norm {
                 norm_rows(level, norm, self.width, x);
@@ -114,10 +120,34 @@ impl Transformer {
                 layer.mlp(level, rows, x, inner);
             }
         }
-        product(level, rows, inner, &layer.down, After::Add, x);
+        self.take_up(level, inner, &layer.down, &layer.mlp_after, added, x);
         if self.order == Order::PostNorm {
             norm(&layer.mlp_norm, x);
         }
+    }
+}
+
+impl Transformer {
+    /// x [rows, width] takes up what these weights make of `from`, normed and scaled where that is so.
+    fn take_up(
+        &self,
+        level: Level,
+        from: &[f32],
+        weights: &PackedWeights,
+        after: &Option<RowNorm>,
+        added: &mut Vec<f32>,
+        x: &mut [f32],
+    ) {
+        let rows = x.len() / self.width;
+        if after.is_none() && self.residual_scale == 1.0 {
+            return product(level, rows, from, weights, After::Add, x);
+        }
+        added.resize(x.len(), 0.0);
+        product(level, rows, from, weights, After::Plain, added);
+        if let Some(norm) = after {
+            norm_rows(level, norm, self.width, added);
+        }
+        mix_rows(level, [1.0, self.residual_scale], added, x);
     }
 }
 

@@ -112,8 +112,27 @@ pub fn weights(plan: &Plan) -> TensorFile {
 }
 
 /// The pretrained networks of random weights, in `train/reference/pretrained`.
-pub const FIXTURES: [&str; 8] =
-    ["gpt2", "neox", "neox-serial", "llama3", "llama-linear", "mistral", "qwen2", "qwen3"];
+pub const FIXTURES: [&str; 19] = [
+    "gpt2",
+    "gpt2-relu",
+    "neox",
+    "neox-serial",
+    "llama3",
+    "llama-linear",
+    "llama-yarn",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "phi3",
+    "olmo2",
+    "smollm3",
+    "granite",
+    "stablelm",
+    "stablelm-parallel",
+];
 
 /// Where they are: in the folder that `LMTRAIN_FIXTURES` names, where tests run without their sources,
 /// else beside these.

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use lmtrain_kernels::{
-    AttentionHeads, Gate, HeldAs, Level, PackedWeights, Precision, RotaryTable, RowNorm, with_level,
+    AttentionHeads, Gate, HeadNorm, HeldAs, Level, NormOf, PackedWeights, Precision, RotaryTable,
+    RowNorm, with_level,
 };
 
 /// Numbers of a uniform distribution within ±scale.
@@ -38,29 +39,43 @@ impl Draw {
 
 const WIDTH: usize = 48;
 const VOCABULARY: usize = 70;
+/// Kinds of networks.
+const KINDS: usize = 6;
 
-/// Small networks which together have every choice: GPT-2's, GPT-NeoX', Llama's and Qwen's.
+/// Small networks which together have every choice: GPT-2's, GPT-NeoX', Llama's, Qwen's, Gemma's and OLMo's.
 fn network(kind: usize, context: usize) -> Transformer {
     let mut draw = Draw(SplitMix64::new(kind as u64));
-    let precision = [Precision::Half, Precision::Single, Precision::Bfloat, Precision::Half][kind];
+    let precisions = [Precision::Half, Precision::Single, Precision::Bfloat];
+    let precision = precisions[kind % 3];
     let (heads, key_heads, dimension): (_, _, usize) =
-        [(3, 3, 16), (2, 2, 24), (6, 2, 8), (4, 1, 20)][kind];
+        [(3, 3, 16), (2, 2, 24), (6, 2, 8), (4, 1, 20), (4, 2, 12), (3, 3, 40)][kind];
     let dims = dimension.next_multiple_of(16_usize);
     let (layer_norm, gated) = (kind < 2, kind >= 2);
-    let order = [Order::PreNorm, Order::Parallel, Order::PreNorm, Order::PostNorm][kind];
-    // Two of the kinds have all that may stand between blocks.
-    let more = kind % 2 == 1;
+    let order = match kind {
+        1 => Order::Parallel,
+        3 => Order::PostNorm,
+        _ => Order::PreNorm,
+    };
+    // Two of the kinds have all that may stand between blocks, two norm what the stream takes up.
+    let (more, after) = (kind == 1 || kind == 3, kind > 3);
+    let of = [NormOf::Head, NormOf::CentredHead, NormOf::AllHeads];
+    let norm = |of| HeadNorm { of, dimensions: dimension, epsilon: 1e-6 };
     let layers = (0..2).map(|index| {
         let scale = AttentionHeads::score_scale(dimension);
         let heads = AttentionHeads {
             heads,
             key_heads,
             dims,
-            norm: (kind == 3).then_some((dimension, 1e-6)),
+            norm: (kind >= 3).then(|| norm(of[kind - 3])),
             query_scale: vec![scale; heads * dims],
             key_scale: draw.numbers(key_heads * dims, 1.0),
-            window: (kind == 2).then_some(40),
-            held: [HeldAs::Halves, HeldAs::Halves, HeldAs::Singles, HeldAs::Bytes][kind],
+            window: (kind == 2 || kind == 4 && index == 0).then_some(40),
+            soft_cap: (kind == 4).then_some(1.5),
+            held: match kind {
+                0 | 1 => HeldAs::Halves,
+                3 => HeldAs::Bytes,
+                _ => HeldAs::Singles,
+            },
         };
         let inner = 90;
         let entry = Entry {
@@ -76,30 +91,47 @@ fn network(kind: usize, context: usize) -> Transformer {
         Layer {
             entry,
             between,
-            attention_norm: draw.norm(layer_norm),
+            attention_norm: draw.norm(layer_norm).filter(|_| kind != 5),
+            attention_after: draw.norm(false).filter(|_| after),
+            rotary: match kind {
+                0 => None,
+                4 => Some(index),
+                5 => (index == 0).then_some(0),
+                _ => Some(0),
+            },
             qkv: draw
                 .matrix(precision, [WIDTH, heads.row()])
                 .with_bias(&draw.numbers(heads.row(), 0.5)),
             mixing: draw.matrix(precision, [heads.width(), WIDTH]),
-            mlp_norm: draw.norm(layer_norm),
+            mlp_norm: draw.norm(layer_norm).filter(|_| kind != 5),
+            mlp_after: draw.norm(false).filter(|_| after),
             gate: gated.then(|| draw.matrix(precision, [WIDTH, inner])),
             up: draw.matrix(precision, [WIDTH, inner]).with_bias(&draw.numbers(inner, 0.5)),
-            activation: [Gate::GeluTanh, Gate::GeluErf, Gate::Silu, Gate::ReluSquared][kind],
+            activation: [
+                Gate::GeluTanh,
+                Gate::GeluErf,
+                Gate::Silu,
+                Gate::ReluSquared,
+                Gate::QuickGelu,
+                Gate::Relu,
+            ][kind],
             down: draw.matrix(precision, [96, WIDTH]),
             heads,
         }
     });
     let layers = layers.collect();
-    let table = || RotaryTable::new(&rotary_frequencies(1e4, dimension, dimension / 2), context);
+    let table =
+        |base| RotaryTable::new(&rotary_frequencies(base, dimension, dimension / 4 * 2), context);
     Transformer {
         width: WIDTH,
         context,
         embedding: (kind != 0).then(|| draw.matrix(precision, [WIDTH, VOCABULARY + 1])),
-        embedding_scale: [1.0, 3.0, 2.0, 1.0][kind],
+        embedding_scale: [1.0, 3.0, 2.0, 1.0, 5.0, 1.0][kind],
         positions: (kind == 0).then(|| draw.numbers(context * WIDTH, 0.5)),
         embedding_convolution: more.then(|| draw.numbers(4 * WIDTH, 0.6)),
         embedding_norm: if kind == 3 { draw.norm(false) } else { None },
-        rotary: (kind != 0).then(table),
+        rotary: if kind == 0 { Vec::new() } else { [1e4, 300.0].map(table).into() },
+        residual_scale: if kind == 4 { 0.4 } else { 1.0 },
         order,
         layers,
         final_norm: draw.norm(layer_norm),
@@ -169,7 +201,7 @@ fn in_pool<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
 
 #[test]
 fn levels_threads_and_steps_agree() {
-    for kind in 0..4 {
+    for kind in 0..KINDS {
         let engine = engine(kind, 300);
         let sequences = sequences(&[300, 300, 17, 1, 0, 300, 131], kind as u64);
         let same_length = &sequences[..2];
@@ -248,7 +280,7 @@ proptest! {
 
     #[test]
     fn any_batch_of_any_lengths_gives_each_sequence_its_bits(
-        kind in 0_usize..4,
+        kind in 0..KINDS,
         lengths in prop::collection::vec(0_usize..90, 1..64),
         threads in 1_usize..5,
         steps in prop::collection::vec(1_usize..20, 1..5),

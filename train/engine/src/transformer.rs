@@ -7,7 +7,7 @@ use super::stream::{Between, Entry};
 /// Where the norms stand around a layer's two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// x + attention(norm x), then x + mlp(norm x).
+    /// x + attention(norm x), then x + mlp(norm x); norms may be absent, and others stand after the two parts.
     PreNorm,
     /// x + attention(norm x) + mlp(norm x), both of the same x.
     Parallel,
@@ -31,10 +31,12 @@ pub struct Transformer {
     pub embedding_norm: Option<RowNorm>,
     /// Of the embeddings, along time: [4, width].
     pub embedding_convolution: Option<Vec<f32>>,
-    /// Rotation of queries and keys, for `context` positions.
-    pub rotary: Option<RotaryTable>,
+    /// Rotations of queries and keys, each for `context` positions; a layer says which is its.
+    pub rotary: Vec<RotaryTable>,
     /// Where the layers' norms stand.
     pub order: Order,
+    /// What attention and MLP are multiplied by before the stream takes them up.
+    pub residual_scale: f32,
     /// The layers, first to last.
     pub layers: Vec<Layer>,
     /// Norm before the head.
@@ -51,8 +53,12 @@ pub struct Layer {
     pub entry: Entry,
     /// The attention's norm: before or after it, as the order says.
     pub attention_norm: Option<RowNorm>,
+    /// Norm of what the attention gives, before the stream takes it up.
+    pub attention_after: Option<RowNorm>,
     /// Shape and scales of the attention.
     pub heads: AttentionHeads,
+    /// Which of the network's rotations turns its queries and keys, if one does.
+    pub rotary: Option<usize>,
     /// [width, heads.row()]: queries, keys, values.
     pub qkv: PackedWeights,
     /// What happens to queries, keys and values before they are prepared.
@@ -61,6 +67,8 @@ pub struct Layer {
     pub mixing: PackedWeights,
     /// The MLP's norm.
     pub mlp_norm: Option<RowNorm>,
+    /// Norm of what the MLP gives, before the stream takes it up.
+    pub mlp_after: Option<RowNorm>,
     /// [width, inner]: what gates the MLP, in networks that multiply: activation(gate x)·(up x).
     pub gate: Option<PackedWeights>,
     /// [width, inner].
@@ -76,6 +84,11 @@ impl Transformer {
     #[must_use]
     pub fn embedding(&self) -> &PackedWeights {
         self.embedding.as_ref().unwrap_or(&self.head)
+    }
+
+    /// The rotation of a layer's queries and keys.
+    pub(super) fn rotary_of(&self, layer: &Layer) -> Option<&RotaryTable> {
+        layer.rotary.and_then(|index| self.rotary.get(index))
     }
 
     /// Memory that the packed weights take.
@@ -111,12 +124,13 @@ impl Transformer {
         for (index, layer) in self.layers.iter().enumerate() {
             let heads = &layer.heads;
             let inner = layer.up.outputs();
-            let table = self.rotary.as_ref();
-            let turns =
-                |table: &RotaryTable| table.dims() == heads.dims && table.positions() >= context;
+            let turns = |index: usize| {
+                let fits = |it: &RotaryTable| it.dims() == heads.dims && it.positions() >= context;
+                self.rotary.get(index).is_some_and(fits)
+            };
             let check = || {
                 fits("the heads", heads.fits())?;
-                fits("the rotation", table.is_none_or(turns))?;
+                fits("the rotation", layer.rotary.is_none_or(turns))?;
                 shape("qkv", &layer.qkv, width, heads.row())?;
                 taps("the convolution", &layer.entry.convolution, width)?;
                 taps("the convolution of qkv", &layer.between.convolution, heads.row())?;
@@ -129,7 +143,10 @@ impl Transformer {
                 layer.gate.as_ref().map_or(Ok(()), |gate| shape("gate", gate, width, inner))?;
                 shape("down", &layer.down, layer.up.stride(), width)?;
                 fits("the attention's norm", norm_fits(layer.attention_norm.as_ref(), width))?;
-                fits("the MLP's norm", norm_fits(layer.mlp_norm.as_ref(), width))
+                fits("the MLP's norm", norm_fits(layer.mlp_norm.as_ref(), width))?;
+                let after = norm_fits(layer.attention_after.as_ref(), width);
+                fits("the norm after the attention", after)?;
+                fits("the norm after the MLP", norm_fits(layer.mlp_after.as_ref(), width))
             };
             check().map_err(|error: String| format!("layer {index}: {error}"))?;
         }

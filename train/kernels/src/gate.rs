@@ -7,6 +7,8 @@ use super::math::{erf, exp};
 /// An activation between the linear layers of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
+    /// max(x, 0).
+    Relu,
     /// max(x, 0)².
     ReluSquared,
     /// max(x, ½x)².
@@ -17,12 +19,18 @@ pub enum Gate {
     GeluErf,
     /// x/(1 + e^(−x)), also called swish.
     Silu,
+    /// x/(1 + e^(−1.702·x)), which resembles GELU.
+    QuickGelu,
 }
+
+/// The slope of `QuickGelu`'s logistic function.
+const QUICK: f32 = 1.702;
 
 /// The activation of each lane.
 #[inline(always)]
 pub(super) fn gate<L: Lanes>(lanes: L, gate: Gate, x: L::Vector) -> L::Vector {
     match gate {
+        Gate::Relu => lanes.max(lanes.zero(), x),
         Gate::ReluSquared => activation::value(lanes, Activation::ReluSquared, x),
         Gate::LeakyReluSquared => activation::value(lanes, Activation::LeakyReluSquared, x),
         Gate::GeluTanh => activation::value(lanes, Activation::Gelu, x),
@@ -33,6 +41,11 @@ pub(super) fn gate<L: Lanes>(lanes: L, gate: Gate, x: L::Vector) -> L::Vector {
         }
         Gate::Silu => {
             let opposite = lanes.min(lanes.splat(80.0), lanes.sub(lanes.zero(), x));
+            let below = lanes.add(lanes.splat(1.0), exp(lanes, opposite));
+            lanes.div(x, below)
+        }
+        Gate::QuickGelu => {
+            let opposite = lanes.min(lanes.splat(80.0), lanes.mul(x, lanes.splat(-QUICK)));
             let below = lanes.add(lanes.splat(1.0), exp(lanes, opposite));
             lanes.div(x, below)
         }
@@ -74,10 +87,18 @@ mod tests {
     fn gates_are_exact_to_rounding_and_the_same_at_every_level() {
         let mut x = Numbers::new(1).scaled(4000, 6.0);
         x.extend([0.0, -0.0, 7.0, -7.0, 1e-20, 1e-6]);
-        let all =
-            [Gate::ReluSquared, Gate::LeakyReluSquared, Gate::GeluTanh, Gate::GeluErf, Gate::Silu];
+        let all = [
+            Gate::Relu,
+            Gate::ReluSquared,
+            Gate::LeakyReluSquared,
+            Gate::GeluTanh,
+            Gate::GeluErf,
+            Gate::Silu,
+            Gate::QuickGelu,
+        ];
         for kind in all {
             let exact = |x: f64| match kind {
+                Gate::Relu => x.max(0.0),
                 Gate::ReluSquared => x.max(0.0).powi(2),
                 Gate::LeakyReluSquared => x.max(0.5 * x).powi(2),
                 Gate::GeluTanh => {
@@ -86,6 +107,7 @@ mod tests {
                 }
                 Gate::GeluErf => 0.5 * x * (1.0 + erf_series(x * 0.5_f64.sqrt())),
                 Gate::Silu => x / (1.0 + (-x).exp()),
+                Gate::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
             };
             let expected: Vec<f64> = wide(&x).into_iter().map(exact).collect();
             let run = |level| {
@@ -103,7 +125,7 @@ mod tests {
 
     #[test]
     fn far_values_end_where_they_should() {
-        for kind in [Gate::GeluTanh, Gate::GeluErf, Gate::Silu] {
+        for kind in [Gate::GeluTanh, Gate::GeluErf, Gate::Silu, Gate::QuickGelu] {
             let mut y = [1e30, -1000.0, 100.0, -100.0];
             dispatch(Level::SCALAR, Apply(kind, &mut y));
             let same = |found: f32, exact: f32| (found / exact - 1.0).abs() < 1e-6;

@@ -38,8 +38,9 @@ pub mod testing;
 
 pub use activation::{Activation, Kept, activate, activate_backward, add};
 pub use attention::{
-    AttentionHeads, AttentionShape, HeldAs, KeyValueCache, RotaryTable, attention,
-    attention_backward, attention_cached, attention_whole, prepare_rows, rotary_frequency,
+    AttentionHeads, AttentionShape, HeadNorm, HeldAs, KeyValueCache, NormOf, RotaryTable,
+    attention, attention_backward, attention_cached, attention_whole, natural_logarithm,
+    prepare_rows, rotary_frequency,
 };
 pub use embedding::{embedding, embedding_backward};
 pub use gate::Gate;

@@ -119,6 +119,13 @@ pub(super) fn tanh<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {
     odd_rational(lanes, x, &ABOVE, &BELOW)
 }
 
+/// x within ±limit: limit·tanh(x/limit).
+#[inline(always)]
+pub(super) fn soft_cap<L: Lanes>(lanes: L, limit: f32, x: L::Vector) -> L::Vector {
+    let (limit, inverse) = (lanes.splat(limit), lanes.splat(1.0 / limit));
+    lanes.mul(limit, tanh(lanes, lanes.mul(x, inverse)))
+}
+
 /// erf x: an odd rational function of degree 13 over 8, on |x| ≤ 4, beyond which it is ±1 (Eigen's coefficients).
 #[inline(always)]
 pub(super) fn erf<L: Lanes>(lanes: L, x: L::Vector) -> L::Vector {

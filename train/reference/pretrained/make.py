@@ -5,9 +5,9 @@ Hugging Face's transformers says of them in float64.
 Each folder is what `save_pretrained` makes (one is in shards, they differ in numbers), with `reference.json`:
 the begin token, some tokens, and the bits -log2 p of each. All share one byte-level `tokenizer.json`.
 
-    pip install torch transformers tokenizers && python make.py
+    pip install torch transformers tokenizers && python make.py [NAME ...]
 """
-import json, math, shutil
+import json, math, shutil, sys
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 HERE, VOCABULARY, TOKENS = Path(__file__).parent, 260, 100
 SHARED = dict(vocab_size=VOCABULARY, bos_token_id=256, eos_token_id=256, max_position_embeddings=128,
               hidden_size=40, num_hidden_layers=2, num_attention_heads=4, intermediate_size=56)
+SMALL = SHARED | dict(hidden_size=32, intermediate_size=40)
 LLAMA3 = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
               original_max_position_embeddings=32, rope_theta=500.0)
 
@@ -42,6 +43,42 @@ FIXTURES = [
         use_sliding_window=True, sliding_window=23, max_window_layers=1)),
     ("qwen3", tr.Qwen3ForCausalLM, torch.bfloat16, dict(max_shard_size="30KB"), tr.Qwen3Config(
         **SHARED | dict(hidden_size=36), num_key_value_heads=1, head_dim=24, attention_bias=True)),
+    ("gemma2", tr.Gemma2ForCausalLM, torch.bfloat16, {}, tr.Gemma2Config(
+        **SMALL, num_key_value_heads=2, head_dim=12, sliding_window=13, query_pre_attn_scalar=20,
+        attn_logit_softcapping=4.0, final_logit_softcapping=6.0)),
+    ("gemma3", tr.Gemma3ForCausalLM, torch.bfloat16, {}, tr.Gemma3TextConfig(
+        **SMALL | dict(num_hidden_layers=3, intermediate_size=24), num_key_value_heads=1, head_dim=12, sliding_window=11,
+        query_pre_attn_scalar=24, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters=dict(full_attention=dict(rope_type="linear", rope_theta=5000.0, factor=4.0),
+                             sliding_attention=dict(rope_type="default", rope_theta=300.0)))),
+    ("phi3", tr.Phi3ForCausalLM, torch.bfloat16, {}, tr.Phi3Config(
+        **SMALL | dict(max_position_embeddings=512), num_key_value_heads=2, tie_word_embeddings=True,
+        pad_token_id=0, original_max_position_embeddings=128, sliding_window=60, rope_parameters=dict(
+            rope_type="longrope", rope_theta=800.0, partial_rotary_factor=0.75,
+            short_factor=[1.0, 1.2, 1.6], long_factor=[1.0, 2.0, 4.0]))),
+    ("olmo2", tr.Olmo2ForCausalLM, torch.bfloat16, {}, tr.Olmo2Config(
+        **SMALL, num_key_value_heads=2, pad_token_id=0, attention_bias=True)),
+    ("smollm3", tr.SmolLM3ForCausalLM, torch.bfloat16, {}, tr.SmolLM3Config(
+        **SMALL | dict(num_hidden_layers=3, intermediate_size=24), num_key_value_heads=2, pad_token_id=0, no_rope_layers=[1, 0, 1],
+        use_sliding_window=True, sliding_window=21, mlp_bias=True)),
+    ("granite", tr.GraniteForCausalLM, torch.bfloat16, {}, tr.GraniteConfig(
+        **SMALL, num_key_value_heads=2, attention_bias=True, mlp_bias=True, tie_word_embeddings=True,
+        embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.3, logits_scaling=1.7,
+        rope_parameters=dict(rope_type="dynamic", rope_theta=700.0, factor=2.0))),
+    ("gemma", tr.GemmaForCausalLM, torch.bfloat16, {}, tr.GemmaConfig(
+        **SMALL, num_key_value_heads=1, head_dim=12)),
+    ("stablelm", tr.StableLmForCausalLM, torch.bfloat16, {}, tr.StableLmConfig(
+        **SMALL, num_key_value_heads=2, use_qkv_bias=True, qk_layernorm=True, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="default", rope_theta=900.0, partial_rotary_factor=0.25))),
+    ("stablelm-parallel", tr.StableLmForCausalLM, torch.float16, {}, tr.StableLmConfig(
+        **SMALL, num_key_value_heads=4, use_parallel_residual=True, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="default", rope_theta=900.0, partial_rotary_factor=0.75))),
+    ("llama-yarn", tr.LlamaForCausalLM, torch.bfloat16, {}, tr.LlamaConfig(
+        **SMALL, hidden_act="quick_gelu", tie_word_embeddings=True, rope_parameters=dict(
+            rope_type="yarn", rope_theta=400.0, factor=4.0, original_max_position_embeddings=32, beta_fast=8.0))),
+    ("gpt2-relu", tr.GPT2LMHeadModel, torch.float16, {}, tr.GPT2Config(
+        vocab_size=VOCABULARY, bos_token_id=256, eos_token_id=256, n_positions=128, n_embd=20, n_layer=2, n_head=2,
+        n_inner=24, activation_function="relu")),
 ]
 
 
@@ -77,6 +114,8 @@ def tokenizer():
 if __name__ == "__main__":
     tokenizer().save(str(HERE / "tokenizer.json"))
     for seed, (name, kind, numbers, options, config) in enumerate(FIXTURES):
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
         folder = HERE / name
         shutil.rmtree(folder, ignore_errors=True)
         config._attn_implementation = "eager"

@@ -4,7 +4,7 @@
 use super::config::Config;
 use super::error::PretrainedError;
 use super::weights::Weights;
-use super::{gpt2, llama, mistral, neox, qwen};
+use super::{gemma, gpt2, granite, llama, mistral, neox, olmo, phi, qwen, smollm, stablelm};
 use crate::Transformer;
 use lmtrain_kernels::Gate;
 
@@ -28,7 +28,7 @@ pub struct Architecture {
 const INVERSE_FREQUENCIES: &str = ".rotary_emb.inv_freq";
 
 /// Every architecture.
-pub const ARCHITECTURES: [Architecture; 6] = [
+pub const ARCHITECTURES: [Architecture; 14] = [
     Architecture {
         name: "GPT-2",
         model_type: "gpt2",
@@ -77,33 +77,121 @@ pub const ARCHITECTURES: [Architecture; 6] = [
         ends: [None, None],
         read: qwen::read_3,
     },
+    Architecture {
+        name: "Gemma",
+        model_type: "gemma",
+        class: "GemmaForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(2), Some(1)],
+        read: gemma::read_1,
+    },
+    Architecture {
+        name: "Gemma 2",
+        model_type: "gemma2",
+        class: "Gemma2ForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(2), Some(1)],
+        read: gemma::read_2,
+    },
+    Architecture {
+        name: "Gemma 3",
+        model_type: "gemma3_text",
+        class: "Gemma3ForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(2), Some(1)],
+        read: gemma::read_3,
+    },
+    Architecture {
+        name: "Phi-3",
+        model_type: "phi3",
+        class: "Phi3ForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(1), Some(32_000)],
+        read: phi::read,
+    },
+    Architecture {
+        name: "OLMo 2",
+        model_type: "olmo2",
+        class: "Olmo2ForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [None, Some(50_279)],
+        read: olmo::read,
+    },
+    Architecture {
+        name: "SmolLM3",
+        model_type: "smollm3",
+        class: "SmolLM3ForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(128_000), Some(128_001)],
+        read: smollm::read,
+    },
+    Architecture {
+        name: "Granite",
+        model_type: "granite",
+        class: "GraniteForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(1), Some(2)],
+        read: granite::read,
+    },
+    Architecture {
+        name: "StableLM",
+        model_type: "stablelm",
+        class: "StableLmForCausalLM",
+        beside: &[INVERSE_FREQUENCIES],
+        ends: [Some(0), Some(0)],
+        read: stablelm::read,
+    },
 ];
+
+/// Keys that say what cannot be read, whatever the architecture; and what to say of them.
+const OTHER_KINDS: [(&str, &str); 8] = [
+    ("vision_config", VISION),
+    ("audio_config", "the model has parts that hear; a model of text alone can be read"),
+    ("quantization_config", "quantized weights cannot be read; weights in F32, F16 or BF16 can"),
+    ("num_local_experts", EXPERTS),
+    ("num_experts", EXPERTS),
+    ("n_routed_experts", EXPERTS),
+    ("moe_num_experts", EXPERTS),
+    ("num_experts_per_tok", EXPERTS),
+];
+const EXPERTS: &str = "it is a mixture of experts, which cannot be read; dense models can";
+const VISION: &str = "the model has vision parts; a model of text alone can be read\n\
+    hint: Python's `transformers` writes the text part of some, as \
+    `Gemma3ForCausalLM.from_pretrained(NAME).save_pretrained(DIR)`";
 
 /// The architecture of a configuration.
 pub(super) fn find(config: &Config) -> Result<&'static Architecture, PretrainedError> {
     static ALL: [Architecture; ARCHITECTURES.len()] = ARCHITECTURES;
+    // Where one holds, the names of tensors and classes are other ones too: nothing more is said.
+    let other = refuse_other_kinds(config);
     let kind = config.text("model_type")?;
-    let kind = kind.ok_or_else(|| config.refuse("`model_type` is missing"))?;
+    let kind = kind.ok_or_else(|| config.fault("`model_type` is missing"))?;
     let Some(found) = ALL.iter().find(|row| row.model_type == kind) else {
         let known = ALL.each_ref().map(|row| row.model_type).join(", ");
-        return Err(
-            config.refuse(format!("the architecture `{kind}` is not known; known are {known}"))
-        );
+        let what = format!("the architecture `{kind}` is not known; known are {known}");
+        return Err(config.fault(what));
     };
+    other?;
     let classes = config.texts("architectures")?.unwrap_or_default();
     // Weights of the bare network, and of networks with another head, have no head to predict with; the former
     // miss nothing where it is tied.
     let bare = |class: &&str| class.ends_with("Model");
     if let Some(other) = classes.iter().find(|class| **class != found.class && !bare(class)) {
-        return Err(config.refuse(format!("`{other}` is no language model; {} is", found.class)));
-    }
-    if let Some((key, _)) = config.keys().find(|(key, _)| *key == "quantization_config") {
-        return Err(config.refuse(format!(
-            "`{key}`: quantized weights cannot be read; weights in F32, F16 or BF16 can"
-        )));
+        return Err(config.fault(format!("`{other}` is no language model; {} is", found.class)));
     }
     config.must_not_be_set("pruned_heads", &[])?;
     Ok(found)
+}
+
+/// Refuses what no architecture here has.
+fn refuse_other_kinds(config: &Config) -> Result<(), PretrainedError> {
+    let set = |(key, _): &(&str, &str)| config.is_set(key, &[0.0, 1.0]);
+    let faults: Vec<_> = OTHER_KINDS
+        .iter()
+        .filter(|row| set(row))
+        .map(|(key, why)| config.fault(format!("`{key}`: {why}")))
+        .collect();
+    faults.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// The activation of a name; `default` where none is given.
@@ -111,12 +199,19 @@ pub(super) fn gate(config: &Config, key: &str, default: &str) -> Result<Gate, Pr
     let name = config.text(key)?.unwrap_or(default);
     Ok(match name {
         "silu" | "swish" => Gate::Silu,
-        "gelu" => Gate::GeluErf,
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Gate::GeluTanh,
+        "gelu" | "gelu_python" => Gate::GeluErf,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
+            Gate::GeluTanh
+        }
+        "quick_gelu" => Gate::QuickGelu,
+        "relu" => Gate::Relu,
         "relu2" => Gate::ReluSquared,
         other => {
-            let known = "silu, swish, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast and relu2 are";
-            return Err(config.refuse(format!("the activation `{other}` is not known; {known}")));
+            let known = "silu, swish, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, \
+                         relu and relu2 are";
+            config.fault(format!("the activation `{other}` is not known; {known}"));
+            // In its place, so that whatever else is wrong is found too.
+            Gate::Silu
         }
     })
 }

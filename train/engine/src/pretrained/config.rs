@@ -1,9 +1,13 @@
 //! `config.json`, key by key. What is read is noted, so that a model's identity is of the values it was built by;
 //! an absent key and a `null` are the same, but for tokens, where `null` says that there is none.
+//!
+//! A wrong value is noted as a fault, and where there is a usual value that stands in for it, so that everything which
+//! is wrong can be named at once: whoever reads a configuration asks for its [`faults`](Config::faults) at the end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -17,6 +21,8 @@ pub(super) struct Config {
     path: PathBuf,
     values: Map<String, Value>,
     used: RefCell<BTreeMap<String, String>>,
+    /// What is wrong, groups included.
+    faults: Rc<RefCell<Vec<String>>>,
 }
 
 impl Config {
@@ -36,7 +42,9 @@ impl Config {
     pub(super) fn parse(path: PathBuf, text: &[u8]) -> Result<Self, PretrainedError> {
         refuse_pointer(&path, text)?;
         match serde_json::from_slice(text) {
-            Ok(Value::Object(values)) => Ok(Self { path, values, used: RefCell::default() }),
+            Ok(Value::Object(values)) => {
+                Ok(Self { path, values, used: RefCell::default(), faults: Rc::default() })
+            }
             Ok(_) => Err(PretrainedError::refused(&path, "it is no JSON object")),
             Err(error) => Err(PretrainedError::refused(&path, error.to_string())),
         }
@@ -47,12 +55,25 @@ impl Config {
         PretrainedError::refused(&self.path, reason)
     }
 
+    /// The same, noted as a fault: reading goes on.
+    pub(super) fn fault(&self, reason: impl Into<String>) -> PretrainedError {
+        let reason = reason.into();
+        self.faults.borrow_mut().push(reason.clone());
+        self.refuse(reason)
+    }
+
+    /// All that was found wrong.
+    pub(super) fn faults(&self) -> Vec<PretrainedError> {
+        let faults = self.faults.take();
+        faults.into_iter().map(|reason| self.refuse(reason)).collect()
+    }
+
     fn wrong(&self, key: &str, value: &Value, wanted: &str) -> PretrainedError {
         let mut shown = value.to_string();
         if shown.len() > 60 {
             shown = shown.chars().take(60).chain(['…']).collect();
         }
-        self.refuse(format!("`{key}` is {shown}, not {wanted}"))
+        self.fault(format!("`{key}` is {shown}, not {wanted}"))
     }
 
     /// A value, if it is there and not `null`.
@@ -68,12 +89,12 @@ impl Config {
 
     /// A count of at least 1.
     pub(super) fn count(&self, key: &str) -> Result<usize, PretrainedError> {
-        self.count_if_any(key)?.ok_or_else(|| self.refuse(format!("`{key}` is missing")))
+        self.count_if_any(key)?.ok_or_else(|| self.fault(format!("`{key}` is missing")))
     }
 
     /// The same with a value for where it is absent.
     pub(super) fn count_or(&self, key: &str, absent: usize) -> Result<usize, PretrainedError> {
-        Ok(self.note(key, self.count_if_any(key)?.unwrap_or(absent)))
+        Ok(self.note(key, self.count_if_any(key).unwrap_or_default().unwrap_or(absent)))
     }
 
     /// The same, if it is there.
@@ -91,10 +112,59 @@ impl Config {
             None => absent,
             Some(value) => match value.as_f64() {
                 Some(number) if number > 0.0 && number.is_finite() => number,
-                _ => return Err(self.wrong(key, value, "a number above 0")),
+                _ => {
+                    self.wrong(key, value, "a number above 0");
+                    absent
+                }
             },
         };
         Ok(self.note(key, number))
+    }
+
+    /// The same, if it is there.
+    pub(super) fn number_if_any(&self, key: &str) -> Result<Option<f64>, PretrainedError> {
+        self.value(key).map(|_| self.number_or(key, 1.0)).transpose()
+    }
+
+    /// The same, where `null` says that there is none.
+    pub(super) fn number_or_none(
+        &self,
+        key: &str,
+        absent: Option<f64>,
+    ) -> Result<Option<f64>, PretrainedError> {
+        match (self.values.contains_key(key), absent) {
+            (false, Some(absent)) => Ok(Some(self.note(key, absent))),
+            (false, None) => Ok(None),
+            (true, _) => self.number_if_any(key),
+        }
+    }
+
+    /// A list of numbers above 0.
+    pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>, PretrainedError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let numbers = value.as_array().map(|items| items.iter().map(Value::as_f64).collect());
+        let numbers: Option<Vec<f64>> = numbers.flatten();
+        match numbers.filter(|all| all.iter().all(|it| *it > 0.0 && it.is_finite())) {
+            Some(numbers) => {
+                self.note(key, value);
+                Ok(Some(numbers))
+            }
+            None => Err(self.wrong(key, value, "a list of numbers above 0")),
+        }
+    }
+
+    /// A list of yes and no, as true and false or 1 and 0.
+    pub(super) fn flags(&self, key: &str) -> Result<Option<Vec<bool>>, PretrainedError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let flag = |item: &Value| match item.as_u64() {
+            Some(number @ 0..=1) => Some(number == 1),
+            _ => item.as_bool(),
+        };
+        let flags = value.as_array().map(|items| items.iter().map(flag).collect());
+        let flags: Option<Vec<bool>> = flags.flatten();
+        let flags = flags.ok_or_else(|| self.wrong(key, value, "a list of 1 and 0"))?;
+        self.note(key, value);
+        Ok(Some(flags))
     }
 
     /// Yes or no.
@@ -102,7 +172,10 @@ impl Config {
         let flag = match self.value(key) {
             None => absent,
             Some(Value::Bool(flag)) => *flag,
-            Some(value) => return Err(self.wrong(key, value, "true or false")),
+            Some(value) => {
+                self.wrong(key, value, "true or false");
+                absent
+            }
         };
         Ok(self.note(key, flag))
     }
@@ -154,7 +227,8 @@ impl Config {
             None => Ok(None),
             Some(Value::Object(values)) => {
                 let (path, values) = (self.path.clone(), values.clone());
-                Ok(Some(Self { path, values, used: RefCell::default() }))
+                let faults = Rc::clone(&self.faults);
+                Ok(Some(Self { path, values, used: RefCell::default(), faults }))
             }
             Some(value) => Err(self.wrong(key, value, "a group of keys")),
         }
@@ -174,15 +248,24 @@ impl Config {
         key: &str,
         harmless: &[f64],
     ) -> Result<(), PretrainedError> {
-        let Some(value) = self.value(key) else { return Ok(()) };
-        let empty = match value {
-            Value::Bool(flag) => !flag,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(members) => members.is_empty(),
-            Value::Number(number) => harmless.contains(&number.as_f64().unwrap_or(f64::NAN)),
-            _ => false,
-        };
-        if empty { Ok(()) } else { Err(self.wrong(key, value, "supported here")) }
+        match self.value(key) {
+            Some(value) if self.is_set(key, harmless) => {
+                Err(self.wrong(key, value, "supported here"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a key is there, and not `null`, false, empty or one of the values that change nothing.
+    pub(super) fn is_set(&self, key: &str, harmless: &[f64]) -> bool {
+        match self.value(key) {
+            None => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::Array(items)) => !items.is_empty(),
+            Some(Value::Object(members)) => !members.is_empty(),
+            Some(Value::Number(number)) => !harmless.contains(&number.as_f64().unwrap_or(f64::NAN)),
+            Some(Value::String(_) | Value::Null) => true,
+        }
     }
 
     /// Refuses a vocabulary of another size than the table of embeddings has rows. Not noted: the
@@ -223,7 +306,8 @@ mod tests {
     fn values_are_what_they_must_be_or_are_named() {
         let config = config(
             r#"{"a": 3, "b": 0, "c": -1, "d": 1e99, "e": null, "f": "x", "g": true, "h": [1, 2], "i": 2147483648,
-                "j": {"k": 2.5}, "l": [], "m": ["p", "q"], "n": {}}"#,
+                "j": {"k": 2.5}, "l": [], "m": ["p", "q"], "n": {},
+                "o": [1, 0, true]}"#,
         );
         assert_eq!(config.count("a").expect("a count"), 3);
         for key in ["b", "c", "d", "e", "f", "g", "h", "i", "zz"] {
@@ -235,8 +319,21 @@ mod tests {
         }
         assert_eq!(config.count_or("e", 7).expect("absent"), 7);
         assert_eq!(config.number_or("a", 1.0).expect("a number"), 3.0);
-        assert!(config.number_or("c", 1.0).is_err() && config.number_or("f", 1.0).is_err());
-        assert!(config.flag_or("g", false).expect("a flag") && config.flag_or("a", false).is_err());
+        config.faults();
+        for (number, flag) in [("c", "a"), ("f", "b")] {
+            assert_eq!(config.number_or(number, 4.0).expect("stands in"), 4.0);
+            assert!(config.flag_or(flag, true).expect("stands in"));
+            let faults: Vec<String> = config.faults().iter().map(ToString::to_string).collect();
+            let named = |key: &str| faults.iter().any(|it| it.contains(&format!("`{key}`")));
+            assert!(faults.len() == 2 && named(number) && named(flag), "{faults:?}");
+        }
+        assert!(config.flag_or("g", false).expect("a flag"));
+        assert_eq!(config.numbers("h").expect("numbers"), Some(vec![1.0, 2.0]));
+        assert_eq!(config.flags("o").expect("flags"), Some(vec![true, false, true]));
+        assert!(config.numbers("m").is_err() && config.flags("h").is_err());
+        assert_eq!(config.number_or_none("e", Some(3.0)).expect("none"), None);
+        assert_eq!(config.number_or_none("zz", Some(3.0)).expect("usual"), Some(3.0));
+        assert!(config.faults().len() == 2 && config.faults().is_empty());
         assert_eq!(config.texts("m").expect("texts"), Some(vec!["p", "q"]));
         assert!(config.texts("h").is_err() && config.text("m").is_err());
         let group = config.group("j").expect("a group").expect("there");

@@ -1,5 +1,6 @@
 //! What can be wrong with a pretrained model: each error names the file, and the key or tensor within.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lmtrain_corpora::CorpusError;
@@ -48,6 +49,17 @@ pub enum PretrainedError {
         /// What is wrong.
         reason: String,
     },
+    /// Several things are wrong.
+    #[error("{} cannot be used; {} things are wrong:{}", folder.display(), faults.len(), listed(faults))]
+    Several {
+        /// The model's folder.
+        folder: PathBuf,
+        /// What is wrong.
+        faults: Vec<PretrainedError>,
+    },
+    /// A part was not read because of faults that were found before.
+    #[error("it was not read to the end")]
+    GivenUp,
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -61,7 +73,34 @@ pub(super) fn refuse_pointer(path: &Path, bytes: &[u8]) -> Result<(), Pretrained
     }
 }
 
+/// Most faults that are listed.
+const MOST_LISTED: usize = 20;
+
+/// A line for each fault.
+fn listed(faults: &[PretrainedError]) -> String {
+    let line = |fault: &PretrainedError| format!("\n- {}", fault.to_string().replace('\n', "\n  "));
+    let mut lines: String = faults.iter().take(MOST_LISTED).map(line).collect();
+    if let Some(more) = faults.len().checked_sub(MOST_LISTED).filter(|more| *more > 0) {
+        lines.push_str(&format!("\n- and {more} more"));
+    }
+    lines
+}
+
 impl PretrainedError {
+    /// All faults as one error, each of them once, or nothing if there are none.
+    pub(super) fn of(folder: &Path, faults: Vec<Self>) -> Result<(), Self> {
+        let mut seen = BTreeSet::new();
+        let mut faults: Vec<Self> = faults
+            .into_iter()
+            .filter(|fault| !matches!(fault, Self::GivenUp) && seen.insert(fault.to_string()))
+            .collect();
+        match faults.len() {
+            0 => Ok(()),
+            1 => Err(faults.remove(0)),
+            _ => Err(Self::Several { folder: folder.to_owned(), faults }),
+        }
+    }
+
     pub(super) fn missing(folder: &Path, file: &'static str, hint: &'static str) -> Self {
         Self::Missing { folder: folder.to_owned(), file, hint }
     }

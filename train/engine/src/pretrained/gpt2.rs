@@ -24,8 +24,9 @@
 use super::catalogue::gate;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::heads::HeadShape;
-use super::matrix::{Inputs, Lies};
+use super::heads::{HeadShape, Part, Scores};
+use super::matrix::Lies;
+use super::parts::Parts;
 use super::weights::Weights;
 use crate::{Layer, Order, Transformer};
 use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RowNorm};
@@ -33,12 +34,7 @@ use lmtrain_runs::plan::MOST_CONTEXT;
 
 struct Gpt2<'a> {
     config: &'a Config,
-    weights: &'a Weights,
-    base: &'static str,
-    width: usize,
-    filled: usize,
-    inner: usize,
-    shape: HeadShape,
+    parts: Parts<'a>,
     epsilon: f32,
     activation: Gate,
 }
@@ -51,14 +47,17 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
     }
     config.must_not_be_set("add_cross_attention", &[])?;
     let shape = HeadShape { heads, key_heads: heads, dimension: width / heads, rotated: 0 };
-    let gpt2 = Gpt2 {
-        config,
+    let parts = Parts {
         weights,
         base: weights.base("transformer.", "wte.weight"),
         width,
-        filled: width.next_multiple_of(16),
         inner: config.count_if_any("n_inner")?.unwrap_or(4 * width),
         shape: shape.checked(config)?,
+        lies: Lies::Inputs,
+    };
+    let gpt2 = Gpt2 {
+        config,
+        parts,
         epsilon: config.number_or("layer_norm_epsilon", 1e-5)? as f32,
         activation: gate(config, "activation_function", "gelu_new")?,
     };
@@ -67,15 +66,19 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
 
 impl Gpt2<'_> {
     fn network(&self) -> Result<Transformer, PretrainedError> {
-        let Self { config, weights, base, width, filled, .. } = *self;
+        let Self { config, parts, .. } = self;
+        let (width, filled) = (parts.width, parts.filled());
         let tied = config.flag_or("tie_word_embeddings", true)?;
-        let names = [&*format!("{base}wte.weight"), "lm_head.weight"];
-        let (embedding, head) = weights.ends(names, [width, filled], tied)?;
         let table = config.count_or("n_positions", 1024)?;
         let context = table.min(MOST_CONTEXT);
-        let mut positions = weights.table(&format!("{base}wpe.weight"), [table, width], filled)?;
+        let names = [&*parts.name("wte.weight"), "lm_head.weight"];
+        let ends = parts.weights.ends(names, [width, filled], tied);
+        let positions = parts.weights.table(&parts.name("wpe.weight"), [table, width], filled);
+        let layers = parts.weights.layers(config.count("n_layer")?, |index| self.layer(index));
+        let final_norm = self.norm("ln_f");
+        let (embedding, head) = ends?;
+        let mut positions = positions?;
         positions.truncate(context * filled);
-        let layers = (0..config.count("n_layer")?).map(|index| self.layer(index));
         Ok(Transformer {
             embedding_convolution: None,
             width: filled,
@@ -84,90 +87,59 @@ impl Gpt2<'_> {
             embedding_scale: 1.0,
             positions: Some(positions),
             embedding_norm: None,
-            rotary: None,
+            rotary: Vec::new(),
+            residual_scale: 1.0,
             order: Order::PreNorm,
-            layers: layers.collect::<Result<_, _>>()?,
-            final_norm: Some(self.norm("ln_f")?),
+            layers: layers?,
+            final_norm: final_norm?,
             head,
             soft_cap: None,
         })
     }
 
     fn layer(&self, index: usize) -> Result<Layer, PretrainedError> {
-        let Self { width, filled, inner, .. } = *self;
-        let h = format!("h.{index}");
-        let stride = inner.next_multiple_of(16);
+        let (parts, h) = (&self.parts, format!("h.{index}"));
+        let attention_norm = self.norm(&format!("{h}.ln_1"));
+        let qkv = self.qkv(&format!("{h}.attn.c_attn"));
+        let mixing = parts.mixing(&format!("{h}.attn.c_proj"), true);
+        let mlp_norm = self.norm(&format!("{h}.ln_2"));
+        let up = parts.up(&format!("{h}.mlp.c_fc"), true);
+        let down = parts.down(&format!("{h}.mlp.c_proj"), true);
         Ok(Layer {
             entry: Default::default(),
             between: Default::default(),
-            attention_norm: Some(self.norm(&format!("{h}.ln_1"))?),
+            attention_norm: attention_norm?,
+            attention_after: None,
             heads: self.heads(index)?,
-            qkv: self.qkv(&format!("{h}.attn.c_attn"))?,
-            mixing: self.mixing(&format!("{h}.attn.c_proj"))?,
-            mlp_norm: Some(self.norm(&format!("{h}.ln_2"))?),
+            rotary: None,
+            qkv: qkv?,
+            mixing: mixing?,
+            mlp_norm: mlp_norm?,
+            mlp_after: None,
             gate: None,
-            up: self.linear(&format!("{h}.mlp.c_fc"), [width, inner], [filled, inner])?,
+            up: up?,
             activation: self.activation,
-            down: self.linear(&format!("{h}.mlp.c_proj"), [inner, width], [stride, filled])?,
+            down: down?,
         })
     }
 
-    fn norm(&self, name: &str) -> Result<RowNorm, PretrainedError> {
-        let vector = |end| self.weights.vector(&format!("{}{name}.{end}", self.base), self.width);
-        Ok(RowNorm::Layer {
-            scale: vector("weight")?,
-            offset: vector("bias")?,
-            epsilon: self.epsilon,
-        })
+    fn norm(&self, name: &str) -> Result<Option<RowNorm>, PretrainedError> {
+        self.parts.layer_norm(name, self.epsilon).map(Some)
     }
 
     fn heads(&self, index: usize) -> Result<AttentionHeads, PretrainedError> {
         let scaled = self.config.flag_or("scale_attn_weights", true)?;
         let by_layer = self.config.flag_or("scale_attn_by_inverse_layer_idx", false)?;
-        let scale = AttentionHeads::score_scale(if scaled { self.shape.dimension } else { 1 });
+        let shape = self.parts.shape;
+        let scale = AttentionHeads::score_scale(if scaled { shape.dimension } else { 1 });
         let scale = if by_layer { scale / (index + 1) as f32 } else { scale };
-        Ok(self.shape.attention(scale, None, None))
-    }
-
-    fn linear(
-        &self,
-        name: &str,
-        shape: [usize; 2],
-        filled: [usize; 2],
-    ) -> Result<PackedWeights, PretrainedError> {
-        let name = format!("{}{name}", self.base);
-        let packed = self.weights.plain(&format!("{name}.weight"), Lies::Inputs, shape, filled)?;
-        let mut bias = self.weights.vector(&format!("{name}.bias"), shape[1])?;
-        bias.resize(filled[1], 0.0);
-        Ok(packed.with_bias(&bias))
+        Ok(shape.attention(&Scores::scaled(scale)))
     }
 
     fn qkv(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
-        let (weights, width, shape) = (self.weights, self.width, self.shape);
-        let name = format!("{}{name}", self.base);
-        let matrix = weights.matrix(&format!("{name}.weight"), Lies::Inputs, [width, 3 * width])?;
-        let bias = weights.vector(&format!("{name}.bias"), 3 * width)?;
-        let source = |place| {
-            let (part, head, number) = shape.source(place)?;
-            Some(part as usize * width + head * shape.dimension + number)
-        };
-        let inputs = Inputs::First(width, self.filled);
-        let from = |place| source(place).map(|output| (0, output));
-        let packed = weights.pack(&[matrix], &inputs, shape.row(), from);
-        let bias: Vec<f32> = (0..shape.row())
-            .map(|place| source(place).map_or(0.0, |output| bias[output]))
-            .collect();
-        Ok(packed.with_bias(&bias))
-    }
-
-    fn mixing(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
-        let (weights, width) = (self.weights, self.width);
-        let name = format!("{}{name}", self.base);
-        let matrix = weights.matrix(&format!("{name}.weight"), Lies::Inputs, [width, width])?;
-        let mut bias = weights.vector(&format!("{name}.bias"), width)?;
-        bias.resize(self.filled, 0.0);
-        let inputs = Inputs::Placed(self.shape.mixed(), width);
-        let source = |output| (output < width).then_some((0, output));
-        Ok(weights.pack(&[matrix], &inputs, self.filled, source).with_bias(&bias))
+        let (width, dimension) = (self.parts.width, self.parts.shape.dimension);
+        let source =
+            |part: Part, head, number| (0, part as usize * width + head * dimension + number);
+        self.parts.qkv(&[(name.to_owned(), 3 * width)], source, true)
     }
 }

@@ -4,7 +4,7 @@
 use super::config::Config;
 use super::error::PretrainedError;
 use crate::source_dimension;
-use lmtrain_kernels::{AttentionHeads, HeldAs};
+use lmtrain_kernels::{AttentionHeads, HeadNorm, HeldAs, NormOf};
 
 /// Largest head: tables of positions grow with it.
 const MOST_DIMENSIONS: usize = 512;
@@ -84,40 +84,69 @@ impl HeadShape {
         (0..self.heads * self.filled()).map(source).collect()
     }
 
-    /// The attention: `scale` multiplies scores; `norms` are the scales of queries and keys [dimension] and ε.
-    pub(super) fn attention(
-        self,
-        scale: f32,
-        norms: Option<&QueryKeyNorm>,
-        window: Option<usize>,
-    ) -> AttentionHeads {
+    /// The attention.
+    pub(super) fn attention(self, scores: &Scores) -> AttentionHeads {
+        let norms = scores.norms.as_ref();
         let scales = |count: usize, learned: Option<&Vec<f32>>, scale: f32| {
-            let one = |place| {
-                let number = source_dimension(place, self.dimension, self.rotated);
-                let learned = learned.zip(number).map_or(1.0, |(all, number)| all[number]);
-                learned * scale
+            let one = |place: usize| {
+                let (head, within) = (place / self.filled(), place % self.filled());
+                let number = source_dimension(within, self.dimension, self.rotated);
+                // Whatever a norm puts where the head is filled up goes away.
+                let Some(number) = number else { return 0.0 };
+                let place = head * self.dimension + number;
+                let learned = learned.map_or(1.0, |all| all[place % all.len()]);
+                let turned = if number < self.rotated { scores.rotary_factor } else { 1.0 };
+                learned * scale * turned
             };
-            let head: Vec<f32> = (0..self.filled()).map(one).collect();
-            head.repeat(count)
+            (0..count * self.filled()).map(one).collect()
+        };
+        let norm = |norms: &QueryKeyNorm| HeadNorm {
+            of: norms.of,
+            dimensions: self.dimension,
+            epsilon: norms.epsilon,
         };
         AttentionHeads {
             heads: self.heads,
             key_heads: self.key_heads,
             dims: self.filled(),
-            norm: norms.map(|norms| (self.dimension, norms.epsilon)),
-            query_scale: scales(self.heads, norms.map(|norms| &norms.query), scale),
+            norm: norms.map(norm),
+            query_scale: scales(self.heads, norms.map(|norms| &norms.query), scores.scale),
             key_scale: scales(self.key_heads, norms.map(|norms| &norms.key), 1.0),
-            window,
+            window: scores.window,
+            soft_cap: scores.soft_cap,
             held: HeldAs::Singles,
         }
     }
 }
 
+/// How queries and keys become scores.
+pub(super) struct Scores {
+    /// What scores are multiplied by, in powers of two.
+    pub(super) scale: f32,
+    /// What the turned numbers of queries and keys are multiplied by.
+    pub(super) rotary_factor: f32,
+    /// Norms of queries and keys.
+    pub(super) norms: Option<QueryKeyNorm>,
+    /// How many tokens are seen, if not all.
+    pub(super) window: Option<usize>,
+    /// The cap of scores.
+    pub(super) soft_cap: Option<f32>,
+}
+
+impl Scores {
+    /// Scores times a factor, in powers of two, and no more.
+    pub(super) fn scaled(scale: f32) -> Self {
+        Self { scale, rotary_factor: 1.0, norms: None, window: None, soft_cap: None }
+    }
+}
+
 /// Learned scales of the norms of queries and keys.
 pub(super) struct QueryKeyNorm {
-    /// [dimension].
+    /// What is normed together.
+    pub(super) of: NormOf,
+    /// [dimension], or [heads, dimension].
     pub(super) query: Vec<f32>,
-    /// [dimension].
+    /// [dimension], or [key heads, dimension].
     pub(super) key: Vec<f32>,
     /// ε of both.
     pub(super) epsilon: f32,

@@ -1,5 +1,5 @@
-//! Llama 2 and 3 (Touvron et al. 2023), as `LlamaForCausalLM` saves it; Mistral and Qwen are the same but for the
-//! choices of [`Choices`].
+//! Llama 2 and 3 (Touvron et al. 2023), as `LlamaForCausalLM` saves it; most other architectures are the same but for
+//! the choices of [`Choices`], and name theirs in files of their own.
 //!
 //! | configuration | what it is |
 //! | --- | --- |
@@ -15,7 +15,7 @@
 //! | `embed_tokens.weight` | embedding [tokens, width] |
 //! | `layers.N.input_layernorm.weight`, `layers.N.post_attention_layernorm.weight`, `norm.weight` | RMS norms |
 //! | `layers.N.self_attn.{q,k,v}_proj.*` | queries, keys, values, by heads |
-//! | `layers.N.self_attn.{q,k}_norm.weight` | scales of the norms of queries and keys (Qwen3) |
+//! | `layers.N.self_attn.{q,k}_norm.weight` | scales of the norms of queries and keys (Qwen3, Gemma 3, OLMo 2) |
 //! | `layers.N.self_attn.o_proj.*` | mixing |
 //! | `layers.N.mlp.{gate,up,down}_proj.*` | gate, up, down |
 //! | `lm_head.weight` (no prefix) | head, unless tied |
@@ -23,12 +23,13 @@
 use super::catalogue::gate;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::heads::{HeadShape, QueryKeyNorm};
-use super::matrix::{Inputs, Lies};
+use super::heads::{HeadShape, Part, QueryKeyNorm, Scores};
+use super::matrix::Lies;
+use super::parts::{Parts, Source};
 use super::rope::Rope;
 use super::weights::Weights;
 use crate::{Layer, Order, Transformer};
-use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RotaryTable, RowNorm};
+use lmtrain_kernels::{AttentionHeads, Gate, NormOf, PackedWeights, RotaryTable, RowNorm};
 use lmtrain_runs::plan::MOST_CONTEXT;
 
 /// In what the architectures of this form differ.
@@ -39,8 +40,17 @@ pub(super) struct Choices {
     pub(super) mixing_bias: bool,
     /// Biases of the MLP.
     pub(super) mlp_bias: bool,
-    /// Whether queries and keys are normed, with a learned scale.
-    pub(super) normed: bool,
+    /// Whether one matrix holds queries, keys and values, and one gate and up.
+    pub(super) fused: bool,
+    /// How queries and keys are normed, with a learned scale.
+    pub(super) normed: Option<NormOf>,
+    /// The norms of the stream.
+    pub(super) norms: Norms,
+    /// ε of all norms.
+    pub(super) epsilon: f32,
+    /// Attention and MLP of the same normed x.
+    pub(super) parallel: bool,
+    pub(super) activation: Gate,
     /// The numbers of a head where the configuration does not say; width / heads if absent.
     pub(super) dimension: Option<usize>,
     /// The heads of keys where the configuration does not say; as many as of queries if absent.
@@ -49,35 +59,108 @@ pub(super) struct Choices {
     pub(super) context: usize,
     /// How many tokens each layer sees, if not all.
     pub(super) windows: Vec<Option<usize>>,
+    /// How positions turn queries and keys, and the part of a head that they turn.
+    pub(super) ropes: Vec<Rope>,
+    /// Of those, which each layer turns by, if any; all by the first where this is empty.
+    pub(super) rope_of: Vec<Option<usize>>,
+    /// Whether only a part of a head may turn.
+    pub(super) partial: bool,
+    /// What scores are multiplied by; 1/√(numbers of a head) if absent.
+    pub(super) score_scale: Option<f64>,
+    /// The cap of scores.
+    pub(super) score_cap: Option<f32>,
+    /// What embeddings are multiplied by.
+    pub(super) embedding_scale: f32,
+    /// What attention and MLP are multiplied by.
+    pub(super) residual_scale: f32,
+    /// What logits are divided by.
+    pub(super) logits_scaling: f32,
+    /// The cap of logits.
+    pub(super) soft_cap: Option<f32>,
+    /// Whether the head is the embedding where the configuration does not say.
+    pub(super) tied: bool,
 }
 
-struct Llama<'a> {
-    config: &'a Config,
-    weights: &'a Weights,
-    choices: Choices,
-    base: &'static str,
-    width: usize,
-    filled: usize,
-    inner: usize,
-    shape: HeadShape,
-    epsilon: f32,
-    activation: Gate,
+/// The norms of the stream: which there are, by their names.
+#[derive(Clone, Copy)]
+pub(super) struct Norms {
+    /// Of what the attention reads.
+    pub(super) attention: Option<&'static str>,
+    /// Of what it gives.
+    pub(super) attention_after: Option<&'static str>,
+    /// Of what the MLP reads.
+    pub(super) mlp: Option<&'static str>,
+    /// Of what it gives.
+    pub(super) mlp_after: Option<&'static str>,
+    /// Added to the scales of these and of the heads' norms; none if they are layer norms.
+    pub(super) offset: Option<f32>,
+}
+
+/// Those of Llama.
+pub(super) const BEFORE: Norms = Norms {
+    attention: Some("input_layernorm"),
+    attention_after: None,
+    mlp: Some("post_attention_layernorm"),
+    mlp_after: None,
+    offset: Some(0.0),
+};
+
+impl Choices {
+    /// Llama without biases.
+    pub(super) fn plain(activation: Gate, epsilon: f64, rope: Rope) -> Self {
+        Self {
+            qkv_bias: false,
+            mixing_bias: false,
+            mlp_bias: false,
+            fused: false,
+            normed: None,
+            norms: BEFORE,
+            epsilon: epsilon as f32,
+            parallel: false,
+            activation,
+            dimension: None,
+            key_heads: None,
+            context: 2048,
+            windows: Vec::new(),
+            ropes: vec![rope],
+            rope_of: Vec::new(),
+            partial: false,
+            score_scale: None,
+            score_cap: None,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logits_scaling: 1.0,
+            soft_cap: None,
+            tied: false,
+        }
+    }
+
+    /// The same, with activation, ε and rotation by the keys of Llama.
+    pub(super) fn read(config: &Config) -> Result<Self, PretrainedError> {
+        let activation = gate(config, "hidden_act", "silu");
+        let epsilon = config.number_or("rms_norm_eps", 1e-6);
+        let rope = Rope::read(config, "rope_theta", 10_000.0);
+        Ok(Self::plain(activation?, epsilon?, rope?))
+    }
 }
 
 /// Builds the network.
 pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, PretrainedError> {
     let attention_bias = config.flag_or("attention_bias", false)?;
+    let mlp_bias = config.flag_or("mlp_bias", false)?;
     let choices = Choices {
         qkv_bias: attention_bias,
         mixing_bias: attention_bias,
-        mlp_bias: config.flag_or("mlp_bias", false)?,
-        normed: false,
-        dimension: None,
-        key_heads: None,
-        context: 2048,
-        windows: Vec::new(),
+        mlp_bias,
+        ..Choices::read(config)?
     };
     read_with(config, weights, choices)
+}
+
+struct Llama<'a> {
+    config: &'a Config,
+    choices: Choices,
+    parts: Parts<'a>,
 }
 
 /// Builds a network of this form.
@@ -86,6 +169,19 @@ pub(super) fn read_with(
     weights: &Weights,
     choices: Choices,
 ) -> Result<Transformer, PretrainedError> {
+    let shape = shape(config, &choices)?;
+    let parts = Parts {
+        weights,
+        base: weights.base("model.", "embed_tokens.weight"),
+        width: config.count("hidden_size")?,
+        inner: config.count("intermediate_size")?,
+        shape,
+        lies: Lies::Outputs,
+    };
+    Llama { config, choices, parts }.network()
+}
+
+fn shape(config: &Config, choices: &Choices) -> Result<HeadShape, PretrainedError> {
     let (width, heads) = (config.count("hidden_size")?, config.count("num_attention_heads")?);
     let dimension = match (config.count_if_any("head_dim")?, choices.dimension) {
         (Some(dimension), _) | (None, Some(dimension)) => dimension,
@@ -97,155 +193,169 @@ pub(super) fn read_with(
         }
     };
     let key_heads = config.count_or("num_key_value_heads", choices.key_heads.unwrap_or(heads))?;
-    let shape = HeadShape { heads, key_heads, dimension, rotated: dimension };
-    let llama = Llama {
-        config,
-        weights,
-        choices,
-        base: weights.base("model.", "embed_tokens.weight"),
-        width,
-        filled: width.next_multiple_of(16),
-        inner: config.count("intermediate_size")?,
-        shape: shape.checked(config)?,
-        epsilon: config.number_or("rms_norm_eps", 1e-6)? as f32,
-        activation: gate(config, "hidden_act", "silu")?,
-    };
-    llama.network()
+    let part = choices.ropes.first().and_then(|rope| rope.partial).unwrap_or(1.0);
+    if part != 1.0 && !choices.partial {
+        return Err(config.refuse("`partial_rotary_factor` is not known of this architecture"));
+    }
+    // As transformers' cut.
+    let rotated = (dimension as f64 * part) as usize;
+    HeadShape { heads, key_heads, dimension, rotated }.checked(config)
 }
 
 impl Llama<'_> {
     fn network(&self) -> Result<Transformer, PretrainedError> {
-        let Self { config, weights, base, width, filled, .. } = *self;
-        let rope = Rope::read(config, "rope_theta")?;
-        if rope.partial.is_some_and(|part| part != 1.0) {
-            return Err(config.refuse("`partial_rotary_factor` is not known of this architecture"));
-        }
-        let tied = config.flag_or("tie_word_embeddings", false)?;
-        let names = [&*format!("{base}embed_tokens.weight"), "lm_head.weight"];
-        let (embedding, head) = weights.ends(names, [width, filled], tied)?;
-        let context = config.count_or("max_position_embeddings", self.choices.context)?;
-        let context = context.min(MOST_CONTEXT);
-        let layers = (0..config.count("num_hidden_layers")?).map(|index| self.layer(index));
-        let layers = layers.collect::<Result<_, _>>()?;
-        let HeadShape { dimension, rotated, .. } = self.shape;
+        let Self { config, choices, parts, .. } = self;
+        let HeadShape { dimension, rotated, .. } = parts.shape;
+        let tied = config.flag_or("tie_word_embeddings", choices.tied)?;
+        let context = config.count_or("max_position_embeddings", choices.context)?;
+        let limits = choices.ropes.iter().filter_map(Rope::limit);
+        let context = limits.fold(context.min(MOST_CONTEXT), usize::min);
+        let tables = choices.ropes.iter().map(|rope| rope.frequencies(config, dimension, rotated));
+        let tables = tables.collect::<Result<Vec<_>, _>>()?;
+        let names = [&*parts.name("embed_tokens.weight"), "lm_head.weight"];
+        let ends = parts.weights.ends(names, [parts.width, parts.filled()], tied);
+        let layers = parts.weights.layers(config.count("num_hidden_layers")?, |it| self.layer(it));
+        let final_norm = self.final_norm();
+        let (embedding, head) = ends?;
         Ok(Transformer {
             embedding_convolution: None,
-            width: filled,
+            width: parts.filled(),
             context,
             embedding,
-            embedding_scale: 1.0,
+            embedding_scale: choices.embedding_scale,
             positions: None,
             embedding_norm: None,
-            rotary: Some(RotaryTable::new(&rope.frequencies(dimension, rotated), context)),
-            order: Order::PreNorm,
-            layers,
-            final_norm: Some(self.norm("norm")?),
+            rotary: tables.iter().map(|table| RotaryTable::new(table, context)).collect(),
+            residual_scale: choices.residual_scale,
+            order: if choices.parallel { Order::Parallel } else { Order::PreNorm },
+            layers: layers?,
+            final_norm: Some(final_norm?),
             head,
-            soft_cap: None,
+            soft_cap: choices.soft_cap,
         })
+    }
+
+    /// The last norm, by which logits are divided too.
+    fn final_norm(&self) -> Result<RowNorm, PretrainedError> {
+        let divided = |numbers: &mut Vec<f32>| {
+            numbers.iter_mut().for_each(|number| *number /= self.choices.logits_scaling);
+        };
+        let mut norm = self.norm("norm")?;
+        match &mut norm {
+            RowNorm::Rms { scale, .. } => scale.iter_mut().for_each(divided),
+            RowNorm::Layer { scale, offset, .. } => [scale, offset].into_iter().for_each(divided),
+        }
+        Ok(norm)
     }
 
     fn layer(&self, index: usize) -> Result<Layer, PretrainedError> {
-        let Self { width, filled, inner, .. } = *self;
+        let Self { choices, parts, .. } = self;
         let layer = format!("layers.{index}");
-        let stride = inner.next_multiple_of(16);
-        let mlp = |name: &str, shape, filled| {
-            self.linear(&format!("{layer}.mlp.{name}"), shape, filled, self.choices.mlp_bias)
+        let norm =
+            |name: Option<&str>| name.map(|name| self.norm(&format!("{layer}.{name}"))).transpose();
+        let attention_norm = norm(choices.norms.attention);
+        let heads = self.heads(index, &layer);
+        let qkv = self.qkv(&format!("{layer}.self_attn"));
+        let mixing = parts.mixing(&format!("{layer}.self_attn.o_proj"), choices.mixing_bias);
+        let attention_after = norm(choices.norms.attention_after);
+        let mlp_norm = norm(choices.norms.mlp);
+        let mlp = |name: &str| parts.up(&format!("{layer}.mlp.{name}"), choices.mlp_bias);
+        let fused = |second| parts.half_of_up(&format!("{layer}.mlp.gate_up_proj"), second);
+        let (gate, up) = match choices.fused {
+            true => (fused(false), fused(true)),
+            false => (mlp("gate_proj"), mlp("up_proj")),
         };
+        let down = parts.down(&format!("{layer}.mlp.down_proj"), choices.mlp_bias);
+        let mlp_after = norm(choices.norms.mlp_after);
         Ok(Layer {
             entry: Default::default(),
             between: Default::default(),
-            attention_norm: Some(self.norm(&format!("{layer}.input_layernorm"))?),
-            heads: self.heads(index, &layer)?,
-            qkv: self.qkv(&format!("{layer}.self_attn"))?,
-            mixing: self.mixing(&format!("{layer}.self_attn.o_proj"))?,
-            mlp_norm: Some(self.norm(&format!("{layer}.post_attention_layernorm"))?),
-            gate: Some(mlp("gate_proj", [width, inner], [filled, inner])?),
-            up: mlp("up_proj", [width, inner], [filled, inner])?,
-            activation: self.activation,
-            down: mlp("down_proj", [inner, width], [stride, filled])?,
+            attention_norm: attention_norm?,
+            attention_after: attention_after?,
+            heads: heads?,
+            rotary: self.rope_of(index),
+            qkv: qkv?,
+            mixing: mixing?,
+            mlp_norm: mlp_norm?,
+            mlp_after: mlp_after?,
+            gate: Some(gate?),
+            up: up?,
+            activation: choices.activation,
+            down: down?,
         })
     }
 
+    /// Which rotation is a layer's.
+    fn rope_of(&self, index: usize) -> Option<usize> {
+        self.choices.rope_of.get(index).copied().unwrap_or(Some(0))
+    }
+
     fn norm(&self, name: &str) -> Result<RowNorm, PretrainedError> {
-        let scale = self.weights.vector(&format!("{}{name}.weight", self.base), self.width)?;
-        Ok(RowNorm::Rms { scale: Some(scale), epsilon: self.epsilon })
+        match self.choices.norms.offset {
+            Some(offset) => self.parts.rms_norm(name, self.choices.epsilon, offset),
+            None => self.parts.layer_norm(name, self.choices.epsilon),
+        }
     }
 
     fn heads(&self, index: usize, layer: &str) -> Result<AttentionHeads, PretrainedError> {
-        let shape = self.shape;
-        let vector = |name: &str| {
-            let name = format!("{}{layer}.self_attn.{name}.weight", self.base);
-            self.weights.vector(&name, shape.dimension)
-        };
-        let norms = match self.choices.normed {
-            false => None,
-            true => {
-                let (query, key) = (vector("q_norm")?, vector("k_norm")?);
-                Some(QueryKeyNorm { query, key, epsilon: self.epsilon })
-            }
-        };
-        let scale = AttentionHeads::score_scale(shape.dimension);
-        let window = self.choices.windows.get(index).copied().flatten();
-        Ok(shape.attention(scale, norms.as_ref(), window))
+        let Self { choices, parts, .. } = self;
+        let dimension = parts.shape.dimension;
+        let multiplier = |scale: f64| (std::f64::consts::LOG2_E * scale) as f32;
+        let rope = self.rope_of(index).map(|rope| &choices.ropes[rope]);
+        let scale = choices.score_scale;
+        Ok(parts.shape.attention(&Scores {
+            scale: scale.map_or_else(|| AttentionHeads::score_scale(dimension), multiplier),
+            rotary_factor: rope.map_or(1.0, |rope| rope.factor() as f32),
+            norms: choices.normed.map(|of| self.head_norms(of, layer)).transpose()?,
+            window: choices.windows.get(index).copied().flatten(),
+            soft_cap: choices.score_cap,
+        }))
     }
 
-    fn linear(
-        &self,
-        name: &str,
-        shape: [usize; 2],
-        filled: [usize; 2],
-        biased: bool,
-    ) -> Result<PackedWeights, PretrainedError> {
-        let name = format!("{}{name}", self.base);
-        let packed = self.weights.plain(&format!("{name}.weight"), Lies::Outputs, shape, filled)?;
-        if !biased {
-            return Ok(packed);
+    /// Scales of the norms of queries and keys, each of one head, or of all.
+    fn head_norms(&self, of: NormOf, layer: &str) -> Result<QueryKeyNorm, PretrainedError> {
+        let HeadShape { heads, key_heads, dimension, .. } = self.parts.shape;
+        let vector = |name: &str, count: usize| match of {
+            NormOf::Head => {
+                self.vector(&format!("{layer}.self_attn.{name}_norm.weight"), dimension)
+            }
+            NormOf::AllHeads => {
+                let name = format!("{layer}.self_attn.{name}_norm.weight");
+                self.vector(&name, count * dimension)
+            }
+            NormOf::CentredHead => {
+                let name = format!("{layer}.self_attn.{name}_layernorm.norms");
+                let one = |head| self.vector(&format!("{name}.{head}.weight"), dimension);
+                (0..count).map(one).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+            }
+        };
+        let (query, key) = (vector("q", heads), vector("k", key_heads));
+        Ok(QueryKeyNorm { of, query: query?, key: key?, epsilon: self.choices.epsilon })
+    }
+
+    fn vector(&self, name: &str, length: usize) -> Result<Vec<f32>, PretrainedError> {
+        let mut numbers = self.parts.weights.vector(&self.parts.name(name), length)?;
+        if let Some(offset) = self.choices.norms.offset.filter(|offset| *offset != 0.0) {
+            numbers.iter_mut().for_each(|number| *number += offset);
         }
-        let mut bias = self.weights.vector(&format!("{name}.bias"), shape[1])?;
-        bias.resize(filled[1], 0.0);
-        Ok(packed.with_bias(&bias))
+        Ok(numbers)
     }
 
     fn qkv(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
-        let (weights, width, shape) = (self.weights, self.width, self.shape);
-        let parts =
-            [("q_proj", shape.heads), ("k_proj", shape.key_heads), ("v_proj", shape.key_heads)];
-        let parts = parts
-            .map(|(part, heads)| (format!("{}{name}.{part}", self.base), heads * shape.dimension));
-        let matrix = |(part, outputs): &(String, usize)| {
-            weights.matrix(&format!("{part}.weight"), Lies::Outputs, [width, *outputs])
-        };
-        let matrices = parts.iter().map(matrix).collect::<Result<Vec<_>, _>>()?;
-        let source = |place| {
-            let (part, head, number) = shape.source(place)?;
-            Some((part as usize, head * shape.dimension + number))
-        };
-        let packed =
-            weights.pack(&matrices, &Inputs::First(width, self.filled), shape.row(), source);
-        if !self.choices.qkv_bias {
-            return Ok(packed);
+        let HeadShape { heads, key_heads, dimension, .. } = self.parts.shape;
+        let counts = [heads, key_heads, key_heads];
+        if self.choices.fused {
+            let all = [(format!("{name}.qkv_proj"), counts.iter().sum::<usize>() * dimension)];
+            let source = |part: Part, head, number| {
+                let before: usize = counts[..part as usize].iter().sum();
+                (0, (before + head) * dimension + number)
+            };
+            return self.parts.qkv(&all, source, self.choices.qkv_bias);
         }
-        let bias =
-            |(part, outputs): &(String, usize)| weights.vector(&format!("{part}.bias"), *outputs);
-        let biases = parts.iter().map(bias).collect::<Result<Vec<_>, _>>()?;
-        let placed = |place| source(place).map_or(0.0, |(part, output)| biases[part][output]);
-        Ok(packed.with_bias(&(0..shape.row()).map(placed).collect::<Vec<f32>>()))
-    }
-
-    fn mixing(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
-        let (weights, width) = (self.weights, self.width);
-        let name = format!("{}{name}", self.base);
-        let inner = self.shape.heads * self.shape.dimension;
-        let matrix = weights.matrix(&format!("{name}.weight"), Lies::Outputs, [inner, width])?;
-        let inputs = Inputs::Placed(self.shape.mixed(), inner);
-        let source = |output| (output < width).then_some((0, output));
-        let packed = weights.pack(&[matrix], &inputs, self.filled, source);
-        if !self.choices.mixing_bias {
-            return Ok(packed);
-        }
-        let mut bias = weights.vector(&format!("{name}.bias"), width)?;
-        bias.resize(self.filled, 0.0);
-        Ok(packed.with_bias(&bias))
+        let part = |(part, heads): (&str, usize)| (format!("{name}.{part}"), heads * dimension);
+        let parts: Vec<Source> =
+            ["q_proj", "k_proj", "v_proj"].into_iter().zip(counts).map(part).collect();
+        let source = |part: Part, head, number| (part as usize, head * dimension + number);
+        self.parts.qkv(&parts, source, self.choices.qkv_bias)
     }
 }

@@ -6,6 +6,7 @@ use super::config::Config;
 use super::error::PretrainedError;
 use super::llama::{Choices, read_with};
 use super::weights::Weights;
+use super::windows;
 use crate::Transformer;
 
 /// The window of configurations that do not name one.
@@ -16,14 +17,10 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
     let named = config.keys().any(|(key, _)| key == "sliding_window");
     let window = if named { config.count_if_any("sliding_window")? } else { Some(WINDOW) };
     let choices = Choices {
-        qkv_bias: false,
-        mixing_bias: false,
-        mlp_bias: false,
-        normed: false,
-        dimension: None,
         key_heads: Some(8),
         context: 4096 * 32,
-        windows: vec![window; config.count("num_hidden_layers")?.min(1 << 16)],
+        windows: vec![window; windows::layers(config)?],
+        ..Choices::read(config)?
     };
     read_with(config, weights, choices)
 }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! config.json ──► config ─┐
-//!                         ├─ catalogue ─► gpt2 | neox | llama | mistral | qwen ─► engine::Transformer
-//! *.safetensors ► weights ┘                  (which key goes where, one file each)
+//!                         ├─ catalogue ─► gpt2 | neox | llama, gemma, phi, … ─► engine::Transformer
+//! *.safetensors ► weights ┘                  (which key goes where, one file each, by shared parts)
 //! ```
 //!
 //! Weights are packed straight from the mapped files in the numbers they are stored in, and the files' memory is
@@ -13,19 +13,27 @@
 mod catalogue;
 mod config;
 mod error;
+mod gemma;
 mod gpt2;
+mod granite;
 mod heads;
 mod llama;
 mod matrix;
 mod mistral;
 mod neox;
+mod olmo;
+mod parts;
+mod phi;
 mod predictor;
 mod qwen;
 mod rope;
 mod safetensors;
+mod smollm;
+mod stablelm;
 #[cfg(test)]
 mod tests;
 mod weights;
+mod windows;
 
 use std::path::Path;
 
@@ -72,33 +80,43 @@ impl PretrainedModel {
     ///
     /// # Errors
     /// [`PretrainedError`] names the file, and the key or tensor, that is missing, damaged or of a kind that this
-    /// program does not know.
+    /// program does not know; all of them, if there are several.
     pub fn open(folder: &Path) -> Result<Self, PretrainedError> {
         if !folder.is_dir() {
             return Err(PretrainedError::NoFolder(folder.to_owned()));
         }
-        let config = Config::read(folder)?;
-        let architecture = catalogue::find(&config)?;
-        let path = folder.join(TOKENIZER);
-        if !path.is_file() {
-            return Err(PretrainedError::missing(folder, TOKENIZER, error::TOKENIZER_HINT));
+        let mut faults = Vec::new();
+        let config = kept(Config::read(folder), &mut faults);
+        let architecture = config.as_ref().map(catalogue::find);
+        let architecture = architecture.and_then(|found| kept(found, &mut faults));
+        let weights = kept(Weights::open(folder), &mut faults);
+        let tokenizer = kept(tokenizer(folder), &mut faults);
+        let mut model = None;
+        if let (Some(config), Some(architecture), Some(weights)) = (&config, architecture, &weights)
+        {
+            let built = Self::build(architecture, config, weights, tokenizer);
+            faults.extend(config.faults().into_iter().chain(weights.faults()));
+            model = kept(built, &mut faults);
         }
-        let tokenizer = PretrainedTokenizer::read(&path)?;
-        Self::build(architecture, &config, &Weights::open(folder)?, tokenizer)
+        faults.extend(config.iter().flat_map(Config::faults));
+        PretrainedError::of(folder, faults)?;
+        model.ok_or(PretrainedError::GivenUp)
     }
 
+    /// The model; no model where there is no tokenizer, but whatever else is wrong is found.
     fn build(
         architecture: &'static Architecture,
         config: &Config,
         weights: &Weights,
-        tokenizer: PretrainedTokenizer,
+        tokenizer: Option<PretrainedTokenizer>,
     ) -> Result<Self, PretrainedError> {
         let transformer = (architecture.read)(config, weights)?;
-        weights.check_all_used(architecture)?;
+        weights.check_all_used(architecture);
         let engine = Engine::new(transformer).map_err(|reason| config.refuse(reason))?;
-        let begin = begin_token(config, architecture, &tokenizer)?;
         let known = engine.known_tokens();
         config.check_vocabulary(known)?;
+        let tokenizer = tokenizer.ok_or(PretrainedError::GivenUp)?;
+        let begin = begin_token(config, architecture, &tokenizer)?;
         if begin as usize >= known {
             return Err(
                 config.refuse(format!("the begin token {begin} is not of the {known} embedded"))
@@ -144,6 +162,20 @@ impl PretrainedModel {
     #[must_use]
     pub fn stored_bytes(&self) -> Bytes {
         self.stored
+    }
+}
+
+/// What was read, or nothing, its error among the faults.
+fn kept<T>(read: Result<T, PretrainedError>, faults: &mut Vec<PretrainedError>) -> Option<T> {
+    read.map_err(|error| faults.push(error)).ok()
+}
+
+/// The tokenizer of a model's folder.
+fn tokenizer(folder: &Path) -> Result<PretrainedTokenizer, PretrainedError> {
+    let path = folder.join(TOKENIZER);
+    match path.is_file() {
+        true => Ok(PretrainedTokenizer::read(&path)?),
+        false => Err(PretrainedError::missing(folder, TOKENIZER, error::TOKENIZER_HINT)),
     }
 }
 

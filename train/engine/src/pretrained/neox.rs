@@ -22,8 +22,9 @@
 use super::catalogue::gate;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::heads::HeadShape;
-use super::matrix::{Inputs, Lies};
+use super::heads::{HeadShape, Part, Scores};
+use super::matrix::Lies;
+use super::parts::Parts;
 use super::rope::Rope;
 use super::weights::Weights;
 use crate::{Layer, Order, Transformer};
@@ -32,12 +33,7 @@ use lmtrain_runs::plan::MOST_CONTEXT;
 
 struct NeoX<'a> {
     config: &'a Config,
-    weights: &'a Weights,
-    base: &'static str,
-    width: usize,
-    filled: usize,
-    inner: usize,
-    shape: HeadShape,
+    parts: Parts<'a>,
     rope: Rope,
     epsilon: f32,
     activation: Gate,
@@ -52,7 +48,7 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
         return Err(config.refuse(why));
     }
     let dimension = width / heads;
-    let rope = Rope::read(config, "rotary_emb_base")?;
+    let rope = Rope::read(config, "rotary_emb_base", 10_000.0)?;
     let part = match rope.partial {
         Some(part) => part,
         None => config.number_or("rotary_pct", 0.25)?,
@@ -60,14 +56,17 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
     // As transformers' cut.
     let rotated = (dimension as f64 * part) as usize;
     let shape = HeadShape { heads, key_heads: heads, dimension, rotated };
-    let neox = NeoX {
-        config,
+    let parts = Parts {
         weights,
         base: weights.base("gpt_neox.", "embed_in.weight"),
         width,
-        filled: width.next_multiple_of(16),
         inner: config.count("intermediate_size")?,
         shape: shape.checked(config)?,
+        lies: Lies::Outputs,
+    };
+    let neox = NeoX {
+        config,
+        parts,
         rope,
         epsilon: config.number_or("layer_norm_eps", 1e-5)? as f32,
         activation: gate(config, "hidden_act", "gelu")?,
@@ -78,110 +77,73 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
 
 impl NeoX<'_> {
     fn network(&self) -> Result<Transformer, PretrainedError> {
-        let Self { config, weights, base, width, filled, .. } = *self;
+        let Self { config, parts, .. } = self;
+        let HeadShape { dimension, rotated, .. } = parts.shape;
         let tied = config.flag_or("tie_word_embeddings", false)?;
-        let names = [&*format!("{base}embed_in.weight"), "embed_out.weight"];
-        let (embedding, head) = weights.ends(names, [width, filled], tied)?;
         let context = config.count_or("max_position_embeddings", 2048)?.min(MOST_CONTEXT);
-        let layers = (0..config.count("num_hidden_layers")?).map(|index| self.layer(index));
-        let layers = layers.collect::<Result<_, _>>()?;
+        let context = self.rope.limit().map_or(context, |limit| limit.min(context));
+        let frequencies = self.rope.frequencies(config, dimension, rotated)?;
         let parallel = config.flag_or("use_parallel_residual", true)?;
-        let HeadShape { dimension, rotated, .. } = self.shape;
+        let names = [&*parts.name("embed_in.weight"), "embed_out.weight"];
+        let ends = parts.weights.ends(names, [parts.width, parts.filled()], tied);
+        let layers = parts.weights.layers(config.count("num_hidden_layers")?, |it| self.layer(it));
+        let final_norm = self.norm("final_layer_norm");
+        let (embedding, head) = ends?;
         Ok(Transformer {
             embedding_convolution: None,
-            width: filled,
+            width: parts.filled(),
             context,
             embedding,
             embedding_scale: 1.0,
             positions: None,
             embedding_norm: None,
-            rotary: Some(RotaryTable::new(&self.rope.frequencies(dimension, rotated), context)),
+            rotary: vec![RotaryTable::new(&frequencies, context)],
+            residual_scale: 1.0,
             order: if parallel { Order::Parallel } else { Order::PreNorm },
-            layers,
-            final_norm: Some(self.norm("final_layer_norm")?),
+            layers: layers?,
+            final_norm: final_norm?,
             head,
             soft_cap: None,
         })
     }
 
     fn layer(&self, index: usize) -> Result<Layer, PretrainedError> {
-        let Self { width, filled, inner, shape, .. } = *self;
+        let parts = &self.parts;
         let layer = format!("layers.{index}");
-        let scale = AttentionHeads::score_scale(shape.dimension);
-        let stride = inner.next_multiple_of(16);
-        let up = format!("{layer}.mlp.dense_h_to_4h");
-        let down = format!("{layer}.mlp.dense_4h_to_h");
+        let scale = AttentionHeads::score_scale(parts.shape.dimension);
+        let rotary_factor = self.rope.factor() as f32;
+        let attention_norm = self.norm(&format!("{layer}.input_layernorm"));
+        let qkv = self.qkv(&format!("{layer}.attention.query_key_value"));
+        let mixing = parts.mixing(&format!("{layer}.attention.dense"), self.attention_bias);
+        let mlp_norm = self.norm(&format!("{layer}.post_attention_layernorm"));
+        let up = parts.up(&format!("{layer}.mlp.dense_h_to_4h"), true);
+        let down = parts.down(&format!("{layer}.mlp.dense_4h_to_h"), true);
         Ok(Layer {
             entry: Default::default(),
             between: Default::default(),
-            attention_norm: Some(self.norm(&format!("{layer}.input_layernorm"))?),
-            heads: shape.attention(scale, None, None),
-            qkv: self.qkv(&format!("{layer}.attention.query_key_value"))?,
-            mixing: self.mixing(&format!("{layer}.attention.dense"))?,
-            mlp_norm: Some(self.norm(&format!("{layer}.post_attention_layernorm"))?),
+            attention_norm: attention_norm?,
+            attention_after: None,
+            heads: parts.shape.attention(&Scores { rotary_factor, ..Scores::scaled(scale) }),
+            rotary: Some(0),
+            qkv: qkv?,
+            mixing: mixing?,
+            mlp_norm: mlp_norm?,
+            mlp_after: None,
             gate: None,
-            up: self.linear(&up, [width, inner], [filled, inner])?,
+            up: up?,
             activation: self.activation,
-            down: self.linear(&down, [inner, width], [stride, filled])?,
+            down: down?,
         })
     }
 
-    fn norm(&self, name: &str) -> Result<RowNorm, PretrainedError> {
-        let vector = |end| self.weights.vector(&format!("{}{name}.{end}", self.base), self.width);
-        Ok(RowNorm::Layer {
-            scale: vector("weight")?,
-            offset: vector("bias")?,
-            epsilon: self.epsilon,
-        })
-    }
-
-    fn linear(
-        &self,
-        name: &str,
-        shape: [usize; 2],
-        filled: [usize; 2],
-    ) -> Result<PackedWeights, PretrainedError> {
-        let name = format!("{}{name}", self.base);
-        let packed = self.weights.plain(&format!("{name}.weight"), Lies::Outputs, shape, filled)?;
-        let mut bias = self.weights.vector(&format!("{name}.bias"), shape[1])?;
-        bias.resize(filled[1], 0.0);
-        Ok(packed.with_bias(&bias))
+    fn norm(&self, name: &str) -> Result<Option<RowNorm>, PretrainedError> {
+        self.parts.layer_norm(name, self.epsilon).map(Some)
     }
 
     fn qkv(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
-        let (weights, width, shape) = (self.weights, self.width, self.shape);
-        let name = format!("{}{name}", self.base);
-        let matrix =
-            weights.matrix(&format!("{name}.weight"), Lies::Outputs, [width, 3 * width])?;
-        let source = |place| {
-            let (part, head, number) = shape.source(place)?;
-            Some((3 * head + part as usize) * shape.dimension + number)
-        };
-        let inputs = Inputs::First(width, self.filled);
-        let from = |place| source(place).map(|output| (0, output));
-        let packed = weights.pack(&[matrix], &inputs, shape.row(), from);
-        if !self.attention_bias {
-            return Ok(packed);
-        }
-        let bias = weights.vector(&format!("{name}.bias"), 3 * width)?;
-        let bias: Vec<f32> = (0..shape.row())
-            .map(|place| source(place).map_or(0.0, |output| bias[output]))
-            .collect();
-        Ok(packed.with_bias(&bias))
-    }
-
-    fn mixing(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
-        let (weights, width) = (self.weights, self.width);
-        let name = format!("{}{name}", self.base);
-        let matrix = weights.matrix(&format!("{name}.weight"), Lies::Outputs, [width, width])?;
-        let inputs = Inputs::Placed(self.shape.mixed(), width);
-        let source = |output| (output < width).then_some((0, output));
-        let packed = weights.pack(&[matrix], &inputs, self.filled, source);
-        if !self.attention_bias {
-            return Ok(packed);
-        }
-        let mut bias = weights.vector(&format!("{name}.bias"), width)?;
-        bias.resize(self.filled, 0.0);
-        Ok(packed.with_bias(&bias))
+        let dimension = self.parts.shape.dimension;
+        let source =
+            |part: Part, head, number| (0, (3 * head + part as usize) * dimension + number);
+        self.parts.qkv(&[(name.to_owned(), 3 * self.parts.width)], source, self.attention_bias)
     }
 }

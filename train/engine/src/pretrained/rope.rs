@@ -1,15 +1,27 @@
 //! Rotary positions as configurations give them: `rope_theta` with `rope_scaling`, or the one group
-//! `rope_parameters` of newer ones; types `default`, `linear` and `llama3`.
+//! `rope_parameters` of newer ones.
+//!
+//! | type | frequencies |
+//! | --- | --- |
+//! | `default` | base^(−2i/d) |
+//! | `linear` | all divided by a factor (Chen et al., arXiv 2306.15595) |
+//! | `dynamic` | the default ones up to the context of the configuration, which is all that is read |
+//! | `llama3` | slow ones divided by a factor, with a ramp between (Llama 3.1) |
+//! | `yarn` | the same with a ramp over the pairs; queries and keys grow by a factor (Peng et al., arXiv 2309.00071) |
+//! | `longrope` | each divided by a factor of its own, up to the original context, which is all that is read; queries and keys grow by a factor (Ding et al., arXiv 2402.13753) |
 
 use super::config::Config;
 use super::error::PretrainedError;
 use crate::rotary_frequencies;
+use lmtrain_kernels::natural_logarithm;
 
 /// Bases that the frequencies are exact for.
 const BASES: std::ops::RangeInclusive<f64> = 1.0..=4e8;
+/// The types that are known, as messages list them.
+const KNOWN: &str = "`default`, `linear`, `dynamic`, `llama3`, `yarn` and `longrope` are known";
 
 /// How positions turn queries and keys.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rope {
     base: f64,
     scaling: Scaling,
@@ -17,108 +29,243 @@ pub(super) struct Rope {
     pub(super) partial: Option<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Scaling {
     Default,
-    /// Positions are divided by a factor (Chen et al., arXiv 2306.15595).
     Linear {
         factor: f64,
     },
-    /// Slow frequencies are divided by a factor, fast ones stay, with a ramp between (Llama 3.1).
     Llama3 {
         factor: f64,
         low: f64,
         high: f64,
         original: f64,
     },
+    Yarn {
+        factor: f64,
+        /// Turns within the original context: pairs of more stay, of fewer are divided.
+        fast: f64,
+        slow: f64,
+        original: f64,
+        /// Whether the ramp begins and ends at whole pairs.
+        truncate: bool,
+        grown: f64,
+    },
+    Long {
+        /// One a pair.
+        factors: Vec<f64>,
+        original: usize,
+        grown: f64,
+    },
 }
 
 impl Rope {
-    /// Reads it; `theta` is the key of the base in older configurations.
-    pub(super) fn read(config: &Config, theta: &str) -> Result<Self, PretrainedError> {
-        let group = match config.group("rope_parameters")? {
+    /// Reads it; `theta` is the key of the base in older configurations, `base` stands in where there is none.
+    pub(super) fn read(config: &Config, theta: &str, base: f64) -> Result<Self, PretrainedError> {
+        let key = "rope_parameters";
+        let group = match config.group(key)? {
             Some(group) => Some(group),
             None => config.group("rope_scaling")?,
         };
-        let outside = config.number_or(theta, 10_000.0)?;
-        let Some(group) = group else {
-            return Self { base: outside, scaling: Scaling::Default, partial: None }
-                .checked(config);
-        };
-        let base = group.number_or("rope_theta", outside)?;
+        let outside = config.number_or(theta, base)?;
+        let Some(group) = group else { return Ok(Self::plain(config, outside)) };
+        if let Some((key, _)) = group.keys().find(|(_, value)| value.is_object()) {
+            return Err(config.fault(format!("rotary positions differ by layers (`{key}`)")));
+        }
+        let rope = Self::of_group(config, &group, outside);
+        config.note_group("rope", &group);
+        rope
+    }
+
+    /// One of this base, of the default type.
+    pub(super) fn plain(config: &Config, base: f64) -> Self {
+        Self { base, scaling: Scaling::Default, partial: None }.checked(config)
+    }
+
+    /// One of a group of keys.
+    pub(super) fn of_group(
+        config: &Config,
+        group: &Config,
+        base: f64,
+    ) -> Result<Self, PretrainedError> {
+        let base = group.number_or("rope_theta", base)?;
         let kind = match group.text("rope_type")? {
             Some(kind) => Some(kind),
             None => group.text("type")?,
         };
-        let needed = |key: &str| match group.keys().any(|(name, _)| name == key) {
-            true => group.number_or(key, 1.0),
-            false => Err(config.refuse(format!("the rotary positions have no `{key}`"))),
-        };
         let scaling = match kind.unwrap_or("default") {
             "default" => Scaling::Default,
-            "linear" => Scaling::Linear { factor: needed("factor")? },
+            "linear" => Scaling::Linear { factor: needed(config, group, "factor")? },
+            "dynamic" => {
+                needed(config, group, "factor")?;
+                Scaling::Default
+            }
             "llama3" => Scaling::Llama3 {
-                factor: needed("factor")?,
-                low: needed("low_freq_factor")?,
-                high: needed("high_freq_factor")?,
-                original: needed("original_max_position_embeddings")?,
+                factor: needed(config, group, "factor")?,
+                low: needed(config, group, "low_freq_factor")?,
+                high: needed(config, group, "high_freq_factor")?,
+                original: needed(config, group, "original_max_position_embeddings")?,
             },
+            // Phi-3 has called its own type by both names.
+            "yarn" if !group.keys().any(|(key, _)| key == "short_factor") => yarn(config, group)?,
+            "longrope" | "su" | "yarn" => long(config, group)?,
             other => {
-                let known = "`default`, `linear` and `llama3` are known";
-                return Err(config.refuse(format!("rotary positions of type `{other}`: {known}")));
+                let why = format!("rotary positions of type `{other}`: {KNOWN}");
+                return Err(config.fault(why));
             }
         };
-        if let Some((key, _)) = group.keys().find(|(_, value)| value.is_object()) {
-            return Err(config.refuse(format!("rotary positions differ by layers (`{key}`)")));
-        }
-        let key = "partial_rotary_factor";
-        let partial = match group.keys().any(|(name, value)| name == key && !value.is_null()) {
-            true => Some(group.number_or(key, 1.0)?),
-            false => None,
-        };
-        config.note_group("rope", &group);
-        Self { base, scaling, partial }.checked(config)
+        Ok(Self { base, scaling, partial: group.number_if_any("partial_rotary_factor")? }
+            .checked(config))
     }
 
-    fn checked(self, config: &Config) -> Result<Self, PretrainedError> {
+    fn checked(self, config: &Config) -> Self {
         if let Scaling::Llama3 { low, high, .. } = self.scaling
             && low >= high
         {
-            let why = format!("`low_freq_factor` {low} is not below `high_freq_factor` {high}");
-            return Err(config.refuse(why));
+            config.fault(format!("`low_freq_factor` {low} is not below `high_freq_factor` {high}"));
         }
-        if BASES.contains(&self.base) {
-            return Ok(self);
+        if !BASES.contains(&self.base) {
+            let base = self.base;
+            config.fault(format!("rotary positions of base {base}; 1 to 4e8 are supported"));
         }
-        Err(config
-            .refuse(format!("rotary positions of base {}; 1 to 4e8 are supported", self.base)))
+        self
+    }
+
+    /// What the turned numbers of queries and keys are multiplied by.
+    pub(super) fn factor(&self) -> f64 {
+        match self.scaling {
+            Scaling::Yarn { grown, .. } | Scaling::Long { grown, .. } => grown,
+            _ => 1.0,
+        }
+    }
+
+    /// The most tokens that it is for, if it says.
+    pub(super) fn limit(&self) -> Option<usize> {
+        match self.scaling {
+            Scaling::Long { original, .. } => Some(original),
+            _ => None,
+        }
     }
 
     /// Radians a position of each pair of a packed head.
-    pub(super) fn frequencies(self, dimensions: usize, rotated: usize) -> Vec<f64> {
+    pub(super) fn frequencies(
+        &self,
+        config: &Config,
+        dimensions: usize,
+        rotated: usize,
+    ) -> Result<Vec<f64>, PretrainedError> {
+        let turning = rotated / 2;
+        if let Scaling::Long { factors, .. } = &self.scaling
+            && factors.len() != turning
+        {
+            let count = factors.len();
+            return Err(config.fault(format!(
+                "`short_factor` has {count} numbers where {turning} pairs of a head turn"
+            )));
+        }
         let mut frequencies = rotary_frequencies(self.base, dimensions, rotated);
-        frequencies.iter_mut().for_each(|frequency| *frequency = self.scaled(*frequency));
-        frequencies
+        for (pair, frequency) in frequencies.iter_mut().enumerate().take(turning) {
+            *frequency = self.scaled(*frequency, [pair, turning]);
+        }
+        Ok(frequencies)
     }
 
-    fn scaled(self, frequency: f64) -> f64 {
-        match self.scaling {
+    /// The frequency of one of so many pairs.
+    fn scaled(&self, frequency: f64, [pair, turning]: [usize; 2]) -> f64 {
+        match &self.scaling {
             Scaling::Default => frequency,
             Scaling::Linear { factor } => frequency / factor,
+            Scaling::Long { factors, .. } => frequency / factors[pair],
             Scaling::Llama3 { factor, low, high, original } => {
                 // Turns within the context that the model was first trained on.
                 let turns = original * frequency / std::f64::consts::TAU;
-                if turns < low {
+                if turns < *low {
                     frequency / factor
-                } else if turns > high {
+                } else if turns > *high {
                     frequency
                 } else {
                     let share = (turns - low) / (high - low);
                     (1.0 - share) * frequency / factor + share * frequency
                 }
             }
+            Scaling::Yarn { factor, .. } => {
+                let [first, last] = self.ramp(turning);
+                let share = ((pair as f64 - first) / (last - first)).clamp(0.0, 1.0);
+                frequency / factor * share + frequency * (1.0 - share)
+            }
         }
     }
+
+    /// The pairs between which YaRN's frequencies go from undivided to divided.
+    fn ramp(&self, turning: usize) -> [f64; 2] {
+        let Scaling::Yarn { fast, slow, original, truncate, .. } = self.scaling else {
+            return [0.0, 1.0];
+        };
+        let pair = |turns: f64| {
+            let most = original / (turns * std::f64::consts::TAU);
+            turning as f64 * natural_logarithm(most) / natural_logarithm(self.base)
+        };
+        let [first, last] = [pair(fast), pair(slow)];
+        let [first, last] = if truncate { [first.floor(), last.ceil()] } else { [first, last] };
+        let [first, last] = [first.max(0.0), last.min(2.0 * turning as f64 - 1.0)];
+        // As transformers keeps them apart.
+        [first, if first == last { last + 0.001 } else { last }]
+    }
+}
+
+/// A number that a group must have.
+fn needed(config: &Config, group: &Config, key: &str) -> Result<f64, PretrainedError> {
+    let number = group.number_if_any(key)?;
+    number.ok_or_else(|| config.fault(format!("the rotary positions have no `{key}`")))
+}
+
+/// The context that a model was first trained on, and how many times as long its own is, unless a factor says.
+fn stretch(config: &Config, group: &Config) -> Result<(usize, f64), PretrainedError> {
+    let key = "original_max_position_embeddings";
+    let context = config.count_if_any("max_position_embeddings")?;
+    let original = match (config.count_if_any(key)?, group.count_if_any(key)?) {
+        (Some(original), _) | (None, Some(original)) => Some(original),
+        (None, None) => context,
+    };
+    let Some(original) = original else {
+        return Err(config.fault(format!("the rotary positions have no `{key}`")));
+    };
+    let ratio = context.unwrap_or(original) as f64 / original as f64;
+    Ok((original, group.number_if_any("factor")?.unwrap_or(ratio)))
+}
+
+fn yarn(config: &Config, group: &Config) -> Result<Scaling, PretrainedError> {
+    let (original, factor) = stretch(config, group)?;
+    let grown = |scale: f64| match factor <= 1.0 {
+        true => 1.0,
+        false => 0.1 * scale * natural_logarithm(factor) + 1.0,
+    };
+    let scales = [group.number_if_any("mscale")?, group.number_if_any("mscale_all_dim")?];
+    let usual = match scales {
+        [Some(one), Some(all)] => grown(one) / grown(all),
+        _ => grown(1.0),
+    };
+    Ok(Scaling::Yarn {
+        factor,
+        fast: group.number_or("beta_fast", 32.0)?,
+        slow: group.number_or("beta_slow", 1.0)?,
+        original: original as f64,
+        truncate: group.flag_or("truncate", true)?,
+        grown: group.number_if_any("attention_factor")?.unwrap_or(usual),
+    })
+}
+
+fn long(config: &Config, group: &Config) -> Result<Scaling, PretrainedError> {
+    let (original, factor) = stretch(config, group)?;
+    let key = "short_factor";
+    let factors = group.numbers(key)?;
+    let missing = || config.fault(format!("the rotary positions have no `{key}`"));
+    let usual = match factor <= 1.0 {
+        true => 1.0,
+        false => (1.0 + natural_logarithm(factor) / natural_logarithm(original as f64)).sqrt(),
+    };
+    let grown = group.number_if_any("attention_factor")?.unwrap_or(usual);
+    Ok(Scaling::Long { factors: factors.ok_or_else(missing)?, original, grown })
 }
 
 #[cfg(test)]
@@ -127,7 +274,11 @@ mod tests {
 
     fn read(text: &str) -> Result<Rope, String> {
         let config = Config::parse("config.json".into(), text.as_bytes()).expect("JSON");
-        Rope::read(&config, "rope_theta").map_err(|error| error.to_string())
+        let rope = Rope::read(&config, "rope_theta", 10_000.0).map_err(|error| error.to_string());
+        match config.faults().first() {
+            Some(fault) => Err(fault.to_string()),
+            None => rope,
+        }
     }
 
     #[test]
@@ -135,14 +286,15 @@ mod tests {
         let old = r#"{"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4}}"#;
         let new = r#"{"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 4}}"#;
         let expected = Rope { base: 5e5, scaling: Scaling::Linear { factor: 4.0 }, partial: None };
-        assert_eq!([read(old), read(new)], [Ok(expected), Ok(expected)]);
+        assert_eq!([read(old), read(new)], [Ok(expected.clone()), Ok(expected.clone())]);
         let plain = Rope { base: 1e4, scaling: Scaling::Default, partial: None };
         for text in
             ["{}", r#"{"rope_scaling": null}"#, r#"{"rope_parameters": {"rope_type": "default"}}"#]
         {
-            assert_eq!(read(text), Ok(plain));
+            assert_eq!(read(text), Ok(plain.clone()));
         }
-        assert_eq!(expected.frequencies(16, 16)[0], 0.25);
+        let config = Config::parse("config.json".into(), b"{}").expect("JSON");
+        assert_eq!(expected.frequencies(&config, 16, 16).expect("fits")[0], 0.25);
     }
 
     /// Of Llama 3.1: factor 8, 1 to 4 turns of 8192 positions.
@@ -151,17 +303,23 @@ mod tests {
         let text = r#"{"rope_theta": 500000, "rope_scaling": {"rope_type": "llama3", "factor": 8,
             "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 8192}}"#;
         let rope = read(text).expect("known");
-        assert_eq!(rope.scaled(1.0), 1.0);
-        assert_eq!(rope.scaled(1e-6), 1e-6 / 8.0);
+        assert_eq!(rope.scaled(1.0, [0, 4]), 1.0);
+        assert_eq!(rope.scaled(1e-6, [0, 4]), 1e-6 / 8.0);
         let turns = |turns: f64| turns * std::f64::consts::TAU / 8192.0;
-        let middle = rope.scaled(turns(2.5)) / turns(2.5);
+        let middle = rope.scaled(turns(2.5), [0, 4]) / turns(2.5);
         assert!((middle - (0.5 + 0.5 / 8.0)).abs() < 1e-12, "{middle}");
     }
 
     #[test]
     fn other_kinds_are_named() {
         for (text, why) in [
-            (r#"{"rope_scaling": {"rope_type": "yarn", "factor": 4}}"#, "`yarn`"),
+            (r#"{"rope_scaling": {"rope_type": "axial", "factor": 4}}"#, "`axial`"),
+            (r#"{"rope_scaling": {"rope_type": "yarn", "factor": 4}}"#, "original_max_position"),
+            (r#"{"rope_scaling": {"rope_type": "dynamic"}}"#, "`factor`"),
+            (
+                r#"{"max_position_embeddings": 8, "rope_scaling": {"type": "longrope"}}"#,
+                "`short_factor`",
+            ),
             (r#"{"rope_scaling": {"type": "linear"}}"#, "`factor`"),
             (r#"{"rope_scaling": {"type": "llama3", "factor": 8}}"#, "low_freq_factor"),
             (r#"{"rope_theta": 0.5}"#, "base 0.5"),

@@ -23,13 +23,19 @@ pub(super) struct Weights {
     digests: Mutex<BTreeMap<String, [u8; 32]>>,
     /// Copies of others.
     tied: Mutex<BTreeSet<String>>,
+    /// What was wrong so far.
+    faults: Mutex<Vec<PretrainedError>>,
 }
+
+/// Faults after which no more are looked for.
+const MOST_FAULTS: usize = 100;
 
 impl Weights {
     /// Opens a folder's weights.
     pub(super) fn open(folder: &Path) -> Result<Self, PretrainedError> {
         let (files, places) = open(folder)?;
-        Ok(Self { files, places, digests: Mutex::default(), tied: Mutex::default() })
+        let (digests, tied, faults) = Default::default();
+        Ok(Self { files, places, digests, tied, faults })
     }
 
     /// What names begin with: `base`, or nothing in models that were saved without their head.
@@ -37,10 +43,39 @@ impl Weights {
         if self.places.contains_key(&format!("{base}{probe}")) { base } else { "" }
     }
 
-    /// An error that names a tensor's file.
+    /// Notes a fault that names a tensor's file, and gives the error.
     fn refuse(&self, place: Option<&Place>, reason: String) -> PretrainedError {
-        let file = place.map_or(0, |place| place.file);
-        PretrainedError::refused(&self.files[file].path, reason)
+        let file = &self.files[place.map_or(0, |place| place.file)].path;
+        self.found().push(PretrainedError::refused(file, reason.clone()));
+        PretrainedError::refused(file, reason)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Vec<PretrainedError>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All faults that were found.
+    pub(super) fn faults(&self) -> Vec<PretrainedError> {
+        std::mem::take(&mut *self.found())
+    }
+
+    /// Reads so many layers; where one has a fault, the others are looked at too.
+    pub(super) fn layers<T>(
+        &self,
+        count: usize,
+        read: impl Fn(usize) -> Result<T, PretrainedError>,
+    ) -> Result<Vec<T>, PretrainedError> {
+        let (mut layers, mut first) = (Vec::new(), None);
+        for index in 0..count {
+            match read(index) {
+                Ok(layer) => layers.push(layer),
+                Err(error) => first = first.or(Some(error)),
+            }
+            if self.found().len() >= MOST_FAULTS {
+                break;
+            }
+        }
+        first.map_or(Ok(layers), Err)
     }
 
     /// The tensor of this name and shape.
@@ -125,7 +160,8 @@ impl Weights {
         let tokens = self.rows(embedding, width)?;
         let pack = |name| self.plain(name, Lies::Outputs, [width, tokens], [filled, tokens]);
         if !tied {
-            return Ok((Some(pack(embedding)?), pack(head)?));
+            let (embedding, head) = (pack(embedding), pack(head));
+            return Ok((Some(embedding?), head?));
         }
         if let Some(place) = self.places.get(head) {
             let [one, other] = [embedding, head].map(|name| self.take(name, &[tokens, width]));
@@ -139,14 +175,18 @@ impl Weights {
         Ok((None, pack(embedding)?))
     }
 
-    /// Packs matrices as [`pack()`] does, hashes them meanwhile, and gives back their memory.
+    /// Packs matrices as [`pack()`] does, hashes them meanwhile, and gives back their memory. After a fault nothing is
+    /// packed any more: what follows is only looked at.
     pub(super) fn pack(
         &self,
         matrices: &[Matrix<'_>],
         inputs: &Inputs,
         outputs: usize,
         source: impl Fn(usize) -> Option<(usize, usize)> + Sync,
-    ) -> PackedWeights {
+    ) -> Result<PackedWeights, PretrainedError> {
+        if !self.found().is_empty() {
+            return Err(PretrainedError::GivenUp);
+        }
         let hash = || matrices.par_iter().for_each(|matrix| self.note(&matrix.tensor));
         let (packed, ()) = rayon::join(|| pack(matrices, inputs, outputs, &source), hash);
         for matrix in matrices {
@@ -154,7 +194,7 @@ impl Weights {
                 self.files[place.file].map.release(place.range.clone());
             }
         }
-        packed
+        Ok(packed)
     }
 
     /// Packs one matrix as it is, inputs and outputs filled up.
@@ -167,11 +207,14 @@ impl Weights {
     ) -> Result<PackedWeights, PretrainedError> {
         let matrix = self.matrix(name, lies, shape)?;
         let source = |output| (output < shape[1]).then_some((0, output));
-        Ok(self.pack(&[matrix], &Inputs::First(shape[0], inputs), outputs, source))
+        self.pack(&[matrix], &Inputs::First(shape[0], inputs), outputs, source)
     }
 
     /// Notes a tensor as used.
     fn note(&self, tensor: &Tensor<'_>) {
+        if self.noted().contains_key(tensor.name) {
+            return;
+        }
         let mut hash = Sha256::new();
         hash.update(format!("{:?} {:?}\n", tensor.precision, tensor.shape));
         hash.update(tensor.bytes);
@@ -186,23 +229,17 @@ impl Weights {
         self.tied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses tensors that the network has no place for.
-    pub(super) fn check_all_used(
-        &self,
-        architecture: &Architecture,
-    ) -> Result<(), PretrainedError> {
+    /// Notes as faults the tensors that the network has no place for.
+    pub(super) fn check_all_used(&self, architecture: &Architecture) {
         let (noted, tied) = (self.noted(), self.tied());
-        let surplus = self.places.iter().find(|(name, _)| {
+        let surplus = self.places.iter().filter(|(name, _)| {
             !noted.contains_key(*name)
                 && !tied.contains(*name)
                 && !architecture.beside.iter().any(|end| name.ends_with(end))
         });
-        match surplus {
-            None => Ok(()),
-            Some((name, place)) => {
-                let model = architecture.class;
-                Err(self.refuse(Some(place), format!("tensor `{name}` is no part of a {model}")))
-            }
+        for (name, place) in surplus {
+            let model = architecture.class;
+            self.refuse(Some(place), format!("tensor `{name}` is no part of a {model}"));
         }
     }
 

@@ -7,7 +7,7 @@
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, prefetch};
 use super::super::level::Level;
-use super::super::math::{Exp2Below, exp2};
+use super::super::math::{Exp2Below, exp2, soft_cap};
 use super::KEY_BLOCK;
 use super::cached_bytes::{ByteStep, Scratch};
 use super::forward_tile::{HIGHEST, LOWEST, numbered};
@@ -265,6 +265,13 @@ impl<S: Store> Held<'_, S> {
                     // SAFETY: each dimension has four times sixteen keys.
                     let keys = unsafe { S::load(lanes, keys.add(d * KEY_BLOCK + part * LANES)) };
                     scores[i][part] = lanes.fma(query, keys, scores[i][part]);
+                }
+            }
+        }
+        if let Some(limit) = self.heads.score_cap() {
+            for i in 0..HEADS {
+                for part in 0..PARTS {
+                    scores[i][part] = soft_cap(lanes, limit, scores[i][part]);
                 }
             }
         }

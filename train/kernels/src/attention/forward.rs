@@ -75,6 +75,7 @@ impl<const D: usize> Kernel for Forward<'_, D> {
                 sums: sums.as_mut_ptr(),
                 first,
                 window: None,
+                soft_cap: None,
             };
             // SAFETY: the scratch holds `time` rows, a whole number of tiles, all written by `prepare`.
             let (top, total) = unsafe { tile.attend(lanes) };

@@ -1,7 +1,7 @@
 //! The inner loops of the whole-chunk pass: 32 queries in two vectors, against blocks of 64 keys.
 
 use super::super::lanes::{LANES, Lanes};
-use super::super::math::{Exp2Below, exp2, nearest_even};
+use super::super::math::{Exp2Below, exp2, nearest_even, soft_cap};
 use super::KEY_BLOCK;
 use super::heads::{round_weight, weight_unit};
 
@@ -33,6 +33,8 @@ pub(super) struct Tile<const D: usize> {
     pub(super) first: usize,
     /// A query sees so many keys, its own included, if not all before it.
     pub(super) window: Option<usize>,
+    /// Scores stay within ± this.
+    pub(super) soft_cap: Option<f32>,
 }
 
 impl<const D: usize> Tile<D> {
@@ -123,6 +125,13 @@ impl<const D: usize> Tile<D> {
                     let factor = lanes.splat(*keys.add(d * LANES + k));
                     for v in 0..VECTORS {
                         scores[k][v] = lanes.fma(factor, query[v], scores[k][v]);
+                    }
+                }
+            }
+            if let Some(limit) = self.soft_cap {
+                for k in 0..KEYS {
+                    for v in 0..VECTORS {
+                        scores[k][v] = soft_cap(lanes, limit, scores[k][v]);
                     }
                 }
             }

@@ -55,6 +55,28 @@ const LARGEST_VALUE: f32 = 65_504.0;
 /// Exponents of the least powers of two, as `f32` counts them: 2⁻²⁴ for queries and keys, 1 for values.
 pub(super) const LEAST_EXPONENTS: [u32; 2] = [103, 127];
 
+/// What is normed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormOf {
+    /// Each head by its root mean square.
+    Head,
+    /// All heads of queries by theirs, and all heads of keys.
+    AllHeads,
+    /// Each head, whose mean is taken away first. Scales must be 0 where a head is filled up.
+    CentredHead,
+}
+
+/// A norm of queries and keys, before their scales.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadNorm {
+    /// What is normed together.
+    pub of: NormOf,
+    /// The dimensions of a head that count.
+    pub dimensions: usize,
+    /// ε, added to the mean square.
+    pub epsilon: f32,
+}
+
 /// The shape of a network's attention layers, and one layer's scales.
 #[derive(Clone, Debug)]
 pub struct AttentionHeads {
@@ -64,14 +86,16 @@ pub struct AttentionHeads {
     pub key_heads: usize,
     /// Numbers of a head, filled up to a multiple of 16.
     pub dims: usize,
-    /// Norm of each query and key: the dimensions that count, and ε.
-    pub norm: Option<(usize, f32)>,
+    /// Norm of queries and keys.
+    pub norm: Option<HeadNorm>,
     /// [heads, dims]: what queries are multiplied by, the factor of the scores included.
     pub query_scale: Vec<f32>,
     /// [key_heads, dims]: what keys are multiplied by.
     pub key_scale: Vec<f32>,
     /// A token sees so many tokens, itself included, if not all before it.
     pub window: Option<usize>,
+    /// Scores become c · tanh(score / c), as soft-max in powers of e would see them.
+    pub soft_cap: Option<f32>,
     /// What keys and values are rounded to, and queries with them.
     pub held: HeldAs,
 }
@@ -100,15 +124,23 @@ impl AttentionHeads {
         LOG2_E / (dimensions as f32).sqrt()
     }
 
+    /// The cap of scores in powers of two.
+    pub(super) fn score_cap(&self) -> Option<f32> {
+        self.soft_cap.map(|cap| cap * LOG2_E)
+    }
+
     /// Whether the parts fit together.
     pub fn fits(&self) -> bool {
         let Self { heads, key_heads, dims, .. } = *self;
         let divides = dims > 0 && dims.is_multiple_of(LANES);
         let shared = key_heads > 0 && heads > 0 && heads.is_multiple_of(key_heads);
         let scales = [self.query_scale.len(), self.key_scale.len()];
-        let bounded = self.held != HeldAs::Bytes || dims <= 256;
+        // Whole numbers are not capped.
+        let bounded = self.held != HeldAs::Bytes || dims <= 256 && self.soft_cap.is_none();
+        let capped = self.soft_cap.is_none_or(|cap| cap > 0.0 && cap.is_finite());
+        let normed = self.norm.is_none_or(|norm| (1..=dims).contains(&norm.dimensions));
         let sized = scales == [heads * dims, key_heads * dims];
-        divides && shared && sized && bounded && self.window != Some(0)
+        divides && shared && sized && bounded && capped && normed && self.window != Some(0)
     }
 
     /// Asserts that the parts fit together.
@@ -207,8 +239,17 @@ impl Kernel for Prepare<'_> {
             let (prepared, values) = row.split_at_mut(keys);
             let scales =
                 heads.query_scale.chunks_exact(dims).chain(heads.key_scale.chunks_exact(dims));
-            for (head, scale) in prepared.chunks_exact_mut(dims).zip(scales) {
-                prepare(lanes, heads.norm, scale, angles, head);
+            let mut factors = [None; 2];
+            if let Some(HeadNorm { of: NormOf::AllHeads, dimensions, epsilon }) = heads.norm {
+                let (queries, keys) = prepared.split_at(queries);
+                for (factor, all) in factors.iter_mut().zip([queries, keys]) {
+                    let count = all.len() / dims * dimensions;
+                    *factor = Some(inverse(lanes, all, count, 0.0, epsilon));
+                }
+            }
+            for (index, (head, scale)) in prepared.chunks_exact_mut(dims).zip(scales).enumerate() {
+                let factor = factors[usize::from(index >= heads.heads)];
+                prepare(lanes, heads.norm, factor, scale, angles, head);
             }
             let (queries, keys) = prepared.split_at_mut(queries);
             match heads.held {
@@ -330,26 +371,55 @@ pub(super) fn round_weight<L: Lanes>(lanes: L, weight: L::Vector, inverse: L::Ve
     lanes.min(lanes.sub(weight, lanes.fraction(weight)), lanes.splat(255.0))
 }
 
-/// Norms, scales and rotates one head of one token.
+/// 1/√(mean square + ε) of `count` numbers, whose squares have a sum that is too large by `surplus`.
+#[inline(always)]
+fn inverse<L: Lanes>(lanes: L, numbers: &[f32], count: usize, surplus: f32, epsilon: f32) -> f32 {
+    let mut squares = lanes.zero();
+    for part in numbers.chunks_exact(LANES) {
+        let x = lanes.load_slice(part, 0.0);
+        squares = lanes.fma(x, x, squares);
+    }
+    let mean = (lanes.sum(squares) - surplus) / count as f32;
+    1.0 / (mean + epsilon).sqrt()
+}
+
+/// Takes their mean away from a head's numbers. Where the head is filled up, that leaves the negated mean: gives the
+/// sum of the squares of those.
+#[inline(always)]
+fn centre<L: Lanes>(lanes: L, dimensions: usize, head: &mut [f32]) -> f32 {
+    let mut sum = lanes.zero();
+    for part in head.chunks_exact(LANES) {
+        sum = lanes.add(sum, lanes.load_slice(part, 0.0));
+    }
+    let mean = lanes.sum(sum) / dimensions as f32;
+    for part in head.chunks_exact_mut(LANES) {
+        let x = lanes.load_slice(part, 0.0);
+        lanes.store_slice(part, lanes.sub(x, lanes.splat(mean)));
+    }
+    (head.len() - dimensions) as f32 * (mean * mean)
+}
+
+/// Norms, scales and rotates one head of one token; by `factor`, where that is known already.
 #[inline(always)]
 fn prepare<L: Lanes>(
     lanes: L,
-    norm: Option<(usize, f32)>,
+    norm: Option<HeadNorm>,
+    factor: Option<f32>,
     scale: &[f32],
     angles: Option<&[f32]>,
     head: &mut [f32],
 ) {
     let dims = head.len();
-    let mut factor = lanes.splat(1.0);
-    if let Some((dimensions, epsilon)) = norm {
-        let mut squares = lanes.zero();
-        for part in head.chunks_exact(LANES) {
-            let x = lanes.load_slice(part, 0.0);
-            squares = lanes.fma(x, x, squares);
+    let factor = match (norm, factor) {
+        (_, Some(factor)) => factor,
+        (None, None) => 1.0,
+        (Some(norm), None) => {
+            let centred = norm.of == NormOf::CentredHead;
+            let surplus = if centred { centre(lanes, norm.dimensions, head) } else { 0.0 };
+            inverse(lanes, head, norm.dimensions, surplus, norm.epsilon)
         }
-        let mean = lanes.sum(squares) / dimensions as f32;
-        factor = lanes.splat(1.0 / (mean + epsilon).sqrt());
-    }
+    };
+    let factor = lanes.splat(factor);
     for (i, part) in head.chunks_exact_mut(LANES).enumerate() {
         let at = i * LANES;
         let scaled = lanes.mul(lanes.load_slice(part, 0.0), factor);

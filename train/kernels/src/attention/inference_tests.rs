@@ -14,8 +14,8 @@ fn heads(numbers: &mut Numbers, [heads, key_heads, dims]: [usize; 3]) -> Attenti
     let factor = AttentionHeads::score_scale(dims);
     let query_scale = around_one(heads * dims, numbers).into_iter().map(|x| x * factor).collect();
     let key_scale = around_one(key_heads * dims, numbers);
-    let (norm, window, held) = (None, None, HeldAs::Halves);
-    AttentionHeads { heads, key_heads, dims, norm, query_scale, key_scale, window, held }
+    let (norm, window, soft_cap, held) = (None, None, None, HeldAs::Halves);
+    AttentionHeads { heads, key_heads, dims, norm, query_scale, key_scale, window, soft_cap, held }
 }
 
 fn table(dims: usize, positions: usize) -> RotaryTable {
@@ -23,6 +23,10 @@ fn table(dims: usize, positions: usize) -> RotaryTable {
     let frequencies: Vec<f64> =
         (0..pairs).map(|pair| rotary_frequency(10_000.0, pair as f64 / pairs as f64)).collect();
     RotaryTable::new(&frequencies, positions)
+}
+
+fn norm_of(of: NormOf, dimensions: usize, epsilon: f32) -> Option<HeadNorm> {
+    Some(HeadNorm { of, dimensions, epsilon })
 }
 
 /// Prepared rows, and the output of the whole pass.
@@ -73,7 +77,9 @@ fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<[f64; 2]> {
             let first = heads.window.map_or(0, |window| (t + 1).saturating_sub(window));
             let score = |s: &&[f64]| {
                 let terms = row[head * d..][..d].iter().zip(&s[key..]);
-                terms.map(|(q, k)| q * k).sum::<f64>().exp2()
+                let score: f64 = terms.map(|(q, k)| q * k).sum();
+                let cap = heads.soft_cap.map(|cap| f64::from(cap) * std::f64::consts::LOG2_E);
+                cap.map_or(score, |cap| cap * (score / cap).tanh()).exp2()
             };
             let powers: Vec<f64> = rows[first..=t].iter().map(score).collect();
             let total: f64 = powers.iter().sum();
@@ -118,11 +124,14 @@ fn outputs_are_exact_to_rounding() {
         heads.window = window;
         let rows = numbers.scaled(time * heads.row(), 1.5);
         let table = table(heads.dims, time);
-        let normed = Some((heads.dims, 1e-5));
-        for (norm, held) in
-            [(None, HeldAs::Singles), (None, HeldAs::Halves), (normed, HeldAs::Bytes)]
-        {
-            (heads.norm, heads.held) = (norm, held);
+        let normed = norm_of(NormOf::Head, heads.dims, 1e-5);
+        for (norm, held, soft_cap) in [
+            (None, HeldAs::Singles, None),
+            (None, HeldAs::Singles, Some(3.0)),
+            (None, HeldAs::Halves, None),
+            (normed, HeldAs::Bytes, None),
+        ] {
+            (heads.norm, heads.held, heads.soft_cap) = (norm, held, soft_cap);
             let [prepared, mixed] = whole(&heads, Some(&table), &rows);
             let expected = exact(&heads, &wide(&prepared));
             if held == HeldAs::Bytes {
@@ -142,7 +151,7 @@ fn outputs_are_exact_to_rounding() {
 fn rows_are_normed_scaled_turned_and_rounded() {
     let mut numbers = Numbers::new(2);
     let mut heads = heads(&mut numbers, [2, 1, 32]);
-    heads.norm = Some((24, 1e-3));
+    heads.norm = norm_of(NormOf::Head, 24, 1e-3);
     let (positions, first) = (9, 4);
     let rows = numbers.scaled(5 * heads.row(), 2.0);
     let mut prepared = rows.clone();
@@ -174,6 +183,57 @@ fn rows_are_normed_scaled_turned_and_rounded() {
         let halves = found[64..].iter().all(|x| half::f16::from_f32(*x).to_f32() == *x);
         assert!(halves, "keys and values are halves");
         assert_close("values", &found[96..], &wide(&row[96..]), 5e-4);
+    }
+}
+
+#[test]
+fn heads_are_normed_together_or_centred() {
+    let mut numbers = Numbers::new(8);
+    let (count, dimensions, epsilon) = (3, 24, 1e-3);
+    let mut heads = heads(&mut numbers, [2, 1, 32]);
+    heads.held = HeldAs::Singles;
+    // What a head is filled up with.
+    for scale in heads.query_scale.chunks_mut(32).chain(heads.key_scale.chunks_mut(32)) {
+        scale[dimensions..].fill(0.0);
+    }
+    let mut rows: Vec<f32> = numbers.scaled(5 * heads.row(), 2.0);
+    for head in rows.chunks_mut(32) {
+        head.iter_mut().for_each(|x| *x += 1.0);
+        head[dimensions..].fill(0.0);
+    }
+    let scales = wide(&[&heads.query_scale[..], &heads.key_scale].concat());
+    for of in [NormOf::AllHeads, NormOf::CentredHead] {
+        heads.norm = norm_of(of, dimensions, epsilon);
+        let mut prepared = rows.clone();
+        prepare_rows(current(), &heads, None, [0, 5], &mut prepared);
+        for (row, found) in rows.chunks(heads.row()).zip(prepared.chunks(heads.row())) {
+            let row = wide(row);
+            let normed = |numbers: &[f64], count: usize| {
+                let square =
+                    numbers.iter().map(|x| x * x).sum::<f64>() / (count * dimensions) as f64;
+                1.0 / (square + f64::from(epsilon)).sqrt()
+            };
+            let expected: Vec<f64> = match of {
+                NormOf::AllHeads => {
+                    let factors = [normed(&row[..64], 2), normed(&row[64..96], 1)];
+                    (0..96).map(|i| row[i] * factors[i / 64] * scales[i]).collect()
+                }
+                _ => (0..count)
+                    .flat_map(|head| {
+                        let x = &row[head * 32..][..dimensions];
+                        let mean = x.iter().sum::<f64>() / dimensions as f64;
+                        let x: Vec<f64> = x.iter().map(|x| x - mean).collect();
+                        let factor = normed(&x, 1);
+                        (0..32)
+                            .map(move |i| x.get(i).map_or(0.0, |x| x * factor))
+                            .collect::<Vec<_>>()
+                    })
+                    .zip(&scales)
+                    .map(|(x, scale)| x * scale)
+                    .collect(),
+            };
+            assert_close("normed", &found[..96], &expected, 1e-6);
+        }
     }
 }
 
@@ -270,15 +330,16 @@ fn whole_and_cached_are_the_same_bits() {
         let sequences: Vec<Vec<f32>> =
             (0..count).map(|_| numbers.scaled(time * heads.row(), 4.0)).collect();
         let table = table(heads.dims, time);
-        for (table, held) in [
-            (None, HeldAs::Singles),
-            (Some(&table), HeldAs::Singles),
-            (None, HeldAs::Halves),
-            (Some(&table), HeldAs::Halves),
-            (None, HeldAs::Bytes),
-            (Some(&table), HeldAs::Bytes),
+        for (table, held, soft_cap) in [
+            (None, HeldAs::Singles, None),
+            (Some(&table), HeldAs::Singles, None),
+            (Some(&table), HeldAs::Singles, Some(2.5)),
+            (None, HeldAs::Halves, None),
+            (Some(&table), HeldAs::Halves, None),
+            (None, HeldAs::Bytes, None),
+            (Some(&table), HeldAs::Bytes, None),
         ] {
-            heads.held = held;
+            (heads.held, heads.soft_cap) = (held, soft_cap);
             let steps = cached(&heads, table, &sequences, sizes);
             for (rows, step) in sequences.iter().zip(&steps) {
                 let [_, mixed] = whole(&heads, table, rows);
@@ -299,11 +360,18 @@ fn levels_and_threads_agree() {
         ([2, 1, 64], 33, None),
     ] {
         let mut heads = heads(&mut numbers, shape);
-        (heads.window, heads.norm) = (window, Some((heads.dims, 1e-6)));
+        heads.window = window;
         let rows = numbers.scaled(time * heads.row(), 3.0);
         let table = table(heads.dims, time);
-        for held in [HeldAs::Singles, HeldAs::Halves, HeldAs::Bytes] {
-            heads.held = held;
+        for (held, of, soft_cap) in [
+            (HeldAs::Singles, NormOf::Head, Some(5.0)),
+            (HeldAs::Singles, NormOf::AllHeads, None),
+            (HeldAs::Singles, NormOf::CentredHead, None),
+            (HeldAs::Halves, NormOf::Head, None),
+            (HeldAs::Bytes, NormOf::Head, None),
+        ] {
+            (heads.held, heads.soft_cap) = (held, soft_cap);
+            heads.norm = norm_of(of, heads.dims - 3, 1e-6);
             assert_same_bits("inference", || {
                 let steps = cached(&heads, Some(&table), std::slice::from_ref(&rows), &[1, 3]);
                 let both = whole(&heads, Some(&table), &rows);

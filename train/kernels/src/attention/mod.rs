@@ -26,8 +26,8 @@ mod whole;
 pub use backward::attention_backward;
 pub use cached::{KeyValueCache, attention_cached};
 pub use forward::attention;
-pub use heads::{AttentionHeads, HeldAs, RotaryTable, prepare_rows};
-pub use rotary::rotary_frequency;
+pub use heads::{AttentionHeads, HeadNorm, HeldAs, NormOf, RotaryTable, prepare_rows};
+pub use rotary::{natural_logarithm, rotary_frequency};
 pub use whole::attention_whole;
 
 use super::math::LOG2_E;

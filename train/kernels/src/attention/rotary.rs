@@ -78,6 +78,11 @@ pub fn rotary_frequency(base: f64, share: f64) -> f64 {
     exponential(-logarithm(base) * share)
 }
 
+/// ln x for x > 0, the same on every machine.
+pub fn natural_logarithm(x: f64) -> f64 {
+    if x < 1.0 { -logarithm(1.0 / x) } else { logarithm(x) }
+}
+
 /// ln x for x ≥ 1: ln of its power of two, and 2·artanh((m − 1)/(m + 1)) of the rest by its series.
 fn logarithm(x: f64) -> f64 {
     let exponent = (x.to_bits() >> 52) as i64 - 1023;
@@ -159,6 +164,9 @@ mod tests {
             assert!((sine - f64::sin(x)).abs() < 1e-10 && (cosine - f64::cos(x)).abs() < 1e-10);
         }
         assert!((exponential(-9.2) / (-9.2_f64).exp() - 1.0).abs() < 1e-13);
+        for x in [0.01, 0.7, 1.0, 1.3, 32.0, 131_072.0] {
+            assert!((natural_logarithm(x) - f64::ln(x)).abs() < 1e-14 * f64::ln(x).abs() + 1e-16);
+        }
         for base in [1.0, 2.0, 10_000.0, 500_000.0, 1e6, 1.5e7] {
             for share in [0.0, 0.3, 0.5, 0.99] {
                 let exact = f64::powf(base, -share);

@@ -84,6 +84,7 @@ impl<const D: usize> Kernel for Whole<'_, D> {
                     sums: sums.as_mut_ptr(),
                     first,
                     window: heads.window,
+                    soft_cap: heads.score_cap(),
                 };
                 // SAFETY: the scratch holds the padded rows, a whole number of tiles, all written above.
                 let (_, total) = unsafe { tile.attend(lanes) };

@@ -2,7 +2,7 @@
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, largest};
 use super::super::level::Level;
-use super::super::math::{exp, ln, tanh};
+use super::super::math::{exp, ln, soft_cap};
 use super::super::parallel::{self, Shared};
 use super::Head;
 
@@ -70,11 +70,9 @@ impl Kernel for SoftmaxRows<'_> {
 pub(super) fn cap<L: Lanes>(lanes: L, softcap: Option<f32>, row: &mut [f32]) -> f32 {
     let mut top = lanes.splat(f32::NEG_INFINITY);
     if let Some(limit) = softcap {
-        let (limit, inverse) = (lanes.splat(limit), lanes.splat(1.0 / limit));
         for part in row.chunks_mut(LANES) {
             let z = lanes.load_slice(part, f32::NEG_INFINITY);
-            let z = lanes.mul(limit, tanh(lanes, lanes.mul(z, inverse)));
-            lanes.store_slice(part, z);
+            lanes.store_slice(part, soft_cap(lanes, limit, z));
         }
     }
     for part in row.chunks(LANES) {
