@@ -334,9 +334,13 @@ pub(crate) struct Eval {
     /// Which part of each corpus
     #[arg(long, value_enum, default_value_t = Part::Whole)]
     pub(crate) part: Part,
-    /// Length of a chunk, each compressed from an empty context: bytes, or as 2048tokens
-    #[arg(long, default_value = "2048", value_parser = parse_chunking)]
-    pub(crate) chunk: Chunking,
+    /// Length of a chunk, each compressed from an empty context: bytes, or as 2048tokens [default: 2048]
+    #[arg(long, value_name = "LENGTH", value_parser = parse_chunking)]
+    pub(crate) chunk: Option<Chunking>,
+    /// Let windows overlap: of each so many tokens are measured, after those before them. A window is as long as the
+    /// network's context, or as --chunk says, in tokens; what overlaps is not coded
+    #[arg(long, value_name = "TOKENS", value_parser = parse_positive)]
+    pub(crate) stride: Option<usize>,
     /// Measure so many chunks, drawn at random, instead of all
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub(crate) sample_chunks: Option<usize>,
@@ -366,6 +370,26 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "f32|bf16", default_value = "f32")]
     pub(crate) precision: Precision,
 }
+
+impl Eval {
+    /// How corpora are cut; a window of `u64::MAX` tokens is as long as the network's context.
+    pub(crate) fn chunking(&self) -> Chunking {
+        match (self.chunk, self.stride) {
+            (None, None) => Chunking::Bytes(CHUNK),
+            (Some(chunk), None) => chunk,
+            (chunk, Some(stride)) => {
+                let window = match chunk {
+                    Some(Chunking::Bytes(length) | Chunking::Tokens(length)) => length,
+                    _ => u64::MAX,
+                };
+                Chunking::Strided { window, stride: stride as u64 }
+            }
+        }
+    }
+}
+
+/// Bytes of a chunk where the command line does not say.
+const CHUNK: u64 = 2048;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {

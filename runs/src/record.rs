@@ -76,6 +76,14 @@ pub enum Chunking {
     Tokens(u64),
     /// One piece.
     Whole,
+    /// Windows of so many tokens that overlap: of each the last `stride` are coded, after the ones before, and of the
+    /// first all. So every token but the first ones is predicted from at least `window` − `stride` tokens.
+    Strided {
+        /// Tokens of a window.
+        window: u64,
+        /// Tokens that are coded of each.
+        stride: u64,
+    },
 }
 
 impl std::fmt::Display for Chunking {
@@ -84,6 +92,9 @@ impl std::fmt::Display for Chunking {
             Self::Bytes(length) => formatter.pad(&format!("{length} bytes")),
             Self::Tokens(length) => formatter.pad(&format!("{length} tokens")),
             Self::Whole => formatter.pad("whole"),
+            Self::Strided { window, stride } => {
+                formatter.pad(&format!("{window} tokens, {stride} at a time"))
+            }
         }
     }
 }

@@ -53,6 +53,21 @@ impl Settings {
         self.masked.then(|| Mask::of(corpus.medium()))
     }
 
+    /// How a corpus is cut for a network of this context.
+    pub(super) fn chunking(&self, context: usize) -> Chunking {
+        match self.chunk {
+            Chunking::Strided { window: u64::MAX, stride } => {
+                Chunking::Strided { window: context as u64, stride }
+            }
+            chunking => chunking,
+        }
+    }
+
+    /// Bytes or tokens of a chunk or window, for a network of this context.
+    pub(super) fn length_in(&self, context: usize) -> u64 {
+        length_of(self.chunking(context))
+    }
+
     /// The device as records name it; f32 goes without saying.
     pub(super) fn computing_on(&self) -> String {
         match self.precision {
@@ -92,12 +107,12 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         compressors.iter().map(|name| compressors::by_name(name)).collect::<Result<_, _>>()?;
     let settings = Settings {
         part: arguments.part,
-        chunk: arguments.chunk,
+        chunk: arguments.chunking(),
         sample: arguments
             .sample_chunks
             .map(|chunks| Draw { chunks: chunks as u64, seed: arguments.sample_seed }),
-        // A GPU measures ideal bits; coding needs the same bits on every machine.
-        coding: !arguments.ideal && arguments.device == Device::Cpu,
+        // A GPU measures ideal bits; coding needs the same bits on every machine. What overlaps is not coded.
+        coding: !arguments.ideal && arguments.device == Device::Cpu && arguments.stride.is_none(),
         code: WeightCode::F16,
         masked: arguments.protocol == cli::Protocol::Paper,
         again: arguments.again,
@@ -107,16 +122,24 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
             .precision(Some(arguments.precision))
             .map_err(anyhow::Error::msg)?,
     };
-    if let (Chunking::Tokens(length), Some(_)) = (settings.chunk, settings.sample) {
-        bail!("a sample is drawn of chunks of bytes\nhint: `--chunk {length}`, or all chunks");
+    match (settings.chunk, settings.sample) {
+        (Chunking::Tokens(length), Some(_)) => {
+            bail!("a sample is drawn of chunks of bytes\nhint: `--chunk {length}`, or all chunks");
+        }
+        (Chunking::Strided { .. }, Some(_)) => {
+            bail!(
+                "a sample is drawn of chunks of bytes\nhint: leave `--stride` or `--sample-chunks` out"
+            );
+        }
+        _ => {}
     }
     let models = arguments.model.iter().map(|name| pretrained::open(name, context));
     let models = models.collect::<Result<Vec<_>>>()?;
     let mut records = Vec::new();
     if let Some((_, plan)) = runs.iter().find(|(_, plan)| {
-        !arguments.run.is_empty() && length_of(settings.chunk) > plan.context as u64
+        !arguments.run.is_empty() && settings.length_in(plan.context) > plan.context as u64
     }) {
-        let (chunk, limit) = (length_of(settings.chunk), plan.context);
+        let (chunk, limit) = (settings.length_in(plan.context), plan.context);
         bail!(
             "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
              hint: `--chunk {limit}`",
@@ -202,6 +225,7 @@ pub(super) fn span_of(corpus: &Corpus, part: cli::Part) -> Span {
 pub(super) fn length_of(chunking: Chunking) -> u64 {
     match chunking {
         Chunking::Bytes(length) | Chunking::Tokens(length) => length,
+        Chunking::Strided { window, .. } => window,
         Chunking::Whole => u64::MAX,
     }
 }
@@ -380,7 +404,7 @@ pub(super) fn run_rates(
         );
     }
     let span = span_of(corpus, settings.part);
-    let (chunking, chunk) = (settings.chunk, length_of(settings.chunk));
+    let (chunking, chunk) = (settings.chunking(plan.context), settings.length_in(plan.context));
     let mut record = blank(&plan.name, Kind::Run, chunking, corpus, span);
     describe(&mut record, plan, &saved);
     record.weight_code = Some(settings.code);

@@ -56,6 +56,9 @@ pub(super) fn open(name: &str, context: &Context) -> Result<Named> {
 fn find(name: &str, context: &Context) -> Result<(String, PathBuf)> {
     let path = Path::new(name);
     if path.is_file() {
+        if path.extension().is_some_and(|end| end == "gguf") {
+            bail!("{name}: GGUF is not read; a model is a folder of safetensors\n{HINT}");
+        }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new("."));
         bail!("{name} is a file; a model is its folder\nhint: `--model {}`", folder.display());
@@ -100,13 +103,15 @@ pub(super) fn rate(
         return Ok(None);
     }
     let span = span_of(corpus, settings.part);
-    let mut record = described(named, corpus, span, settings.chunk);
+    let chunking = settings.chunking(named.model.context());
+    let mut record = described(named, corpus, span, chunking);
     record.mask = settings.mask(corpus);
-    record.sample = settings.sample.and_then(|draw| draw.of(span, length_of(settings.chunk)));
+    record.sample = settings.sample.and_then(|draw| draw.of(span, length_of(chunking)));
     let store = context.store.pretrained(&named.name);
     if let Some(found) = recorded(&store, &record, settings)? {
         return Ok(Some(found));
     }
+    say_memory(named, chunking, context);
     let elsewhere =
         settings.device.pretrained(&named.model, settings.precision).map_err(anyhow::Error::msg)?;
     let measurement = Measurement {
@@ -115,7 +120,7 @@ pub(super) fn rate(
         corpus: corpus.bytes(),
         corpus_sha256: corpus.sha256(),
         span: span.start..span.end,
-        chunking: settings.chunk,
+        chunking,
         sample: settings.sample,
         mask: record.mask,
         coding: settings.coding,
@@ -145,6 +150,23 @@ pub(super) fn rate(
     corpus.check_length()?;
     store.append_rate(&record)?;
     Ok(Some(record))
+}
+
+/// Tokens of a chunk from which on it is said what one takes in memory.
+const LONG: usize = 2048;
+
+/// Says what a long chunk takes in memory.
+fn say_memory(named: &Named, chunking: Chunking, context: &Context) {
+    let tokens = usize::try_from(length_of(chunking)).unwrap_or(usize::MAX);
+    let tokens = tokens.min(named.model.context());
+    if tokens > LONG {
+        let bytes = named.model.engine().sequence_bytes(tokens);
+        let mebibytes = bytes.div_ceil(1 << 20);
+        context.say(&format!(
+            "{}: a chunk of {tokens} tokens takes up to {mebibytes} MiB on each thread, besides the weights",
+            named.name
+        ));
+    }
 }
 
 /// A record of a model with nothing measured yet.

@@ -79,6 +79,7 @@ pub(crate) fn masked(name: &str, record: &RateRecord) -> String {
 pub(crate) fn chunking(chunking: Chunking) -> String {
     match chunking {
         Chunking::Whole => "whole".to_owned(),
+        Chunking::Strided { .. } => format!("windows of {chunking}"),
         cut => format!("chunks of {cut}"),
     }
 }
@@ -89,6 +90,7 @@ pub(crate) fn short_chunking(chunking: Chunking) -> String {
     match chunking {
         Chunking::Whole => "whole".to_owned(),
         Chunking::Bytes(length) | Chunking::Tokens(length) => format!("chunks of {length}"),
+        Chunking::Strided { window, stride } => format!("windows of {window} by {stride}"),
     }
 }
 

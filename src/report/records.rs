@@ -142,9 +142,10 @@ fn row_order(record: &RateRecord) -> impl Ord + use<> {
         Kind::Pretrained => 2,
     };
     let chunking = match record.chunking {
-        Chunking::Whole => (0, 0),
-        Chunking::Bytes(bytes) => (1, bytes),
-        Chunking::Tokens(tokens) => (2, tokens),
+        Chunking::Whole => (0, 0, 0),
+        Chunking::Bytes(bytes) => (1, bytes, 0),
+        Chunking::Tokens(tokens) => (2, tokens, 0),
+        Chunking::Strided { window, stride } => (3, window, stride),
     };
     let size = record.size.map(|size| size.core_parameters());
     (kind, chunking, size, record.parameters, record.name.clone(), record.identity())

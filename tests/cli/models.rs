@@ -50,6 +50,57 @@ fn pretrained_models_are_measured() {
 }
 
 #[test]
+fn windows_that_overlap_are_measured() {
+    let study = Study::new();
+    model(&study, "gemma2");
+    let rate = |line: &str| {
+        let records =
+            study.json(&format!("eval --json --model gemma2 --corpus markov:bytes=900 {line}"));
+        let record = records[0].clone();
+        assert_eq!((&record["raw_bytes"], &record["tokens"]), (&900.into(), &900.into()), "{line}");
+        record
+    };
+    let strided = rate("--stride 40");
+    // The model's context is 128 tokens: one window, and 20 more strides.
+    assert_eq!(strided["chunking"], serde_json::json!({"strided": {"window": 128, "stride": 40}}));
+    assert_eq!(
+        (&strided["chunks"], &strided["coded_bytes"]),
+        (&21.into(), &serde_json::Value::Null)
+    );
+    // Windows that do not overlap are chunks of tokens.
+    let [apart, chunks] = ["--chunk 60 --stride 60", "--chunk 60tokens --ideal"].map(rate);
+    assert_eq!(apart["cross_entropy_bits"], chunks["cross_entropy_bits"]);
+    assert_eq!(rate("--stride 40"), strided, "recorded already");
+    for (line, why) in [
+        ("--stride 129", "a stride is from 1 to the window's length"),
+        ("--chunk 129 --stride 4", "longer than the network's context"),
+        ("--stride 4 --sample-chunks 3", "leave `--stride` or `--sample-chunks` out"),
+    ] {
+        let line = format!("eval --model gemma2 --corpus markov:bytes=900 {line}");
+        let error = study.fails(&line, 1);
+        assert!(error.contains(why), "{line}: {error}");
+    }
+    assert!(study.run("report").status.success());
+}
+
+#[test]
+fn all_that_is_wrong_with_a_model_is_named_at_once() {
+    let study = Study::new();
+    let folder = model(&study, "olmo2");
+    std::fs::remove_file(folder.join("tokenizer.json")).expect("there");
+    std::fs::rename(folder.join("model.safetensors"), folder.join("pytorch_model.bin"))
+        .expect("renamed");
+    let error = study.fails("eval --model olmo2 --corpus markov:bytes=900", 1);
+    for part in ["2 things are wrong", "pytorch_model.bin", "save_pretrained", "tokenizer.json"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let file = study.path("small.gguf");
+    std::fs::write(&file, "GGUF").expect("written");
+    let error = study.fails("eval --model small.gguf --corpus markov:bytes=900", 1);
+    assert!(error.contains("GGUF is not read"), "{error}");
+}
+
+#[test]
 fn archives_of_pretrained_models_restore_every_file() {
     let study = Study::new();
     for name in ["qwen3", "gpt2"] {

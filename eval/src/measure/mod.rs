@@ -9,6 +9,7 @@ mod mask;
 mod network;
 mod pieces;
 mod positions;
+mod strided;
 
 use std::io;
 use std::ops::{ControlFlow, Range};

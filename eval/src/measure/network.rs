@@ -1,6 +1,6 @@
 //! Measuring a network: its ideal bits by [`Predictor::score`], or by the coder, which gives both
 //! the ideal bits and the bytes that it really emits. Chunks of more tokens than the network's context
-//! holds are cut into pieces, each predicted from an empty context.
+//! holds are cut into pieces, each predicted from an empty context; windows that overlap are not coded.
 
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, fingerprint};
 use super::mask::{Masked, masked};
 use super::pieces::{Draw, Pieces, slice};
+use super::strided;
 use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};
 use crate::interval::ChunkBits;
@@ -36,7 +37,7 @@ pub struct Measurement<'a> {
     /// The bytes of it to measure, or to draw from.
     pub span: Range<u64>,
     /// Chunks of so many bytes, each tokenized by itself; or of so many tokens, cut from the tokens
-    /// of the whole span.
+    /// of the whole span; or windows of these that overlap, whose ideal bits alone are measured.
     pub chunking: Chunking,
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
@@ -98,7 +99,7 @@ impl Measurement<'_> {
         progress: &mut ProgressCallback,
     ) -> Result<Outcome, MeasureError> {
         let (pieces, tokens) = self.pieces()?;
-        let in_group = usize::try_from(self.group_chunks.max(1)).unwrap_or(usize::MAX);
+        let in_group = in_memory(self.group_chunks.max(1));
         let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
         let mut measured = Measured {
             tokens: Some(0),
@@ -143,6 +144,7 @@ impl Measurement<'_> {
     fn pieces(&self) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
         let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
         let length = match self.chunking {
+            Chunking::Strided { window, stride } => return self.windows(window, stride),
             Chunking::Bytes(0) | Chunking::Tokens(0) => return refuse("a chunk has a length"),
             Chunking::Whole => return refuse("a network has a context"),
             Chunking::Tokens(_) if self.sample.is_some() => {
@@ -154,8 +156,21 @@ impl Measurement<'_> {
             Chunking::Bytes(length) => {
                 return Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, None));
             }
-            Chunking::Tokens(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Chunking::Tokens(length) => in_memory(length),
         };
+        self.pieces_of_tokens(|tokens| {
+            (0..tokens)
+                .step_by(length)
+                .map(|at| at..tokens.min(at.saturating_add(length)))
+                .collect()
+        })
+    }
+
+    /// The ranges that the tokens of the whole span are cut into, and these.
+    fn pieces_of_tokens(
+        &self,
+        cut: impl Fn(usize) -> Vec<Range<usize>>,
+    ) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
         // For its check of the span.
         Pieces::cut(self.corpus, &self.span, u64::MAX, None)?;
         let failed = |error: TokenizerError| MeasureError::Tokens {
@@ -164,8 +179,9 @@ impl Measurement<'_> {
         };
         let tokens = self.tokenizer.encode(slice(self.corpus, &self.span)).map_err(failed)?;
         let (mut ranges, mut start) = (Vec::new(), self.span.start);
-        for chunk in tokens.chunks(length) {
-            let bytes = self.bytes_of(chunk, start == self.span.start).map_err(failed)?;
+        for chunk in cut(tokens.len()) {
+            let first = start == self.span.start;
+            let bytes = self.bytes_of(&tokens[chunk], first).map_err(failed)?;
             ranges.push(start..start + bytes.len() as u64);
             start += bytes.len() as u64;
         }
@@ -176,6 +192,36 @@ impl Measurement<'_> {
         Ok((Pieces { ranges, sample: None }, Some(tokens)))
     }
 
+    /// Refuses windows that cannot be.
+    fn check_windows(&self, window: u64, stride: u64) -> Result<(), MeasureError> {
+        let context = self.predictor.context() as u64;
+        let why = if stride == 0 || stride > window {
+            "a stride is from 1 to the window's length"
+        } else if window > context {
+            "a window is longer than the network's context"
+        } else if self.sample.is_some() {
+            "a sample is drawn of chunks of bytes"
+        } else if self.mask.is_some() {
+            "bytes are masked by chunks"
+        } else if self.coding {
+            "what overlaps is not coded"
+        } else {
+            return Ok(());
+        };
+        Err(MeasureError::Chunking { chunking: self.chunking, why })
+    }
+
+    /// The ranges that windows code, and the tokens of the whole span.
+    fn windows(
+        &self,
+        window: u64,
+        stride: u64,
+    ) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
+        self.check_windows(window, stride)?;
+        let [window, stride] = [window, stride].map(in_memory);
+        self.pieces_of_tokens(|tokens| strided::coded(tokens, window, stride))
+    }
+
     /// The tokens of the chunks that a group's ranges are.
     fn tokens_of(
         &self,
@@ -183,40 +229,54 @@ impl Measurement<'_> {
         index: u64,
         in_group: usize,
         tokens: Option<&[u32]>,
-    ) -> Result<Vec<Vec<u32>>, MeasureError> {
-        let (Some(tokens), Chunking::Tokens(length)) = (tokens, self.chunking) else {
-            let encode = |range: &Range<u64>| {
-                let tokens = self.tokenizer.encode(&self.masked(range).bytes);
-                let what = |error: TokenizerError| error.to_string();
-                tokens.map_err(|error| MeasureError::Tokens {
-                    span: range.clone(),
-                    what: what(error),
-                })
-            };
-            return ranges.iter().map(encode).collect();
-        };
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let first = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(in_group);
-        Ok(tokens.chunks(length).skip(first).take(ranges.len()).map(<[u32]>::to_vec).collect())
+    ) -> Result<Vec<Text>, MeasureError> {
+        let first = in_memory(index).saturating_mul(in_group);
+        match (tokens, self.chunking) {
+            (Some(tokens), Chunking::Tokens(length)) => {
+                let chunks = tokens.chunks(in_memory(length)).skip(first).take(ranges.len());
+                Ok(chunks.map(|chunk| Text { tokens: chunk.to_vec(), before: 0 }).collect())
+            }
+            (Some(tokens), Chunking::Strided { window, stride }) => {
+                let [window, stride] = [window, stride].map(in_memory);
+                let coded = strided::coded(tokens.len(), window, stride);
+                let text = |coded: Range<usize>| {
+                    let of = strided::window_of(&coded, window);
+                    Text { before: coded.start - of.start, tokens: tokens[of].to_vec() }
+                };
+                Ok(coded.into_iter().skip(first).take(ranges.len()).map(text).collect())
+            }
+            _ => {
+                let text = |range: &Range<u64>| {
+                    let tokens = self.tokenizer.encode(&self.masked(range).bytes);
+                    let text = tokens.map(|tokens| Text { tokens, before: 0 });
+                    text.map_err(|error| MeasureError::Tokens {
+                        span: range.clone(),
+                        what: error.to_string(),
+                    })
+                };
+                ranges.iter().map(text).collect()
+            }
+        }
     }
 
     /// Measures the chunks of some ranges; nothing if stopped.
     fn group(
         &self,
         ranges: &[Range<u64>],
-        tokens: &[Vec<u32>],
+        texts: &[Text],
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Group>, MeasureError> {
         let started = Instant::now();
         let start = ranges.first().map_or(self.span.start, |range| range.start);
         let span = start..ranges.last().map_or(start, |range| range.end);
         let context = self.predictor.context().max(1);
-        let pieces: Vec<&[u32]> = tokens.iter().flat_map(|chunk| chunk.chunks(context)).collect();
+        let pieces = texts.iter().flat_map(|text| text.pieces(context));
+        let pieces: Vec<(&[u32], usize)> = pieces.collect();
         let Some(scores) = self.scores(&pieces, start, pulse)? else { return Ok(None) };
         let mut group = Group {
             coded_bytes: scores.coded_bytes,
             cross_entropy: Some(scores.cross_entropy_bits).filter(|bits| bits.is_finite()),
-            cut: tokens.iter().filter(|chunk| chunk.len() > context).count() as u64,
+            cut: texts.iter().filter(|text| text.tokens.len() > context).count() as u64,
             ..Default::default()
         };
         for range in ranges {
@@ -225,11 +285,11 @@ impl Measurement<'_> {
             group.missed += masked.missed;
         }
         let mut bits = scores.bits.iter();
-        for (chunk, range) in tokens.iter().zip(ranges) {
+        for (text, range) in texts.iter().zip(ranges) {
             // Chunks of tokens are one text, of which only the first is the beginning.
-            let first =
-                !matches!(self.chunking, Chunking::Tokens(_)) || range.start == self.span.start;
-            let pieces = chunk.chunks(context).zip(bits.by_ref().map(Vec::as_slice));
+            let alone = matches!(self.chunking, Chunking::Bytes(_));
+            let first = alone || range.start == self.span.start;
+            let pieces = text.pieces(context).zip(bits.by_ref().map(Vec::as_slice));
             let added = self.add_chunk(pieces, first, &mut group);
             let added = added.map_err(|error| error.to_string());
             added.map_err(|what| MeasureError::Tokens { span: span.clone(), what })?;
@@ -243,13 +303,15 @@ impl Measurement<'_> {
         Ok(Some(group))
     }
 
-    /// What every token costs; nothing if stopped.
+    /// What every token of some pieces costs, those before them left out; nothing if stopped.
     fn scores(
         &self,
-        chunks: &[&[u32]],
+        pieces: &[(&[u32], usize)],
         at: u64,
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Scores>, MeasureError> {
+        let chunks: Vec<&[u32]> = pieces.iter().map(|(tokens, _)| *tokens).collect();
+        let chunks = &chunks[..];
         if self.coding {
             let longest = chunks.iter().map(|chunk| chunk.len()).max().unwrap_or(0);
             let layout = Layout::of_chunks(longest);
@@ -269,6 +331,9 @@ impl Measurement<'_> {
         }
         if let Some(bad) = bits.iter().flatten().find(|bits| !bits.is_finite()) {
             return Err(MeasureError::Score { at, what: format!("a token has {bad} bits") });
+        }
+        for (bits, (_, before)) in bits.iter_mut().zip(pieces) {
+            bits.drain(..before);
         }
         let vocabulary = self.predictor.vocabulary();
         let mut cross_entropy_bits = 0.0;
@@ -296,14 +361,14 @@ impl Measurement<'_> {
     /// Adds one chunk, that is the tokens and bits of each of its pieces; `first` if its text begins there.
     fn add_chunk<'a>(
         &self,
-        pieces: impl Iterator<Item = (&'a [u32], &'a [f32])>,
+        pieces: impl Iterator<Item = ((&'a [u32], usize), &'a [f32])>,
         first: bool,
         group: &mut Group,
     ) -> Result<(), TokenizerError> {
         let (mut total, mut raw_bytes) = (0.0, 0);
-        for (index, (tokens, bits)) in pieces.enumerate() {
+        for (index, (piece, bits)) in pieces.enumerate() {
             let (more_bits, more_bytes) =
-                self.add_piece(tokens, bits, first && index == 0, group)?;
+                self.add_piece(piece, bits, first && index == 0, group)?;
             total += more_bits;
             raw_bytes += more_bytes;
         }
@@ -311,15 +376,16 @@ impl Measurement<'_> {
         Ok(())
     }
 
-    /// Adds what is predicted from one empty context, stretch by stretch of positions; gives its bits and bytes.
+    /// Adds what is predicted from one empty context after so many tokens, stretch by stretch of positions; gives its
+    /// bits and bytes.
     fn add_piece(
         &self,
-        tokens: &[u32],
+        (tokens, before): (&[u32], usize),
         bits: &[f32],
         first: bool,
         group: &mut Group,
     ) -> Result<(f64, u64), TokenizerError> {
-        let (mut total, mut raw_bytes, mut start) = (0.0, 0, 0);
+        let (mut total, mut raw_bytes, mut start) = (0.0, 0, before);
         while start < tokens.len() {
             let end = positions::end_of(start);
             let until = tokens.len().min(usize::try_from(end).unwrap_or(usize::MAX));
@@ -327,16 +393,39 @@ impl Measurement<'_> {
                 end,
                 tokens: (until - start) as u64,
                 raw_bytes: self.bytes_of(&tokens[start..until], first && start == 0)?.len() as u64,
-                bits: bits[start..until].iter().map(|&bits| f64::from(bits)).sum(),
+                bits: bits[start - before..until - before]
+                    .iter()
+                    .map(|&bits| f64::from(bits))
+                    .sum(),
             };
             positions::add(&mut group.positions, sum);
             total += sum.bits;
             raw_bytes += sum.raw_bytes;
             start = until;
         }
-        group.tokens += tokens.len() as u64;
+        group.tokens += (tokens.len() - before) as u64;
         Ok((total, raw_bytes))
     }
+}
+
+/// The tokens that a chunk is predicted in, of which the first are only read: another chunk codes them.
+struct Text {
+    tokens: Vec<u32>,
+    before: usize,
+}
+
+impl Text {
+    /// What is predicted from an empty context each, and how many of its first tokens are only read; those are within
+    /// the context.
+    fn pieces(&self, context: usize) -> impl Iterator<Item = (&[u32], usize)> {
+        let before = self.before;
+        self.tokens.chunks(context).map(move |piece| (piece, before))
+    }
+}
+
+/// A length as one in memory, or the most that there is.
+fn in_memory(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 /// Ideal bits of every token of some chunks, the coder's floor included, and what the coder made of

@@ -107,6 +107,53 @@ fn a_sure_and_wrong_network_measures_the_same_with_and_without_the_coder() {
 }
 
 #[test]
+fn windows_that_overlap_are_what_a_plain_loop_finds() {
+    let (model, corpus) = (CountModel::exact(300), corpus(1950));
+    for tokenizer in [&ByteTokenizer as &dyn Tokenizer, &PairTokenizer] {
+        let tokens = tokenizer.encode(&corpus).expect("bytes");
+        for (window, stride) in [(100_usize, 30_usize), (64, 64), (300, 1), (50, 49)] {
+            let (mut bits, mut own, mut done, mut pieces) = (0.0, 0.0, 0, 0);
+            while done < tokens.len() {
+                let end = if done == 0 { window } else { done + stride }.min(tokens.len());
+                let start = end.saturating_sub(window);
+                let scores = model.score(&[&tokens[start..end]]).expect("scores").remove(0);
+                for score in &scores[done - start..] {
+                    own += f64::from(*score);
+                    bits += crate::quantize::bits_of(f64::from(*score), model.vocabulary());
+                }
+                (done, pieces) = (end, pieces + 1);
+            }
+            let chunking = Chunking::Strided { window: window as u64, stride: stride as u64 };
+            let strided = Measurement { chunking, ..measurement(&model, tokenizer, &corpus) };
+            let found = finished(strided.run(None, &mut go));
+            assert_eq!((found.raw_bytes, found.tokens), (Bytes(1950), Some(tokens.len() as u64)));
+            assert_eq!(found.chunks.len(), pieces);
+            for (found, expected) in [(found.ideal_bits, bits), (found.cross_entropy_bits, own)] {
+                let found = found.expect("measured").0;
+                assert!(
+                    (found / expected - 1.0).abs() < 1e-7,
+                    "{window} {stride}: {found} {expected}"
+                );
+            }
+            // After the first window every token has more than window − stride before it.
+            let least = positions::end_of(window - stride);
+            let early = found.positions.iter().take_while(|row| row.end < least);
+            assert!(early.map(|row| row.tokens).sum::<u64>() <= least / 2);
+        }
+    }
+    let refused = [(0, false), (301, false), (30, true)].map(|(stride, coding)| {
+        let chunking = Chunking::Strided { window: 300, stride };
+        let one = Measurement { chunking, coding, ..measurement(&model, &ByteTokenizer, &corpus) };
+        one.run(None, &mut go).expect_err("cannot be").to_string()
+    });
+    assert!(refused[0].contains("stride") && refused[1].contains("stride"), "{refused:?}");
+    assert!(refused[2].contains("not coded"), "{refused:?}");
+    let chunking = Chunking::Strided { window: 301, stride: 1 };
+    let long = Measurement { chunking, ..measurement(&model, &ByteTokenizer, &corpus) };
+    assert!(long.run(None, &mut go).expect_err("too long").to_string().contains("context"));
+}
+
+#[test]
 fn chunks_of_tokens_are_full_but_for_the_last() {
     let (model, corpus) = (CountModel::exact(300), corpus(1950));
     let chunking = Chunking::Tokens(100);

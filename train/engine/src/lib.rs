@@ -94,6 +94,15 @@ impl Engine {
         u16::try_from(fitting.clamp(1, 2).max(outgrown.min(32))).unwrap_or(1)
     }
 
+    /// Memory that a sequence of so many tokens takes while it is predicted whole, in bytes: the stream, and of one layer
+    /// queries, keys and values and what the heads give.
+    #[must_use]
+    pub fn sequence_bytes(&self, tokens: usize) -> usize {
+        let of_layer = |layer: &Layer| layer.heads.row() + layer.heads.width();
+        let widest = self.network.layers.iter().map(of_layer).max().unwrap_or(0);
+        tokens * (self.network.width + widest) * size_of::<f32>()
+    }
+
     /// The network that it runs.
     #[must_use]
     pub fn network(&self) -> &Transformer {

@@ -185,12 +185,12 @@ pub(super) fn find(config: &Config) -> Result<&'static Architecture, PretrainedE
 
 /// Refuses what no architecture here has.
 fn refuse_other_kinds(config: &Config) -> Result<(), PretrainedError> {
-    let set = |(key, _): &(&str, &str)| config.is_set(key, &[0.0, 1.0]);
-    let faults: Vec<_> = OTHER_KINDS
-        .iter()
-        .filter(|row| set(row))
-        .map(|(key, why)| config.fault(format!("`{key}`: {why}")))
-        .collect();
+    let mut set: Vec<_> =
+        OTHER_KINDS.iter().filter(|(key, _)| config.is_set(key, &[0.0, 1.0])).collect();
+    // One key says it.
+    set.dedup_by_key(|(_, why)| *why);
+    let faults: Vec<_> =
+        set.iter().map(|(key, why)| config.fault(format!("`{key}`: {why}"))).collect();
     faults.into_iter().next().map_or(Ok(()), Err)
 }
 

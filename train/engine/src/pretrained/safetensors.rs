@@ -13,6 +13,11 @@ use super::error::{PretrainedError, WEIGHTS_HINT, refuse_pointer};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
+/// What weights of PyTorch's own format are.
+const PICKLED: &str =
+    "weights as PyTorch pickles them are programs, which are not run here; safetensors are read";
+/// What GGUF is.
+const GGUF: &str = "GGUF is not read; safetensors are";
 /// Bytes before a file's header: its length.
 const LENGTH_BYTES: usize = 8;
 
@@ -46,9 +51,39 @@ pub(super) fn open(folder: &Path) -> Result<(Vec<File>, Places), PretrainedError
     }
     let index = folder.join(INDEX);
     if !index.is_file() {
-        return Err(PretrainedError::missing(folder, SINGLE, WEIGHTS_HINT));
+        return Err(other_format(folder)
+            .unwrap_or_else(|| PretrainedError::missing(folder, SINGLE, WEIGHTS_HINT)));
     }
     shards(folder, &index)
+}
+
+/// The error of a folder whose weights are of a format that is not read.
+fn other_format(folder: &Path) -> Option<PretrainedError> {
+    let files = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort_unstable();
+    let ends = |path: &PathBuf, end: &str| path.extension().is_some_and(|found| found == end);
+    let named = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("pytorch_model") && (ends(path, "bin") || name.ends_with(".index.json"))
+    };
+    let (path, why) = if let Some(path) = files.iter().find(|path| named(path)) {
+        (path, format!("{PICKLED}\nhint: {}", conversion(folder)))
+    } else if let Some(path) = files.iter().find(|path| ends(path, "gguf")) {
+        (path, format!("{GGUF}\nhint: {WEIGHTS_HINT}"))
+    } else {
+        return None;
+    };
+    Some(PretrainedError::refused(path, why))
+}
+
+/// The line that writes a folder's weights as they are read here, beside those that it has.
+fn conversion(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "python3 -c 'import sys; from transformers import AutoModelForCausalLM as M; \
+         M.from_pretrained(sys.argv[1], torch_dtype=\"auto\").save_pretrained(sys.argv[1])' {folder}"
+    )
 }
 
 /// The index of a model in several files.

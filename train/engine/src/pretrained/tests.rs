@@ -277,6 +277,99 @@ fn what_a_folder_lacks_is_named_with_a_hint() {
 }
 
 #[test]
+fn weights_of_other_formats_are_named() {
+    for (files, why) in [
+        (&["pytorch_model.bin"][..], "pytorch_model.bin: weights as PyTorch pickles them"),
+        (&["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"], "save_pretrained("),
+        (&["model-q4_k_m.gguf"], "model-q4_k_m.gguf: GGUF is not read"),
+        (&["training_args.bin"], "has no model.safetensors"),
+    ] {
+        let folder = copy("gpt2");
+        fs::remove_file(folder.path().join("model.safetensors")).expect("there");
+        for file in files {
+            fs::write(folder.path().join(file), "x").expect("written");
+        }
+        refused(folder.path(), why);
+    }
+}
+
+/// Changes a fixture's configuration.
+fn configure(folder: &Path, change: impl Fn(&mut Value)) {
+    let path = folder.join("config.json");
+    let mut config = read(&path);
+    change(&mut config);
+    fs::write(path, config.to_string()).expect("written");
+}
+
+#[test]
+fn kinds_of_models_that_cannot_be_read_are_named() {
+    for (key, value, why) in [
+        ("num_local_experts", json!(8), "mixture of experts"),
+        ("n_routed_experts", json!(64), "mixture of experts"),
+        ("vision_config", json!({"hidden_size": 8}), "vision parts"),
+        ("quantization_config", json!({"quant_method": "fp8"}), "quantized weights"),
+    ] {
+        let folder = copy("llama3");
+        configure(folder.path(), |config| {
+            config[key] = value.clone();
+            config["model_type"] = json!("other");
+        });
+        refused(folder.path(), why);
+        refused(folder.path(), "`other` is not known");
+        configure(folder.path(), |config| config["model_type"] = json!("llama"));
+        refused(folder.path(), why);
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once() {
+    let folder = copy("llama3");
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = fs::read(&path).expect("there");
+    for name in ["1.self_attn.q_proj", "1.mlp.down_proj", "0.input_layernorm"] {
+        let at = bytes.windows(name.len()).position(|it| it == name.as_bytes()).expect("a tensor");
+        bytes[at + 2] = b'X';
+    }
+    fs::write(&path, bytes).expect("written");
+    fs::remove_file(folder.path().join(TOKENIZER)).expect("there");
+    configure(folder.path(), |config| {
+        config["hidden_act"] = json!("mish");
+        config["rms_norm_eps"] = json!("small");
+        config["tie_word_embeddings"] = json!(7);
+    });
+    let error = PretrainedModel::open(folder.path()).expect_err("refused").to_string();
+    for part in [
+        "7 things are wrong",
+        "\n- ",
+        "`mish`",
+        "`rms_norm_eps` is \"small\"",
+        "`tie_word_embeddings` is 7",
+        "layers.1.self_attn.q_proj.weight` is missing",
+        "layers.1.mlp.down_proj.weight` is missing",
+        "layers.0.input_layernorm.weight` is missing",
+        "has no tokenizer.json\n  hint: ",
+    ] {
+        assert!(error.contains(part), "{part}:\n{error}");
+    }
+    // So many that they would fill screens are counted.
+    let folder = copy("llama3");
+    configure(folder.path(), |config| config["num_hidden_layers"] = json!(1_000_000));
+    refused(folder.path(), "more");
+    // Files that are missing are named together too.
+    let folder = copy("llama3");
+    for file in ["config.json", "model.safetensors", TOKENIZER] {
+        fs::remove_file(folder.path().join(file)).expect("there");
+    }
+    let error = PretrainedModel::open(folder.path()).expect_err("refused").to_string();
+    assert!(
+        ["3 things", "config.json", "model.safetensors", TOKENIZER]
+            .iter()
+            .all(|it| error.contains(it)),
+        "{error}"
+    );
+}
+
+#[test]
 fn hostile_weights_are_errors() {
     let good = fs::read(fixtures().join("gpt2/model.safetensors")).expect("the fixture");
     let length = u64::from_le_bytes(*good.first_chunk().expect("a length"));

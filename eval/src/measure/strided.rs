@@ -1,0 +1,50 @@
+//! Windows that overlap (the paper's option (i), section 2.2, which it leaves out for its cost): each token is coded
+//! once, and all but the first ones after at least as many as a window has more than a stride.
+
+use std::ops::Range;
+
+/// The tokens that each window codes, of so many: the first window all of its own, every other one `stride` more.
+pub(super) fn coded(tokens: usize, window: usize, stride: usize) -> Vec<Range<usize>> {
+    let first = window.min(tokens);
+    let rest = (first..tokens).step_by(stride.max(1));
+    let rest = rest.map(|start| start..tokens.min(start.saturating_add(stride.max(1))));
+    std::iter::once(0..first).filter(|first| !first.is_empty()).chain(rest).collect()
+}
+
+/// The tokens of the window that codes these: they are its last ones.
+pub(super) fn window_of(coded: &Range<usize>, window: usize) -> Range<usize> {
+    coded.end.saturating_sub(window)..coded.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn windows_follow_each_other_by_a_stride() {
+        assert_eq!(coded(10, 4, 3), [0..4, 4..7, 7..10]);
+        assert_eq!(coded(11, 4, 3), [0..4, 4..7, 7..10, 10..11]);
+        assert_eq!(coded(3, 4, 3), [0..3]);
+        assert!(coded(0, 4, 3).is_empty());
+        assert_eq!([4..7, 10..11].map(|it| window_of(&it, 4)), [3..7, 7..11]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_is_coded_once_after_enough(
+            tokens in 0_usize..500, window in 1_usize..60, share in 0.0..1.0_f64,
+        ) {
+            let stride = ((window as f64 * share) as usize).max(1);
+            let coded = coded(tokens, window, stride);
+            let all: Vec<usize> = coded.iter().cloned().flatten().collect();
+            prop_assert_eq!(all, (0..tokens).collect::<Vec<_>>());
+            for coded in coded {
+                let of = window_of(&coded, window);
+                prop_assert!(of.len() <= window && of.start <= coded.start && of.end == coded.end);
+                let before = coded.start - of.start;
+                prop_assert!(of.start == 0 || before >= window - stride);
+            }
+        }
+    }
+}
