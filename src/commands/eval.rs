@@ -201,9 +201,13 @@ fn corpora(
 fn check_chunking(corpus: &Corpus, chunking: Chunking) -> Result<()> {
     let medium = corpus.medium();
     if medium.is_decoded() && chunking != Chunking::Bytes(MEDIA_CHUNK_BYTES) {
+        let given = match chunking {
+            Chunking::Strided { .. } => "`--stride` lets windows overlap".to_owned(),
+            other => format!("`--chunk` is {other}"),
+        };
         bail!(
             "a chunk of `{}` ({medium}) has {MEDIA_CHUNK_BYTES} bytes and is of one file, and \
-             `--chunk` is {chunking}\nhint: leave it out",
+             {given}\nhint: leave it out",
             corpus.name()
         );
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, fingerprint};
 use super::mask::{Masked, masked};
 use super::pieces::{Draw, Pieces, slice};
-use super::strided;
+use super::strided::{self, Text};
 use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};
 use crate::interval::ChunkBits;
@@ -190,25 +190,6 @@ impl Measurement<'_> {
             return Err(MeasureError::Tokens { span: self.span.clone(), what });
         }
         Ok((Pieces { ranges, sample: None }, Some(tokens)))
-    }
-
-    /// Refuses windows that cannot be.
-    fn check_windows(&self, window: u64, stride: u64) -> Result<(), MeasureError> {
-        let context = self.predictor.context() as u64;
-        let why = if stride == 0 || stride > window {
-            "a stride is from 1 to the window's length"
-        } else if window > context {
-            "a window is longer than the network's context"
-        } else if self.sample.is_some() {
-            "a sample is drawn of chunks of bytes"
-        } else if self.mask.is_some() {
-            "bytes are masked by chunks"
-        } else if self.coding {
-            "what overlaps is not coded"
-        } else {
-            return Ok(());
-        };
-        Err(MeasureError::Chunking { chunking: self.chunking, why })
     }
 
     /// The ranges that windows code, and the tokens of the whole span.
@@ -408,23 +389,8 @@ impl Measurement<'_> {
     }
 }
 
-/// The tokens that a chunk is predicted in, of which the first are only read: another chunk codes them.
-struct Text {
-    tokens: Vec<u32>,
-    before: usize,
-}
-
-impl Text {
-    /// What is predicted from an empty context each, and how many of its first tokens are only read; those are within
-    /// the context.
-    fn pieces(&self, context: usize) -> impl Iterator<Item = (&[u32], usize)> {
-        let before = self.before;
-        self.tokens.chunks(context).map(move |piece| (piece, before))
-    }
-}
-
 /// A length as one in memory, or the most that there is.
-fn in_memory(length: u64) -> usize {
+pub(super) fn in_memory(length: u64) -> usize {
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 

@@ -15,9 +15,10 @@
 //! The activation is GELU's tanh form: `hidden_act` (1; its old `gelu` means the same) or `hidden_activation`.
 
 use super::catalogue::gate;
+use super::choices::{BEFORE, Choices, Norms};
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{BEFORE, Choices, Norms, read_with};
+use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;
 use super::windows;
@@ -144,7 +145,7 @@ fn ropes(config: &Config) -> Result<[Rope; 2], PretrainedError> {
         };
         let old = old.as_ref().filter(|_| name == KEYS[0].0);
         let Some(group) = group.as_ref().or(old) else { return Ok(Rope::plain(config, base)) };
-        let rope = Rope::of_group(config, group, base);
+        let rope = Rope::of_group(config, [group, outer.as_ref().unwrap_or(group)], base);
         config.note_group(&format!("rope.{name}"), group);
         rope
     };

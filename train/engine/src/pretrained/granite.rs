@@ -2,9 +2,10 @@
 //! `embedding_multiplier`, `residual_multiplier` (of what attention and MLP give), `attention_multiplier` (of scores, in
 //! the place of 1/√head) and `logits_scaling`, by which logits are divided; each 1 if absent.
 
+use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{Choices, read_with};
+use super::llama::read_with;
 use super::weights::Weights;
 use crate::Transformer;
 

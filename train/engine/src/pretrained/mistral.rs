@@ -2,9 +2,10 @@
 //! `sliding_window`, the tokens that each one sees, itself included; 4096 if absent, all if `null`. Without biases;
 //! `num_key_value_heads` is 8 if absent.
 
+use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{Choices, read_with};
+use super::llama::read_with;
 use super::weights::Weights;
 use super::windows;
 use crate::Transformer;

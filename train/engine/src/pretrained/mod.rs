@@ -11,6 +11,7 @@
 //! given back as it goes. To add an architecture: a file with its keys, and a row in `catalogue.rs`.
 
 mod catalogue;
+mod choices;
 mod config;
 mod error;
 mod gemma;

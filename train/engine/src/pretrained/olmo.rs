@@ -4,9 +4,10 @@
 //! - all heads of queries are normed together, and all heads of keys: `self_attn.{q,k}_norm.weight` are as long.
 
 use super::catalogue::gate;
+use super::choices::{Choices, Norms};
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{Choices, Norms, read_with};
+use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;
 use crate::Transformer;

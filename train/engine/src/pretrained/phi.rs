@@ -7,9 +7,10 @@
 //! - every layer sees a `sliding_window`, if there is one.
 
 use super::catalogue::gate;
+use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{Choices, read_with};
+use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;
 use super::windows;

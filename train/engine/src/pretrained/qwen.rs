@@ -6,9 +6,10 @@
 //! - `layer_types` says which layers see a `sliding_window`; where it is absent, `use_sliding_window` and the
 //!   layers from `max_window_layers` on.
 
+use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{Choices, read_with};
+use super::llama::read_with;
 use super::weights::Weights;
 use super::windows;
 use crate::Transformer;

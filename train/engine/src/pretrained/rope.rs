@@ -72,7 +72,7 @@ impl Rope {
         if let Some((key, _)) = group.keys().find(|(_, value)| value.is_object()) {
             return Err(config.fault(format!("rotary positions differ by layers (`{key}`)")));
         }
-        let rope = Self::of_group(config, &group, outside);
+        let rope = Self::of_group(config, [&group, &group], outside);
         config.note_group("rope", &group);
         rope
     }
@@ -82,10 +82,11 @@ impl Rope {
         Self { base, scaling: Scaling::Default, partial: None }.checked(config)
     }
 
-    /// One of a group of keys.
+    /// One of a group of keys; the second is the group around it, if there is one, which transformers asks for
+    /// `truncate`.
     pub(super) fn of_group(
         config: &Config,
-        group: &Config,
+        [group, outer]: [&Config; 2],
         base: f64,
     ) -> Result<Self, PretrainedError> {
         let base = group.number_or("rope_theta", base)?;
@@ -107,7 +108,9 @@ impl Rope {
                 original: needed(config, group, "original_max_position_embeddings")?,
             },
             // Phi-3 has called its own type by both names.
-            "yarn" if !group.keys().any(|(key, _)| key == "short_factor") => yarn(config, group)?,
+            "yarn" if !group.keys().any(|(key, _)| key == "short_factor") => {
+                yarn(config, group, outer.flag_or("truncate", true)?)?
+            }
             "longrope" | "su" | "yarn" => long(config, group)?,
             other => {
                 let why = format!("rotary positions of type `{other}`: {KNOWN}");
@@ -234,7 +237,7 @@ fn stretch(config: &Config, group: &Config) -> Result<(usize, f64), PretrainedEr
     Ok((original, group.number_if_any("factor")?.unwrap_or(ratio)))
 }
 
-fn yarn(config: &Config, group: &Config) -> Result<Scaling, PretrainedError> {
+fn yarn(config: &Config, group: &Config, truncate: bool) -> Result<Scaling, PretrainedError> {
     let (original, factor) = stretch(config, group)?;
     let grown = |scale: f64| match factor <= 1.0 {
         true => 1.0,
@@ -250,7 +253,7 @@ fn yarn(config: &Config, group: &Config) -> Result<Scaling, PretrainedError> {
         fast: group.number_or("beta_fast", 32.0)?,
         slow: group.number_or("beta_slow", 1.0)?,
         original: original as f64,
-        truncate: group.flag_or("truncate", true)?,
+        truncate,
         grown: group.number_if_any("attention_factor")?.unwrap_or(usual),
     })
 }

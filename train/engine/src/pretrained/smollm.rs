@@ -4,9 +4,10 @@
 //! - with `use_sliding_window`, layers of `layer_types` see a `sliding_window`; if it is absent, those that do not turn.
 
 use super::catalogue::gate;
+use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{Choices, read_with};
+use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;
 use super::windows;

@@ -7,9 +7,10 @@
 //! - `qk_layernorm`: each head of queries and keys has a layer norm of its own, `self_attn.{q,k}_layernorm.norms.H.weight`.
 
 use super::catalogue::gate;
+use super::choices::{BEFORE, Choices, Norms};
 use super::config::Config;
 use super::error::PretrainedError;
-use super::llama::{BEFORE, Choices, Norms, read_with};
+use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;
 use crate::Transformer;

@@ -19,6 +19,7 @@ mod forward;
 mod forward_tile;
 mod heads;
 mod prepare;
+mod prepare_rows;
 mod rotary;
 mod stores;
 mod whole;
@@ -26,7 +27,8 @@ mod whole;
 pub use backward::attention_backward;
 pub use cached::{KeyValueCache, attention_cached};
 pub use forward::attention;
-pub use heads::{AttentionHeads, HeadNorm, HeldAs, NormOf, RotaryTable, prepare_rows};
+pub use heads::{AttentionHeads, HeadNorm, HeldAs, NormOf, RotaryTable};
+pub use prepare_rows::prepare_rows;
 pub use rotary::{natural_logarithm, rotary_frequency};
 pub use whole::attention_whole;
 
