@@ -66,11 +66,15 @@ impl RateRecord {
     }
 
     /// Whether measuring `wanted` anew would give this record's numbers: it measures the same, by
-    /// the same weights and arithmetic, or by the same library.
+    /// the same weights and arithmetic, or by the same library with the same header counted once.
     #[must_use]
     pub fn stands_for(&self, wanted: &Self) -> bool {
-        let by =
-            |record: &Self| (record.weights.clone(), record.arithmetic, record.library.clone());
+        let is_header_counted_once =
+            |record: &Self| record.kind == Kind::Compressor && record.chunking != Chunking::Whole;
+        let by = |record: &Self| {
+            let header = is_header_counted_once(record).then_some(record.header_bytes);
+            (record.weights.clone(), record.arithmetic, record.library.clone(), header)
+        };
         by(self) == by(wanted) && self.identity() == wanted.identity()
     }
 }
@@ -80,7 +84,7 @@ mod tests {
     use super::*;
     use crate::record::Sample;
     use crate::record::tests::example;
-    use crate::units::Bits;
+    use crate::units::{Bits, Bytes};
 
     /// Each of these is another measurement than [`example`].
     fn others() -> Vec<(&'static str, RateRecord)> {
@@ -109,6 +113,17 @@ mod tests {
         let drawn = |seed| Some(Sample { chunks: 2, of: 5, seed });
         let sampled = |seed| RateRecord { sample: drawn(seed), ..example() };
         assert_ne!(sampled(0).identity(), sampled(1).identity());
+    }
+
+    #[test]
+    fn a_header_of_another_rule_is_measured_anew() {
+        let chunked = RateRecord { kind: Kind::Compressor, ..example() };
+        let before =
+            RateRecord { header_bytes: chunked.header_bytes + Bytes(1), ..chunked.clone() };
+        assert!(chunked.stands_for(&chunked) && !before.stands_for(&chunked));
+        // Of a whole, which has one header, the rule changes nothing.
+        let whole = |record: RateRecord| RateRecord { chunking: Chunking::Whole, ..record };
+        assert!(whole(before).stands_for(&whole(chunked)));
     }
 
     #[test]

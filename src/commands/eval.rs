@@ -335,12 +335,14 @@ pub(super) fn compressor_rate(
     let span = span_of(corpus, settings.part);
     let mut record = blank(compressor.name, Kind::Compressor, chunking, corpus, span);
     record.preset = Some(compressor.preset.to_owned());
-    record.library = Some(compressor.library.to_owned());
+    record.library = Some(compressor.library());
+    record.header_bytes = Bytes(compressor.header_bytes(corpus.medium())?);
     let sample = if chunking == Chunking::Whole { None } else { settings.sample };
     let measurement = CompressorMeasurement {
         compressor,
         corpus: corpus.bytes(),
         corpus_sha256: corpus.sha256(),
+        medium: corpus.medium(),
         span: span.start..span.end,
         chunking,
         sample,

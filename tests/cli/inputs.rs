@@ -1,11 +1,15 @@
 //! What corpora are: by their first bytes, by their own names, and as they are if it is insisted on.
 
 use lmtrain_eval::compressors;
+use lmtrain_runs::Medium;
 
 use crate::Study;
 
 fn packed(name: &str, content: &[u8]) -> Vec<u8> {
-    compressors::by_name(name).expect("known").compress_chunk(content).expect("packs")
+    compressors::by_name(name)
+        .expect("known")
+        .compress_chunk(content, Medium::Bytes)
+        .expect("packs")
 }
 
 #[test]

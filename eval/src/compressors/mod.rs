@@ -1,14 +1,34 @@
 //! General compressors, the yardsticks beside which networks are measured. To add one: a file here
 //! with a function of [`Compressor`]'s kind, and a row in [`COMPRESSORS`].
 
+mod brotli;
+mod bzip2;
 mod deflate;
+mod flac;
 mod gzip;
+mod layout;
 mod lzma2;
+mod oxipng;
+mod png;
+mod ppmd;
+mod webp;
+mod zstandard;
 
 use std::io::{self, Read, Write};
 
-/// Compresses all of the input. The length, if known, may decide how much memory is taken.
-type Compress = fn(&mut dyn Read, &mut dyn Write, Option<u64>) -> io::Result<()>;
+use lmtrain_runs::Medium;
+
+/// What a compressor is told of the bytes that it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// What they are of.
+    pub medium: Medium,
+    /// How many there are.
+    pub length: u64,
+}
+
+/// Compresses all of the input.
+type Compress = fn(&mut dyn Read, &mut dyn Write, Input) -> io::Result<()>;
 
 /// A compressor with all of its choices made.
 pub struct Compressor {
@@ -16,26 +36,92 @@ pub struct Compressor {
     pub name: &'static str,
     /// The choices, in words.
     pub preset: &'static str,
-    /// What does it, and its version.
-    pub library: &'static str,
+    library: fn() -> String,
     compress: Compress,
 }
 
+/// A library and its version, as `Cargo.lock` has it (`build.rs` reads it): `library!("png", "PNG")`.
+macro_rules! library {
+    ($name:literal, $variable:literal) => {
+        concat!($name, " ", env!(concat!("VERSION_OF_", $variable)))
+    };
+}
+
 /// Every compressor there is.
-pub static COMPRESSORS: [Compressor; 2] = [
+pub static COMPRESSORS: [Compressor; 11] = [
     Compressor {
         name: "gzip",
         preset: "level 9",
-        library: concat!("lmtrain ", env!("CARGO_PKG_VERSION"), ", as GNU gzip 1.12"),
+        library: || concat!("lmtrain ", env!("CARGO_PKG_VERSION"), ", as GNU gzip 1.12").to_owned(),
         compress: gzip::compress,
     },
     Compressor {
         name: "lzma2",
         preset: "preset 9e, .xz with CRC-64",
-        library: "liblzma 5.8",
+        library: lzma2::library,
         compress: lzma2::compress,
     },
+    Compressor {
+        name: "png",
+        preset: "level 9, a filter for each row, 64 wide and 32 high; other lengths nearly square",
+        library: png_library,
+        compress: png::compress,
+    },
+    Compressor {
+        name: "png-32x64",
+        preset: "level 9, a filter for each row, 32 wide and 64 high as in the paper's code",
+        library: png_library,
+        compress: png::compress_transposed,
+    },
+    Compressor {
+        name: "oxipng",
+        preset: "level 6, 64 wide and 32 high; other lengths nearly square",
+        library: || {
+            [library!("oxipng", "OXIPNG"), library!("libdeflater", "LIBDEFLATER")].join(", ")
+        },
+        compress: oxipng::compress,
+    },
+    Compressor {
+        name: "flac",
+        preset: "level 8, one channel, 16 bits where the corpus has them and otherwise 8",
+        library: || library!("flac-codec", "FLAC_CODEC").to_owned(),
+        compress: flac::compress,
+    },
+    Compressor {
+        name: "zstd",
+        preset: "level 22, long distances, window of up to 2^31 bytes",
+        library: || format!("zstd {}", zstd::zstd_safe::version_string()),
+        compress: zstandard::compress,
+    },
+    Compressor {
+        name: "brotli",
+        preset: "quality 11, window of up to 2^24 bytes",
+        library: || library!("brotli", "BROTLI").to_owned(),
+        compress: brotli::compress,
+    },
+    Compressor {
+        name: "bzip2",
+        preset: "level 9",
+        library: || library!("libbz2-rs-sys", "LIBBZ2_RS_SYS").to_owned(),
+        compress: bzip2::compress,
+    },
+    Compressor {
+        name: "ppmd",
+        preset: "order 32, variant H, 192 MiB",
+        library: || library!("ppmd-rust", "PPMD_RUST").to_owned(),
+        compress: ppmd::compress,
+    },
+    Compressor {
+        name: "webp",
+        preset: "lossless, method 6, quality 100, 64 wide and 32 high; other lengths nearly square",
+        library: || library!("libwebp-sys", "LIBWEBP_SYS").to_owned(),
+        compress: webp::compress,
+    },
 ];
+
+fn png_library() -> String {
+    [library!("png", "PNG"), library!("miniz_oxide", "MINIZ_OXIDE")].join(", ")
+}
 
 /// A name that no compressor has.
 #[derive(Debug, thiserror::Error)]
@@ -61,28 +147,48 @@ fn names() -> String {
 }
 
 impl Compressor {
-    /// Compresses all of `input`, in bounded memory.
+    /// What does it, and its version.
+    #[must_use]
+    pub fn library(&self) -> String {
+        (self.library)()
+    }
+
+    /// Compresses all of `input`, which has as many bytes as `about` says.
     ///
     /// # Errors
-    /// If reading or writing fails.
-    pub fn compress(&self, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
-        (self.compress)(input, output, None)
+    /// If reading or writing fails, or the compressor does.
+    pub fn compress(
+        &self,
+        input: &mut dyn Read,
+        output: &mut dyn Write,
+        about: Input,
+    ) -> io::Result<()> {
+        (self.compress)(input, output, about)
     }
 
     /// Compresses a chunk.
     ///
     /// # Errors
     /// If the compressor fails, for want of memory for instance.
-    pub fn compress_chunk(&self, chunk: &[u8]) -> io::Result<Vec<u8>> {
+    pub fn compress_chunk(&self, chunk: &[u8], medium: Medium) -> io::Result<Vec<u8>> {
         let (mut rest, mut output) = (chunk, Vec::new());
-        (self.compress)(&mut rest, &mut output, Some(chunk.len() as u64))?;
+        self.compress(&mut rest, &mut output, Input { medium, length: chunk.len() as u64 })?;
         Ok(output)
+    }
+
+    /// The header that counts once however many chunks there are: as in the paper's code, all that is made of one
+    /// byte, a zero.
+    ///
+    /// # Errors
+    /// As [`Self::compress_chunk`].
+    pub fn header_bytes(&self, medium: Medium) -> io::Result<u64> {
+        Ok(self.compress_chunk(&[0], medium)?.len() as u64)
     }
 }
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{} ({}, {})", self.name, self.preset, self.library)
+        write!(formatter, "{} ({}, {})", self.name, self.preset, self.library())
     }
 }
 

@@ -1,12 +1,18 @@
 //! Compressors restore what they were given, and give the sizes of the programs they stand for.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
 
+use flac_codec::decode::FlacSampleReader;
 use lmtrain_runs::random::SplitMix64;
+use lmtrain_runs::units::hex;
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
+
+const SPEECH: Medium = Medium::Audio { bits: 16, rate_hz: 16_000 };
+const SOUND: Medium = Medium::Audio { bits: 8, rate_hz: 8000 };
+const MEDIA: [Medium; 5] = [Medium::Bytes, Medium::Text, Medium::PATCHES, SOUND, SPEECH];
 
 /// Text-like bytes: words of a small vocabulary, rare ones seldom, now and then noise.
 fn words(length: usize, seed: u64) -> Vec<u8> {
@@ -22,6 +28,19 @@ fn words(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// Samples of 16 bits of a voice: a resonance that something kicks again and again.
+fn voice(count: usize) -> Vec<u8> {
+    let mut random = SplitMix64::new(9);
+    let [mut last, mut before] = [0_i64; 2];
+    let sample = |at: usize| {
+        let kick = if at.is_multiple_of(90) { 6000 } else { random.below(200) as i64 - 100 };
+        let next = (1900 * last - 980 * before) / 1024 + kick;
+        (before, last) = (last, next.clamp(-30_000, 30_000));
+        (last as i16).to_le_bytes()
+    };
+    (0..count).flat_map(sample).collect()
+}
+
 fn samples() -> Vec<Vec<u8>> {
     let noise = {
         let mut random = SplitMix64::new(1);
@@ -30,61 +49,194 @@ fn samples() -> Vec<Vec<u8>> {
     vec![Vec::new(), vec![b'a'], vec![7; 300_000], words(400_000, 2), noise, words(2048, 3)]
 }
 
-fn whole(compressor: &Compressor, bytes: &[u8]) -> Vec<u8> {
-    let mut output = Vec::new();
-    compressor.compress(&mut &bytes[..], &mut output).expect("compresses");
-    output
+fn compressed(name: &str, bytes: &[u8], medium: Medium) -> Vec<u8> {
+    by_name(name).expect("there").compress_chunk(bytes, medium).expect("compresses")
 }
 
+/// What another program makes of what we made.
 fn restored(name: &str, compressed: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
+    let read = |mut reader: Box<dyn Read + '_>, bytes: &mut Vec<u8>| {
+        reader.read_to_end(bytes).expect("restores");
+    };
     match name {
-        "gzip" => flate2::read::GzDecoder::new(compressed).read_to_end(&mut bytes),
-        _ => xz2::read::XzDecoder::new(compressed).read_to_end(&mut bytes),
+        "gzip" => read(Box::new(flate2::read::GzDecoder::new(compressed)), &mut bytes),
+        "lzma2" => read(Box::new(xz2::read::XzDecoder::new(compressed)), &mut bytes),
+        "bzip2" => read(Box::new(::bzip2::read::BzDecoder::new(compressed)), &mut bytes),
+        "brotli" => read(Box::new(::brotli::Decompressor::new(compressed, 4096)), &mut bytes),
+        "ppmd" => {
+            let decoder = ppmd_rust::Ppmd7Decoder::new(compressed, 32, 192 << 20);
+            read(Box::new(decoder.expect("a stream")), &mut bytes);
+        }
+        "zstd" => {
+            let mut decoder = zstd::Decoder::new(compressed).expect("a stream");
+            decoder.window_log_max(31).expect("a window");
+            read(Box::new(decoder), &mut bytes);
+        }
+        "flac" => bytes = samples_of_flac(compressed),
+        "webp" => bytes = pixels_of_webp(compressed),
+        "png" | "png-32x64" | "oxipng" => bytes = pixels_of_png(compressed).2,
+        name => panic!("nothing restores {name}"),
     }
-    .expect("restores");
     bytes
 }
 
-/// What a program of the system makes of some bytes, if there is one and it is of this version.
-fn program(name: &str, options: &[&str], version: &str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let found = Command::new(name).arg("--version").output().ok()?.stdout;
-    if !String::from_utf8_lossy(&found).contains(version) {
-        return None;
+fn samples_of_flac(compressed: &[u8]) -> Vec<u8> {
+    let mut reader = FlacSampleReader::new(compressed).expect("a stream");
+    let bits = flac_codec::metadata::Metadata::bits_per_sample(&reader);
+    let mut samples = Vec::new();
+    reader.read_to_end(&mut samples).expect("restores");
+    match bits {
+        8 => samples.iter().map(|&sample| (sample + 128) as u8).collect(),
+        _ => samples.iter().flat_map(|&sample| (sample as i16).to_le_bytes()).collect(),
     }
-    let folder = tempfile::tempdir().ok()?;
-    let path = folder.path().join("sample");
-    std::fs::write(&path, bytes).ok()?;
-    let input = std::fs::File::open(path).ok()?;
-    let command = Command::new(name).args(options).stdin(input).stderr(Stdio::null()).output();
-    Some(command.ok().filter(|output| output.status.success())?.stdout)
+}
+
+fn pixels_of_webp(mut compressed: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(length) = compressed.get(4..8) {
+        let length = u32::from_le_bytes(length.try_into().expect("four")) as usize + 8;
+        let image = ::webp::Decoder::new(&compressed[..length]).decode().expect("restores");
+        bytes.extend(image.chunks(if image.is_alpha() { 4 } else { 3 }).map(|color| color[0]));
+        compressed = &compressed[length..];
+    }
+    bytes
+}
+
+/// Width, height and grey pixels, of however many bits they were made.
+fn pixels_of_png(compressed: &[u8]) -> (u32, u32, Vec<u8>) {
+    if compressed.is_empty() {
+        return (0, 0, Vec::new());
+    }
+    let mut decoder = ::png::Decoder::new(std::io::Cursor::new(compressed));
+    decoder.set_transformations(::png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().expect("an image");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("fits")];
+    let frame = reader.next_frame(&mut pixels).expect("restores");
+    pixels.truncate(frame.buffer_size());
+    let gray = pixels.chunks(frame.color_type.samples()).map(|color| color[0]).collect();
+    (frame.width, frame.height, gray)
 }
 
 #[test]
 fn everything_comes_back() {
+    let long: Vec<_> = samples().into_iter().map(|sample| (sample, Medium::Bytes)).collect();
+    let short = [0, 1, 2, 15, 17, 1021, 2048, 9001];
+    let short = short.iter().flat_map(|&length| MEDIA.map(|medium| (words(length, 6), medium)));
+    let voiced = [(voice(30_000), SPEECH), (voice(30_000), SOUND), (voice(1024), SPEECH)];
+    for (sample, medium) in long.into_iter().chain(short).chain(voiced) {
+        for compressor in &COMPRESSORS {
+            let packed = compressed(compressor.name, &sample, medium);
+            let same = restored(compressor.name, &packed) == sample;
+            assert!(same, "{} of {} bytes, {medium}", compressor.name, sample.len());
+        }
+    }
+}
+
+#[test]
+fn what_is_too_long_for_one_image_comes_back() {
+    // A prime number: one row, which is longer than the sides of a WebP can be.
+    let sample = words(65_537, 5);
+    for name in ["png", "png-32x64", "oxipng", "webp"] {
+        assert!(restored(name, &compressed(name, &sample, Medium::Text)) == sample, "{name}");
+    }
+}
+
+#[test]
+fn images_have_the_layout_that_their_name_says() {
+    for medium in MEDIA {
+        let size = |name| {
+            let (width, height, _) = pixels_of_png(&compressed(name, &words(2048, 1), medium));
+            (width, height)
+        };
+        assert_eq!((size("png"), size("png-32x64")), ((64, 32), (32, 64)));
+        assert_eq!(size("oxipng"), (64, 32));
+    }
+}
+
+#[test]
+fn sounds_have_the_bits_and_the_rate_of_their_corpus() {
+    let told = |medium, length| {
+        let packed = compressed("flac", &voice(length)[..length], medium);
+        let reader = FlacSampleReader::new(&packed[..]).expect("a stream");
+        use flac_codec::metadata::Metadata;
+        (reader.bits_per_sample(), reader.sample_rate(), reader.total_samples())
+    };
+    assert_eq!(told(SPEECH, 2048), (16, 16_000, Some(1024)));
+    assert_eq!(told(SOUND, 2048), (8, 8000, Some(2048)));
+    assert_eq!(told(Medium::Text, 100), (8, 16_000, Some(100)));
+    assert_eq!(told(Medium::PATCHES, 2048), (8, 16_000, Some(2048)));
+    // Half a sample is left over.
+    assert_eq!(told(SPEECH, 2047), (8, 16_000, Some(2047)));
+    let (deep, flat) = (compressed("flac", &voice(20_000), SPEECH), voice(20_000));
+    assert!(
+        deep.len() < compressed("flac", &flat, SOUND).len(),
+        "bytes of a sample belong together"
+    );
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+#[test]
+fn dump() {
+    let folder = std::env::var("DUMP").unwrap();
+    for (index, sample) in samples().into_iter().enumerate() {
+        std::fs::write(format!("{folder}/{index}"), &sample).unwrap();
+        for compressor in &COMPRESSORS {
+            let now = std::time::Instant::now();
+            let size = compressed(compressor.name, &sample, Medium::Bytes);
+            println!(
+                "{index} {} {} {:?} {}",
+                compressor.name,
+                size.len(),
+                now.elapsed(),
+                &sha256(&size)[..16]
+            );
+        }
+    }
+    std::fs::write(format!("{folder}/voice"), voice(60_000)).unwrap();
+    println!(
+        "voice {} {}",
+        compressed("flac", &voice(60_000), SPEECH).len(),
+        compressed("flac", &voice(60_000), SOUND).len()
+    );
     for compressor in &COMPRESSORS {
-        for sample in samples() {
-            let compressed = whole(compressor, &sample);
-            assert!(restored(compressor.name, &compressed) == sample, "{compressor:?}");
-        }
+        println!("{:?} header {}", compressor, compressor.header_bytes(SPEECH).unwrap());
     }
-}
-
-#[test]
-fn gzip_writes_what_the_program_writes() {
-    for sample in samples() {
-        if let Some(expected) = program("gzip", &["-9", "-n", "-c"], "gzip 1.", &sample) {
-            assert!(whole(&COMPRESSORS[0], &sample) == expected, "{} bytes", sample.len());
-        }
-    }
-}
-
-#[test]
-fn lzma2_has_the_size_of_what_the_program_writes() {
-    for sample in samples() {
-        let options = ["-9e", "-T1", "-c"];
-        if let Some(expected) = program("xz", &options, "XZ Utils", &sample) {
-            assert_eq!(whole(&COMPRESSORS[1], &sample).len(), expected.len());
+    for (file, medium, bits) in [
+        ("kodak.raw", Medium::PATCHES, 8),
+        ("text.raw", Medium::Text, 8),
+        ("all16.raw", SPEECH, 16),
+        ("all8.raw", SOUND, 8),
+    ] {
+        let data = std::fs::read(format!("/tmp/h15cmp/{file}")).unwrap();
+        for compressor in &COMPRESSORS {
+            let now = std::time::Instant::now();
+            let sum: usize = data
+                .chunks(2048)
+                .step_by(data.len() / 2048 / 500 + 1)
+                .take(200)
+                .map(|c| compressed(compressor.name, c, medium).len())
+                .sum();
+            let first: usize = data
+                .chunks(2048)
+                .take(200)
+                .map(|c| compressed(compressor.name, c, medium).len())
+                .sum();
+            let chunks = now.elapsed();
+            let whole = if ["brotli", "oxipng"].contains(&compressor.name) {
+                0
+            } else {
+                compressed(compressor.name, &data, medium).len()
+            };
+            println!(
+                "{file} {bits} {} sampled {sum} first200 {first} {:?} whole {whole} {:?}",
+                compressor.name,
+                chunks,
+                now.elapsed()
+            );
         }
     }
 }
@@ -92,11 +244,19 @@ fn lzma2_has_the_size_of_what_the_program_writes() {
 #[test]
 fn a_known_length_changes_no_size() {
     for length in [0, 1, 2048, 5000, 100_000] {
-        for compressor in &COMPRESSORS {
-            let sample = words(length, 4);
-            let chunk = compressor.compress_chunk(&sample).expect("compresses");
-            assert_eq!(chunk.len(), whole(compressor, &sample).len(), "{compressor:?} {length}");
-        }
+        let sample = words(length, 4);
+        let mut encoder = xz2::write::XzEncoder::new(Vec::new(), 9 | 1 << 31);
+        io::copy(&mut &sample[..], &mut encoder).expect("compresses");
+        let expected = encoder.finish().expect("compresses").len();
+        assert_eq!(compressed("lzma2", &sample, Medium::Text).len(), expected, "{length}");
+    }
+}
+
+#[test]
+fn the_header_is_what_one_zero_byte_becomes() {
+    for (name, expected) in [("gzip", 21), ("bzip2", 37)] {
+        let header = by_name(name).expect("there").header_bytes(Medium::Text).expect("compresses");
+        assert_eq!(header, expected, "{name}");
     }
 }
 
@@ -104,7 +264,17 @@ fn a_known_length_changes_no_size() {
 fn names_are_found_and_others_refused() {
     assert_eq!(by_name("gzip").expect("there").preset, "level 9");
     let message = by_name("zip").expect_err("not there").to_string();
-    assert!(message.contains("`zip`") && message.contains("`gzip`, `lzma2`"), "{message}");
+    assert!(message.contains("`zip`") && message.contains("`gzip`, `lzma2`, `png`"), "{message}");
+}
+
+#[test]
+fn libraries_are_named_with_their_versions() {
+    for compressor in &COMPRESSORS {
+        let library = compressor.library();
+        let versions = library.split(", ").next().expect("one").split(' ').nth(1);
+        let parts: Vec<_> = versions.expect("a version").split('.').collect();
+        assert!(parts.len() == 3 && parts.iter().all(|it| it.parse::<u32>().is_ok()), "{library}");
+    }
 }
 
 proptest! {
@@ -118,6 +288,21 @@ proptest! {
                 *byte = random.below(letters) as u8;
             }
         }
-        prop_assert!(restored("gzip", &whole(&COMPRESSORS[0], &sample)) == sample);
+        prop_assert!(restored("gzip", &compressed("gzip", &sample, Medium::Text)) == sample);
+    }
+
+    #[test]
+    fn every_compressor_restores_anything(
+        seed: u64,
+        length in 0_usize..3000,
+        letters in 1_u64..=256,
+        medium in 0..MEDIA.len(),
+    ) {
+        let mut random = SplitMix64::new(seed);
+        let sample: Vec<u8> = (0..length).map(|_| random.below(letters) as u8).collect();
+        for compressor in &COMPRESSORS {
+            let packed = compressed(compressor.name, &sample, MEDIA[medium]);
+            prop_assert!(restored(compressor.name, &packed) == sample, "{}", compressor.name);
+        }
     }
 }

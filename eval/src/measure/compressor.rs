@@ -1,21 +1,21 @@
 //! Measuring a general compressor: a corpus whole, or cut into chunks that are compressed each by
 //! itself. A chunked compressor's header counts once, as in the paper: header + Σ (length − header),
-//! where the header is what it makes of no bytes at all.
+//! where the header is what it makes of one zero byte.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use lmtrain_runs::Bytes;
 use lmtrain_runs::record::Chunking;
+use lmtrain_runs::{Bytes, Medium};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, fingerprint};
 use super::pieces::{Draw, Pieces, slice};
 use super::{MeasureError, Measured, Outcome, Progress, ProgressCallback};
-use crate::compressors::Compressor;
+use crate::compressors::{Compressor, Input};
 use crate::interval::ChunkBits;
 
 /// Chunks between two lines of the journal.
@@ -32,6 +32,8 @@ pub struct CompressorMeasurement<'a> {
     pub corpus: &'a [u8],
     /// Its identity, in hexadecimal.
     pub corpus_sha256: &'a str,
+    /// What it is of.
+    pub medium: Medium,
     /// The bytes of it to measure, or to draw from.
     pub span: Range<u64>,
     /// Chunks of bytes, or the whole span as one.
@@ -55,7 +57,7 @@ impl CompressorMeasurement<'_> {
         fingerprint(&[
             "compressor 1".to_owned(),
             format!("{:?}", self.compressor),
-            format!("{} {:?}", self.corpus_sha256, self.span),
+            format!("{} {:?} {:?}", self.corpus_sha256, self.span, self.medium),
             format!("{:?} {:?}", self.chunking, self.sample),
         ])
     }
@@ -70,9 +72,9 @@ impl CompressorMeasurement<'_> {
         progress: &mut ProgressCallback,
     ) -> Result<Outcome, MeasureError> {
         let pieces = self.pieces()?;
-        let header = self.compressor.compress_chunk(&[]).map_err(|error| self.failed(error))?.len();
+        let header = self.compressor.header_bytes(self.medium);
+        let header_bytes = Bytes(header.map_err(|error| self.failed(error))?);
         let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
-        let header_bytes = Bytes(header as u64);
         let mut measured = Measured { sample: pieces.sample, header_bytes, ..Default::default() };
         measured.coded_bytes = Some(header_bytes);
         let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
@@ -127,7 +129,7 @@ impl CompressorMeasurement<'_> {
             vec![length]
         } else {
             let length = |range| {
-                let chunk = self.compressor.compress_chunk(slice(self.corpus, range));
+                let chunk = self.compressor.compress_chunk(slice(self.corpus, range), self.medium);
                 chunk.map(|bytes| bytes.len() as u64)
             };
             let lengths = ranges.par_iter().map(length).collect::<io::Result<_>>();
@@ -143,9 +145,10 @@ impl CompressorMeasurement<'_> {
         progress: &mut ProgressCallback,
     ) -> Result<Option<u64>, MeasureError> {
         let rest = slice(self.corpus, &self.span);
+        let about = Input { medium: self.medium, length: rest.len() as u64 };
         let mut input = Watched { rest, so_far, progress, stopped: false };
         let mut output = Counted(0);
-        let result = self.compressor.compress(&mut input, &mut output);
+        let result = self.compressor.compress(&mut input, &mut output, about);
         if input.stopped {
             return Ok(None);
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use lmtrain_runs::Medium;
 use lmtrain_runs::record::Mask;
 use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
 
@@ -256,6 +257,7 @@ fn compressors_count_their_header_once_and_resume() {
             compressor,
             corpus: &corpus,
             corpus_sha256: "00",
+            medium: Medium::Bytes,
             span: 100..150_000,
             chunking: Chunking::Bytes(200),
             sample: None,
@@ -265,7 +267,9 @@ fn compressors_count_their_header_once_and_resume() {
         let measured = finished(chunked.run(Some(&path), &mut go));
         let lengths = corpus[100..150_000].chunks(200);
         let lengths: u64 = lengths
-            .map(|chunk| compressor.compress_chunk(chunk).expect("works").len() as u64)
+            .map(|chunk| {
+                compressor.compress_chunk(chunk, Medium::Bytes).expect("works").len() as u64
+            })
             .sum();
         let (header, chunks) = (measured.header_bytes.0, measured.chunks.len() as u64);
         assert_eq!((measured.raw_bytes, chunks), (Bytes(149_900), 750));
@@ -276,8 +280,8 @@ fn compressors_count_their_header_once_and_resume() {
         assert!(low < bits && bits < high);
 
         let whole = CompressorMeasurement { chunking: Chunking::Whole, ..chunked };
-        let mut output = Vec::new();
-        compressor.compress(&mut &corpus[100..150_000], &mut output).expect("compresses");
+        let output = compressor.compress_chunk(&corpus[100..150_000], Medium::Bytes);
+        let output = output.expect("compresses");
         let measured = finished(whole.run(None, &mut go));
         assert_eq!(measured.coded_bytes, Some(Bytes(output.len() as u64)));
         assert_eq!(whole.run(None, stop).expect("stops"), Outcome::Stopped);

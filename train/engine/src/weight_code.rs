@@ -7,8 +7,8 @@ use std::io::Read;
 
 use half::f16;
 use lmtrain_eval::compressors;
-use lmtrain_runs::Bytes;
 use lmtrain_runs::record::WeightCode;
+use lmtrain_runs::{Bytes, Medium};
 use xz2::read::XzDecoder;
 
 use crate::tensor_file::{FormatError, Numbers, Precision, TensorFile};
@@ -62,7 +62,7 @@ fn encode(tensors: &Tensors, code: WeightCode) -> Result<Vec<u8>, FormatError> {
         WeightCode::Int8Xz => {
             let refuse = |error: &dyn std::fmt::Display| FormatError(format!("LZMA2: {error}"));
             let lzma2 = compressors::by_name("lzma2").map_err(|error| refuse(&error))?;
-            lzma2.compress_chunk(&integers(tensors)?).map_err(|error| refuse(&error))
+            lzma2.compress_chunk(&integers(tensors)?, Medium::Bytes).map_err(|error| refuse(&error))
         }
     }
 }
