@@ -40,6 +40,39 @@ fn number(record: &serde_json::Value, key: &str) -> f64 {
 }
 
 #[test]
+fn every_compressor_measures_every_medium() {
+    let study = study();
+    let names: Vec<_> = lmtrain_eval::compressors::COMPRESSORS.iter().map(|it| it.name).collect();
+    let corpora = ["pictures", "speech:bits=16", "notes"];
+    let line = format!(
+        "eval --json --compressor {} --corpus {}",
+        names.join(","),
+        corpora.join(",")
+    );
+    let records = study.json(&line);
+    let records = records.as_array().expect("records");
+    assert_eq!(records.len(), names.len() * corpora.len() * 2, "whole and chunks");
+    for record in records {
+        let [coded, header, raw] =
+            ["coded_bytes", "header_bytes", "raw_bytes"].map(|key| number(record, key));
+        assert!(0.0 < header && header <= coded && coded < raw, "{record}");
+        let library = record["library"].as_str().expect("named");
+        assert!(library.contains(|it: char| it.is_ascii_digit()), "{library}");
+    }
+    let of = |name: &str, corpus: &str| {
+        let is_it = |it: &&serde_json::Value| {
+            it["name"] == name && it["corpus"] == corpus && it["chunking"] != "whole"
+        };
+        records.iter().find(is_it).expect("a record")
+    };
+    let rate = |name, corpus| number(of(name, corpus), "coded_bytes");
+    assert_ne!(rate("png", "pictures"), rate("png-32x64", "pictures"), "rows are 64 wide");
+    let preset = of("png-32x64", "notes")["preset"].as_str().expect("a preset");
+    assert!(preset.contains("32 wide and 64 high"), "{preset}");
+    assert_eq!(study.json(&line).as_array().expect("records"), records, "none is measured twice");
+}
+
+#[test]
 fn compressors_measure_images_and_sounds() {
     let study = study();
     let records = study.json(

@@ -179,6 +179,46 @@ fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// What programs make of each of [`samples`]: GNU gzip 1.12 with `-9 -n` and bzip2 1.0.8 with `-9`, by the beginnings of
+/// their output's hashes, and the sizes that `xz -9e` (5.4.1) and `zstd --ultra -22 --long=31` (1.5.4) give.
+const OF_PROGRAMS: [(&str, &str, usize, usize); 6] = [
+    ("f61f27bd17de5462", "d3dda84eb03b9738", 32, 13),
+    ("394e0a2720b246cf", "282ea473f04d7bcf", 60, 14),
+    ("8bdfb919827bef87", "1f835e24e85f5d02", 176, 33),
+    ("50422c45457ff89a", "b398930482ef7207", 134_500, 134_653),
+    ("fb9d46f3de50d929", "e327415f617446ea", 200_072, 200_019),
+    ("8a33c39b79852ce1", "921673443129601e", 1180, 1055),
+];
+
+#[test]
+fn programs_write_the_same() {
+    for (sample, (gzip, bzip2, lzma2, zstd)) in samples().iter().zip(OF_PROGRAMS) {
+        let packed = |name| compressed(name, sample, Medium::Bytes);
+        assert_eq!(sha256(&packed("gzip"))[..16], *gzip, "{} bytes", sample.len());
+        assert_eq!(sha256(&packed("bzip2"))[..16], *bzip2, "{} bytes", sample.len());
+        assert_eq!(packed("lzma2").len(), lzma2, "{} bytes", sample.len());
+        assert_eq!(packed("zstd").len(), zstd, "{} bytes", sample.len());
+    }
+}
+
+/// Sizes of `flac -8 --no-padding --no-seektable` (1.4.2), less the 44 bytes of its name and version.
+#[test]
+fn flac_is_within_a_hundredth_of_the_program() {
+    let (voice, samples) = (voice(60_000), samples());
+    let high: Vec<u8> =
+        voice.as_chunks().0.iter().map(|&[_, high]| high.wrapping_add(128)).collect();
+    for (sample, medium, program) in [
+        (&voice, SPEECH, 70_412),
+        (&high, SOUND, 22_001),
+        (&samples[3], Medium::Text, 345_700),
+        (&samples[4], Medium::Bytes, 200_529),
+    ] {
+        let length = compressed("flac", sample, medium).len() as f64;
+        let program = f64::from(program - 44);
+        assert!(length <= 1.01 * program, "{length} beside {program}, {medium}");
+    }
+}
+
 #[test]
 fn dump() {
     let folder = std::env::var("DUMP").unwrap();
