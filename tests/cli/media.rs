@@ -44,11 +44,8 @@ fn every_compressor_measures_every_medium() {
     let study = study();
     let names: Vec<_> = lmtrain_eval::compressors::COMPRESSORS.iter().map(|it| it.name).collect();
     let corpora = ["pictures", "speech:bits=16", "notes"];
-    let line = format!(
-        "eval --json --compressor {} --corpus {}",
-        names.join(","),
-        corpora.join(",")
-    );
+    let line =
+        format!("eval --json --compressor {} --corpus {}", names.join(","), corpora.join(","));
     let records = study.json(&line);
     let records = records.as_array().expect("records");
     assert_eq!(records.len(), names.len() * corpora.len() * 2, "whole and chunks");

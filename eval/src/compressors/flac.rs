@@ -18,6 +18,10 @@ pub(super) fn compress(
     output: &mut dyn Write,
     about: Input,
 ) -> io::Result<()> {
+    // Of no samples the format has no count.
+    if about.length == 0 {
+        return Ok(());
+    }
     let (bits, rate_hz) = match about.medium {
         // Half a sample is none: such bytes are samples each.
         Medium::Audio { bits: 16, rate_hz } if about.length.is_multiple_of(2) => (16, rate_hz),
@@ -27,9 +31,7 @@ pub(super) fn compress(
     let samples = about.length * 8 / u64::from(bits);
     let options = Options::best().no_padding().no_seektable();
     let output = Forward { output, at: 0, written: 0 };
-    // Of no samples it has no count.
-    let count = Some(samples).filter(|&samples| samples > 0);
-    let mut writer = FlacSampleWriter::new(output, options, rate_hz, bits, 1, count)
+    let mut writer = FlacSampleWriter::new(output, options, rate_hz, bits, 1, Some(samples))
         .map_err(io::Error::other)?;
     loop {
         let mut bytes = Vec::new();

@@ -82,6 +82,9 @@ fn restored(name: &str, compressed: &[u8]) -> Vec<u8> {
 }
 
 fn samples_of_flac(compressed: &[u8]) -> Vec<u8> {
+    if compressed.is_empty() {
+        return Vec::new();
+    }
     let mut reader = FlacSampleReader::new(compressed).expect("a stream");
     let bits = flac_codec::metadata::Metadata::bits_per_sample(&reader);
     let mut samples = Vec::new();
@@ -220,68 +223,6 @@ fn flac_is_within_a_hundredth_of_the_program() {
 }
 
 #[test]
-fn dump() {
-    let folder = std::env::var("DUMP").unwrap();
-    for (index, sample) in samples().into_iter().enumerate() {
-        std::fs::write(format!("{folder}/{index}"), &sample).unwrap();
-        for compressor in &COMPRESSORS {
-            let now = std::time::Instant::now();
-            let size = compressed(compressor.name, &sample, Medium::Bytes);
-            println!(
-                "{index} {} {} {:?} {}",
-                compressor.name,
-                size.len(),
-                now.elapsed(),
-                &sha256(&size)[..16]
-            );
-        }
-    }
-    std::fs::write(format!("{folder}/voice"), voice(60_000)).unwrap();
-    println!(
-        "voice {} {}",
-        compressed("flac", &voice(60_000), SPEECH).len(),
-        compressed("flac", &voice(60_000), SOUND).len()
-    );
-    for compressor in &COMPRESSORS {
-        println!("{:?} header {}", compressor, compressor.header_bytes(SPEECH).unwrap());
-    }
-    for (file, medium, bits) in [
-        ("kodak.raw", Medium::PATCHES, 8),
-        ("text.raw", Medium::Text, 8),
-        ("all16.raw", SPEECH, 16),
-        ("all8.raw", SOUND, 8),
-    ] {
-        let data = std::fs::read(format!("/tmp/h15cmp/{file}")).unwrap();
-        for compressor in &COMPRESSORS {
-            let now = std::time::Instant::now();
-            let sum: usize = data
-                .chunks(2048)
-                .step_by(data.len() / 2048 / 500 + 1)
-                .take(200)
-                .map(|c| compressed(compressor.name, c, medium).len())
-                .sum();
-            let first: usize = data
-                .chunks(2048)
-                .take(200)
-                .map(|c| compressed(compressor.name, c, medium).len())
-                .sum();
-            let chunks = now.elapsed();
-            let whole = if ["brotli", "oxipng"].contains(&compressor.name) {
-                0
-            } else {
-                compressed(compressor.name, &data, medium).len()
-            };
-            println!(
-                "{file} {bits} {} sampled {sum} first200 {first} {:?} whole {whole} {:?}",
-                compressor.name,
-                chunks,
-                now.elapsed()
-            );
-        }
-    }
-}
-
-#[test]
 fn a_known_length_changes_no_size() {
     for length in [0, 1, 2048, 5000, 100_000] {
         let sample = words(length, 4);
@@ -331,6 +272,10 @@ proptest! {
         prop_assert!(restored("gzip", &compressed("gzip", &sample, Medium::Text)) == sample);
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(25))]
     #[test]
     fn every_compressor_restores_anything(
         seed: u64,
