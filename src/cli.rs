@@ -24,6 +24,7 @@ Examples:
   lmtrain eval --model ./Llama-3.2-1B --corpus enwik8 --sample-chunks 500
   lmtrain compress book.txt -o book.lmz --run 200K-bytes-modern-s0
   lmtrain decompress book.lmz -o book.txt
+  lmtrain generate --with 200K-bytes-modern-s0,gzip --corpus enwik8 --chunk 7
   lmtrain report --open";
 
 /// Train small language models and use them as lossless compressors.
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Compress(Compress),
     /// Restore a file that `compress` made
     Decompress(Decompress),
+    /// Draw what a run, a pretrained model or a compressor takes to be likely after a context
+    Generate(Generate),
     /// Figures, tables and one page of all that was measured
     Report(Report),
     /// Training, scoring and coding speed on this machine
@@ -456,6 +459,56 @@ pub(crate) struct Decompress {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A text's context is the last bytes of a prompt, or the first ones of a chunk. Of an image, the left half of every row
+is given and the right half drawn; of a sound, the first half of the chunk is given. One sample of a text is printed as
+it is; several have headings, and bytes that are no text are shown as \\xNN. Images become PNGs, sounds WAVs with a
+figure. Samples are recorded, and `lmtrain report` shows them.")]
+pub(crate) struct Generate {
+    /// What draws: runs by name, compressors such as gzip, folders of pretrained models
+    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME|DIR")]
+    pub(crate) with: Vec<String>,
+    #[command(flatten)]
+    pub(crate) from: GenerateFrom,
+    /// Which chunk of 2048 bytes of the corpus, from 0
+    #[arg(long, value_name = "K", default_value_t = 0, requires = "corpus")]
+    pub(crate) chunk: u64,
+    /// Bytes of the context [default: 1948]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub(crate) context_bytes: Option<u64>,
+    /// Bytes to draw [default: 100]
+    #[arg(long, value_name = "N", value_parser = parse_positive)]
+    pub(crate) bytes: Option<usize>,
+    /// Samples to draw
+    #[arg(long, value_name = "N", default_value = "3", value_parser = parse_positive)]
+    pub(crate) samples: usize,
+    /// Below 1 the likely becomes likelier, above 1 less so; at 1 what is drawn is what the coder believes
+    #[arg(long, default_value_t = 1.0, value_parser = parse_temperature)]
+    pub(crate) temperature: f64,
+    /// Bytes that a compressor looks ahead, by a beam; 1 is the next byte alone
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=16))]
+    pub(crate) look_ahead: u64,
+    /// Seed of the random bits
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Folder for PNGs and WAVs [default: generated, in the runs' folder]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What comes before.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct GenerateFrom {
+    /// A corpus by name or path, of which a chunk begins the samples
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) corpus: Option<String>,
+    /// A file whose end is the context; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompt: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Report {
     /// Folder to write [default: report, in the runs' folder]
     #[arg(long, short, value_name = "DIR")]
@@ -589,6 +642,13 @@ fn parse_positive(text: &str) -> Result<usize, String> {
     match parse_count(text)? {
         0 => Err("it must be at least 1".to_owned()),
         count => usize::try_from(count).map_err(|_| "it is too large".to_owned()),
+    }
+}
+
+fn parse_temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(temperature) if (0.01..=100.0).contains(&temperature) => Ok(temperature),
+        _ => Err("it is a number from 0.01 to 100".to_owned()),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod block;
 pub mod chunks;
 pub mod coder;
 pub mod compressors;
+pub mod generate;
 pub mod interval;
 pub mod measure;
 pub mod predictor;

@@ -3,6 +3,7 @@
 //! holds no tensor and no corpus byte.
 
 pub mod arithmetic;
+pub mod drawn;
 pub mod files;
 mod git_lfs;
 pub mod identity;
@@ -22,6 +23,7 @@ pub mod tokenization;
 pub mod units;
 
 pub use arithmetic::ARITHMETIC;
+pub use drawn::{HexBytes, SampleRecord};
 pub use files::FileError;
 pub use git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 pub use identity::{Identity, Method};

@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::drawn::SampleRecord;
 use crate::files::{FileError, append_line, line_of, read_if_there, read_lines, write_atomic};
 use crate::plan::Plan;
 use crate::record::{Kind, RateRecord, StepRecord};
@@ -94,12 +95,28 @@ impl Store {
     /// # Errors
     /// If a file is damaged or cannot be read.
     pub fn rates(&self) -> Result<Vec<RateRecord>, StoreError> {
-        let mut records = self.compressors().rates()?;
+        self.of_each(Run::rates)
+    }
+
+    /// Every sample recorded, in the same order.
+    ///
+    /// # Errors
+    /// If a file is damaged or cannot be read.
+    pub fn samples(&self) -> Result<Vec<SampleRecord>, StoreError> {
+        self.of_each(Run::samples)
+    }
+
+    /// Records of the compressors, of each run, then of each pretrained model.
+    fn of_each<T>(
+        &self,
+        read: impl Fn(&Run) -> Result<Vec<T>, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut records = read(&self.compressors())?;
         for run in self.runs()? {
-            records.extend(run.rates()?);
+            records.extend(read(&run)?);
         }
         for name in names_in(&self.root.join(PRETRAINED))? {
-            records.extend(self.pretrained(&name).rates()?);
+            records.extend(read(&self.pretrained(&name))?);
         }
         Ok(records)
     }
@@ -175,6 +192,10 @@ impl Run {
         self.folder.join("rates.jsonl")
     }
 
+    fn samples_path(&self) -> PathBuf {
+        self.folder.join("samples.jsonl")
+    }
+
     /// The saved plan, if there is one, under the run's name.
     ///
     /// # Errors
@@ -246,6 +267,26 @@ impl Run {
     /// If it cannot be written.
     pub fn append_rate(&self, record: &RateRecord) -> Result<(), StoreError> {
         Ok(append_line(&self.rates_path(), record)?)
+    }
+
+    /// The recorded samples; a run's own under its name.
+    ///
+    /// # Errors
+    /// If the file is damaged or cannot be read.
+    pub fn samples(&self) -> Result<Vec<SampleRecord>, StoreError> {
+        let mut samples: Vec<SampleRecord> = read_lines(&self.samples_path())?.records;
+        for sample in samples.iter_mut().filter(|sample| sample.kind == Kind::Run) {
+            sample.name.clone_from(&self.name);
+        }
+        Ok(samples)
+    }
+
+    /// Appends a sample.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn append_sample(&self, record: &SampleRecord) -> Result<(), StoreError> {
+        Ok(append_line(&self.samples_path(), record)?)
     }
 
     /// Holds the run for this process.

@@ -7,6 +7,7 @@ mod data;
 mod eval;
 #[cfg(feature = "train")]
 mod fit;
+mod generate;
 #[cfg(feature = "hub")]
 mod hub;
 mod output;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         }
         Command::Compress(arguments) => archive::compress(&arguments, context),
         Command::Decompress(arguments) => archive::decompress(&arguments, context),
+        Command::Generate(arguments) => generate::run(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
         #[cfg(feature = "train")]
         Command::Bench(mut arguments) => {

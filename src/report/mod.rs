@@ -8,9 +8,11 @@ mod draw;
 mod figure;
 mod figures;
 mod format;
+mod gallery;
 mod law;
 mod names;
 mod page;
+pub(crate) mod pictures;
 mod records;
 mod reported;
 #[cfg(test)]
@@ -70,7 +72,8 @@ pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Writ
     let figures = drawn(&records, &laws, &options.by)?;
     let tables = tabled(&records, &laws);
     let page = out.join("index.html");
-    let html = page::page(&records, &laws, (&figures, &tables), &options.command);
+    let galleries = gallery::galleries(&records.samples)?;
+    let html = page::page(&records, &laws, (&figures, &tables, &galleries), &options.command);
     let mut files = vec![(page.clone(), html.into_bytes())];
     for Drawn { name, svg, png, csv, .. } in figures {
         let at = |suffix: &str| out.join("figures").join(format!("{name}.{suffix}"));

@@ -9,6 +9,7 @@ use lmtrain_runs::record::{Kind, RateRecord};
 use super::draw::theme;
 use super::figure::Drawn;
 use super::format::{base64, html};
+use super::gallery::Gallery;
 use super::law::{Laws, Trend};
 use super::names;
 use super::records::Records;
@@ -25,7 +26,7 @@ const POLICY: &str =
 pub(crate) fn page(
     records: &Records,
     laws: &Laws,
-    (figures, tables): (&[Drawn], &[Tabled]),
+    (figures, tables, galleries): (&[Drawn], &[Tabled], &[Gallery]),
     command: &str,
 ) -> String {
     let mut text = String::new();
@@ -48,12 +49,20 @@ pub(crate) fn page(
     text += "<nav aria-label=\"Contents\">\n<ol>\n";
     let figure_titles = figures.iter().map(|figure| (&*figure.name, &*figure.title));
     let table_titles = tables.iter().map(|table| (table.name, table.title));
-    for (name, title) in figure_titles.map(of_figure).chain(table_titles.map(of_table)) {
-        let _ = writeln!(text, "<li><a href=\"#{name}\">{}</a></li>", html(title));
+    let of_gallery = |gallery: &'_ Gallery| (gallery.name.clone(), gallery.title.clone());
+    let titles = figure_titles.map(of_figure).map(|(name, title)| (name, title.to_owned()));
+    let titles = titles.chain(galleries.iter().map(of_gallery));
+    let table_titles = table_titles.map(of_table).map(|(name, title)| (name, title.to_owned()));
+    for (name, title) in titles.chain(table_titles) {
+        let _ = writeln!(text, "<li><a href=\"#{name}\">{}</a></li>", html(&title));
     }
     text += "</ol>\n</nav>\n</header>\n<main>\n";
     for figure in figures {
         text += &figure_section(figure, command);
+    }
+    for Gallery { name, title, html: inner } in galleries {
+        let _ =
+            write!(text, "<section id=\"{name}\">\n<h2>{}</h2>\n{inner}</section>\n", html(title));
     }
     for table in tables {
         text += &table_section(table);

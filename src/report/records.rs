@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
-use lmtrain_runs::{Plan, RateRecord, StepRecord, Store};
+use lmtrain_runs::{Plan, RateRecord, SampleRecord, StepRecord, Store};
 
+use super::gallery;
 use super::names;
 use super::subject::{Subject, subjects};
 
@@ -63,6 +64,8 @@ pub(crate) struct Records {
     /// Of these, one for each compressor, chunking and subject: that of the most chunks. Of weights
     /// in several codes only as they were saved.
     pub(crate) compared: Vec<Measurement>,
+    /// What was generated, in the order in which it is shown.
+    pub(crate) samples: Vec<SampleRecord>,
 }
 
 impl Records {
@@ -77,7 +80,8 @@ impl Records {
                 runs.push((plan, run.steps()?));
             }
         }
-        Ok(Self::new(runs, store.rates()?))
+        let samples = gallery::in_order(store.samples()?);
+        Ok(Self { samples, ..Self::new(runs, store.rates()?) })
     }
 
     /// Orders, reduces and names records.
@@ -102,13 +106,15 @@ impl Records {
             .zip(labels)
             .map(|((plan, steps), label)| RunData { plan, steps, label })
             .collect();
-        Self { runs, subjects, rates, compared }
+        Self { runs, subjects, rates, compared, samples: Vec::new() }
     }
 
     /// Whether nothing was measured yet.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
-        self.rates.is_empty() && self.runs.iter().all(|run| run.steps.is_empty())
+        self.rates.is_empty()
+            && self.samples.is_empty()
+            && self.runs.iter().all(|run| run.steps.is_empty())
     }
 
     /// A record's name in a figure: of a run what tells it from the others, of a compressor its

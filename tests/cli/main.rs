@@ -8,6 +8,7 @@ mod digests;
 mod errors;
 mod eval;
 mod fit;
+mod generate;
 mod golden;
 mod inputs;
 mod media;

@@ -3,7 +3,7 @@
 use crate::Study;
 
 /// A study with six pictures of four patches each, four sounds of four chunks each, and a text.
-fn study() -> Study {
+pub(crate) fn study() -> Study {
     let study = Study::new();
     for folder in ["data/images/pictures", "data/audio/speech/reader", "data/text"] {
         std::fs::create_dir_all(study.path(folder)).expect("made");

@@ -3,11 +3,16 @@
 
 use std::io::{self, Read, Write};
 
+use rayon::prelude::*;
+
 use super::Input;
-use super::deflate::deflate;
+use super::deflate::{Begun, deflate};
 
 /// Magic, deflate, no flags, no time, slowest level, Unix.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];
+
+/// A checksum and a length.
+const TRAILER_BYTES: u64 = 8;
 
 pub(super) fn compress(
     input: &mut dyn Read,
@@ -19,6 +24,14 @@ pub(super) fn compress(
     deflate(&mut summed, output)?;
     output.write_all(&summed.crc.finalize().to_le_bytes())?;
     output.write_all(&summed.length.to_le_bytes())
+}
+
+/// Bits of a stream of `beginning` and each of some ends, before the last byte of deflate's is filled up. Nearly all of
+/// the work on the beginning is done once.
+pub(super) fn bits_of_ends(beginning: &[u8], ends: &[&[u8]]) -> io::Result<Vec<u64>> {
+    let begun = Begun::new(beginning)?;
+    let around = 8 * (HEADER.len() as u64 + TRAILER_BYTES);
+    ends.par_iter().map(|end| Ok(around + begun.bits_with(end)?)).collect()
 }
 
 /// Passes bytes on, summing them up.

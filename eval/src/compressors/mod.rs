@@ -1,6 +1,7 @@
 //! General compressors, the yardsticks beside which networks are measured. To add one: a file here
 //! with a function of [`Compressor`]'s kind, and a row in [`COMPRESSORS`].
 
+mod bits;
 mod brotli;
 mod bzip2;
 mod deflate;

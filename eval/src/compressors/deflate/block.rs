@@ -20,7 +20,7 @@ const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 
 const REPEAT_EXTRA: [u8; 3] = [2, 3, 7];
 
 /// Bits on their way out, the first in the lowest place.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct BitWriter {
     pub(super) bytes: Vec<u8>,
     waiting: u64,
@@ -38,6 +38,11 @@ impl BitWriter {
         }
     }
 
+    /// Bits written so far.
+    pub(super) fn bits(&self) -> u64 {
+        8 * self.bytes.len() as u64 + u64::from(self.count)
+    }
+
     /// Fills the last byte with zeros.
     pub(super) fn align(&mut self) {
         let missing = (8 - self.count % 8) % 8;
@@ -49,7 +54,7 @@ impl BitWriter {
 type LengthSymbol = (u8, u16);
 
 /// The symbols of the block being gathered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Block {
     /// (distance, length − 3) of a match; (0, byte) of a literal.
     symbols: Vec<(u16, u8)>,

@@ -29,21 +29,47 @@ const CHAIN: usize = 4096;
 /// Compresses `input` to a raw deflate stream.
 pub(super) fn deflate(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     let mut deflater = Deflater::new();
-    deflater.fill(input)?;
-    while deflater.ahead > 0 {
-        deflater.step();
-        while deflater.ahead < AHEAD && !deflater.ended {
-            deflater.fill(input)?;
+    deflater.run(input, &mut |out| {
+        if out.bytes.len() > WINDOW {
+            output.write_all(&out.bytes)?;
+            out.bytes.clear();
         }
-        if deflater.out.bytes.len() > WINDOW {
-            output.write_all(&deflater.out.bytes)?;
-            deflater.out.bytes.clear();
-        }
-    }
-    deflater.finish();
+        Ok(())
+    })?;
+    deflater.out.align();
     output.write_all(&deflater.out.bytes)
 }
 
+/// A stream of which so much is compressed as nothing that follows can change, to be continued in several ways.
+#[derive(Clone)]
+pub(super) struct Begun(Deflater);
+
+impl Begun {
+    /// Compresses the beginning of a stream.
+    pub(super) fn new(mut beginning: &[u8]) -> io::Result<Self> {
+        let mut deflater = Deflater::new();
+        loop {
+            while deflater.ahead < AHEAD && !beginning.is_empty() {
+                deflater.fill(&mut beginning)?;
+                // That there is no more is true of the beginning alone.
+                deflater.ended = false;
+            }
+            if deflater.ahead < AHEAD {
+                return Ok(Self(deflater));
+            }
+            deflater.step();
+        }
+    }
+
+    /// The stream's bits, before the last byte is filled up, if it ends so.
+    pub(super) fn bits_with(&self, mut end: &[u8]) -> io::Result<u64> {
+        let mut deflater = self.0.clone();
+        deflater.run(&mut end, &mut |_| Ok(()))?;
+        Ok(deflater.out.bits())
+    }
+}
+
+#[derive(Clone)]
 struct Deflater {
     /// Twice the window, and room for comparing beyond the end of the input.
     bytes: Vec<u8>,
@@ -83,9 +109,9 @@ impl Deflater {
         }
     }
 
-    /// Reads as much as the window has room for, sliding it if its upper half has been looked at.
+    /// Reads as much as the window has room for, sliding it if it is full and its upper half has been looked at.
     fn fill(&mut self, input: &mut dyn Read) -> io::Result<()> {
-        if self.at >= WINDOW + FURTHEST {
+        if self.at >= WINDOW + FURTHEST && self.at + self.ahead == 2 * WINDOW {
             self.bytes.copy_within(WINDOW..2 * WINDOW, 0);
             self.at -= WINDOW;
             self.block_start -= WINDOW.cast_signed();
@@ -199,12 +225,27 @@ impl Deflater {
         self.block_start = self.at.cast_signed();
     }
 
-    fn finish(&mut self) {
+    /// Compresses the rest of a stream. `drain` may take bytes out after each step.
+    fn run(
+        &mut self,
+        input: &mut dyn Read,
+        drain: &mut dyn FnMut(&mut BitWriter) -> io::Result<()>,
+    ) -> io::Result<()> {
+        loop {
+            while self.ahead < AHEAD && !self.ended {
+                self.fill(input)?;
+            }
+            if self.ahead == 0 {
+                break;
+            }
+            self.step();
+            drain(&mut self.out)?;
+        }
         if self.literal_waits {
             self.block.literal(self.bytes[self.at - 1], 0);
         }
         self.write_block(true);
-        self.out.align();
+        Ok(())
     }
 }
 
