@@ -357,6 +357,9 @@ pub(crate) struct Eval {
     /// An image or a sound that does not decode is an error, and not left out
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Keep the rate against the length of what is compressed, too, for the report's figure
+    #[arg(long)]
+    pub(crate) curve: bool,
     /// Sum ideal bits only, and do not run the coder
     #[arg(long)]
     pub(crate) ideal: bool,

@@ -3,6 +3,7 @@
 //! holds no tensor and no corpus byte.
 
 pub mod arithmetic;
+pub mod curve;
 pub mod drawn;
 pub mod files;
 mod git_lfs;
@@ -23,6 +24,7 @@ pub mod tokenization;
 pub mod units;
 
 pub use arithmetic::ARITHMETIC;
+pub use curve::CurveRecord;
 pub use drawn::{HexBytes, SampleRecord};
 pub use files::FileError;
 pub use git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};

@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::curve::CurveRecord;
 use crate::drawn::SampleRecord;
 use crate::files::{FileError, append_line, line_of, read_if_there, read_lines, write_atomic};
 use crate::plan::Plan;
@@ -106,6 +107,14 @@ impl Store {
         self.of_each(Run::samples)
     }
 
+    /// Every rate against context recorded, in the same order.
+    ///
+    /// # Errors
+    /// If a file is damaged or cannot be read.
+    pub fn curves(&self) -> Result<Vec<CurveRecord>, StoreError> {
+        self.of_each(Run::curves)
+    }
+
     /// Records of the compressors, of each run, then of each pretrained model.
     fn of_each<T>(
         &self,
@@ -190,6 +199,10 @@ impl Run {
 
     fn rates_path(&self) -> PathBuf {
         self.folder.join("rates.jsonl")
+    }
+
+    fn curves_path(&self) -> PathBuf {
+        self.folder.join("curves.jsonl")
     }
 
     fn samples_path(&self) -> PathBuf {
@@ -287,6 +300,26 @@ impl Run {
     /// If it cannot be written.
     pub fn append_sample(&self, record: &SampleRecord) -> Result<(), StoreError> {
         Ok(append_line(&self.samples_path(), record)?)
+    }
+
+    /// The recorded rates against context; a run's own under its name.
+    ///
+    /// # Errors
+    /// If the file is damaged or cannot be read.
+    pub fn curves(&self) -> Result<Vec<CurveRecord>, StoreError> {
+        let mut curves: Vec<CurveRecord> = read_lines(&self.curves_path())?.records;
+        for curve in curves.iter_mut().filter(|curve| curve.kind == Kind::Run) {
+            curve.name.clone_from(&self.name);
+        }
+        Ok(curves)
+    }
+
+    /// Appends a rate against context.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn append_curve(&self, record: &CurveRecord) -> Result<(), StoreError> {
+        Ok(append_line(&self.curves_path(), record)?)
     }
 
     /// Holds the run for this process.

@@ -18,6 +18,7 @@ use lmtrain_runs::record::{Chunking, Kind, Mask, WeightCode};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Precision, RateRecord, Run, Span};
 
+use super::curve;
 use super::output::print_rates;
 use super::pretrained;
 use super::select::{Selection, open_again, open_for, weights_of};
@@ -43,6 +44,8 @@ pub(super) struct Settings {
     /// Whether bytes are masked as in the paper.
     pub(super) masked: bool,
     pub(super) again: bool,
+    /// Whether the rate against context is kept too.
+    pub(super) curve: bool,
     pub(super) device: Device,
     pub(super) precision: Precision,
 }
@@ -116,6 +119,7 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         code: WeightCode::F16,
         masked: arguments.protocol == cli::Protocol::Paper,
         again: arguments.again,
+        curve: arguments.curve,
         device: arguments.device,
         precision: arguments
             .device
@@ -132,6 +136,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
             );
         }
         _ => {}
+    }
+    if settings.curve && (settings.masked || !matches!(settings.chunk, Chunking::Bytes(_))) {
+        bail!("a curve is of whole bytes, in chunks of bytes\nhint: leave out `--curve`");
     }
     let models = arguments.model.iter().map(|name| pretrained::open(name, context));
     let models = models.collect::<Result<Vec<_>>>()?;
@@ -154,6 +161,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
             let chunked = Some(settings.chunk).filter(|it| matches!(it, Chunking::Bytes(_)));
             for chunking in std::iter::once(Chunking::Whole).chain(chunked) {
                 records.extend(compressor_rate(compressor, chunking, &corpus, &settings, context)?);
+            }
+            if settings.curve {
+                curve::of_compressor(compressor, &corpus, &settings, context)?;
             }
         }
         for (run, plan) in &runs {
@@ -313,7 +323,9 @@ pub(super) fn recorded(
     record: &RateRecord,
     settings: &Settings,
 ) -> Result<Option<RateRecord>> {
-    if settings.again {
+    if settings.again
+        || (settings.curve && record.kind != Kind::Compressor && !curve::is_recorded(run, record)?)
+    {
         return Ok(None);
     }
     let same = |other: &RateRecord| {
@@ -444,6 +456,7 @@ pub(super) fn run_rates(
         sample: settings.sample,
         mask: record.mask,
         coding: settings.coding,
+        curve: settings.curve,
         group_chunks: GROUP_CHUNKS,
     };
     let journal = run.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
@@ -455,12 +468,13 @@ pub(super) fn run_rates(
         give_back(progress.raw_bytes_done);
         tell(&mut shown, progress, context)
     };
-    let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
+    let Outcome::Finished(mut measured) = measurement.run(Some(&journal), &mut progress)? else {
         return Ok(Vec::new());
     };
     drop(shown);
     record.in_sample_bytes = in_sample(plan, corpus, span, measured.raw_bytes, context);
     let device = settings.computing_on();
+    let curve = measured.curve.take();
     let rest = without_head(&record, &measured);
     fill(&mut record, measured, context, &device);
     let unseen = rest.map(|(span, rest)| {
@@ -471,6 +485,7 @@ pub(super) fn run_rates(
     });
     corpus.check_length()?;
     run.append_rate(&record)?;
+    curve::keep(run, &record, curve)?;
     if let Some(unseen) = &unseen {
         run.append_rate(unseen)?;
     }

@@ -3,6 +3,7 @@
 mod archive;
 #[cfg(feature = "train")]
 mod bench;
+mod curve;
 mod data;
 mod eval;
 #[cfg(feature = "train")]

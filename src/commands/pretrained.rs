@@ -12,6 +12,7 @@ use lmtrain_runs::units::{hex, short_count};
 use lmtrain_runs::{Bytes, RateRecord, Span};
 use lmtrain_tokenizers::Tokenizer;
 
+use super::curve;
 use super::eval::{
     GROUP_CHUNKS, Settings, blank, fill, forget_if, giving_back, length_of, recorded, span_of, tell,
 };
@@ -124,6 +125,7 @@ pub(super) fn rate(
         sample: settings.sample,
         mask: record.mask,
         coding: settings.coding,
+        curve: settings.curve,
         group_chunks: GROUP_CHUNKS,
     };
     let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
@@ -134,10 +136,11 @@ pub(super) fn rate(
         give_back(progress.raw_bytes_done);
         tell(&mut shown, progress, context)
     };
-    let Outcome::Finished(measured) = measurement.run(Some(&journal), &mut progress)? else {
+    let Outcome::Finished(mut measured) = measurement.run(Some(&journal), &mut progress)? else {
         return Ok(None);
     };
     drop(shown);
+    let curve = measured.curve.take();
     fill(&mut record, measured, context, &settings.computing_on());
     if let Some(cut) = record.cut_chunks {
         context.say(&format!(
@@ -149,6 +152,7 @@ pub(super) fn rate(
     record.tokenizer_bytes = named.model.tokenizer().vocabulary_bytes().map(Bytes);
     corpus.check_length()?;
     store.append_rate(&record)?;
+    curve::keep(&store, &record, curve)?;
     Ok(Some(record))
 }
 

@@ -50,6 +50,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         coding: true,
         code: WeightCode::F16,
         masked: false,
+        curve: false,
         again: false,
         device: crate::device::Device::Cpu,
         precision: lmtrain_runs::Precision::F32,

@@ -2,7 +2,7 @@
 //! page's galleries use them. What is given is grey or dark, what is drawn has a colour or a frame.
 
 use anyhow::{Context as _, Result};
-use lmtrain_runs::{Medium, SampleRecord};
+use lmtrain_runs::SampleRecord;
 
 use super::draw::render;
 use super::draw::scene::{Scene, Stroke, Text};
@@ -187,14 +187,6 @@ pub(crate) fn as_text(bytes: &[u8]) -> String {
         text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
     text
-}
-
-/// Pixels of a row, if the medium is of images.
-pub(crate) fn width_of(medium: Medium) -> Option<usize> {
-    match medium {
-        Medium::GrayImages { width, .. } => usize::try_from(width).ok(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

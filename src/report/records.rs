@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use lmtrain_runs::record::{Chunking, Kind, WeightCode};
-use lmtrain_runs::{Plan, RateRecord, SampleRecord, StepRecord, Store};
+use lmtrain_runs::{CurveRecord, Plan, RateRecord, SampleRecord, StepRecord, Store};
 
 use super::gallery;
 use super::names;
@@ -64,6 +64,8 @@ pub(crate) struct Records {
     /// Of these, one for each compressor, chunking and subject: that of the most chunks. Of weights
     /// in several codes only as they were saved.
     pub(crate) compared: Vec<Measurement>,
+    /// Rates against context, the last of each, by medium and corpus.
+    pub(crate) curves: Vec<CurveRecord>,
     /// What was generated, in the order in which it is shown.
     pub(crate) samples: Vec<SampleRecord>,
 }
@@ -81,7 +83,8 @@ impl Records {
             }
         }
         let samples = gallery::in_order(store.samples()?);
-        Ok(Self { samples, ..Self::new(runs, store.rates()?) })
+        let curves = curves_in_order(store.curves()?);
+        Ok(Self { samples, curves, ..Self::new(runs, store.rates()?) })
     }
 
     /// Orders, reduces and names records.
@@ -106,7 +109,7 @@ impl Records {
             .zip(labels)
             .map(|((plan, steps), label)| RunData { plan, steps, label })
             .collect();
-        Self { runs, subjects, rates, compared, samples: Vec::new() }
+        Self { runs, subjects, rates, compared, curves: Vec::new(), samples: Vec::new() }
     }
 
     /// Whether nothing was measured yet.
@@ -114,6 +117,7 @@ impl Records {
     pub(crate) fn is_empty(&self) -> bool {
         self.rates.is_empty()
             && self.samples.is_empty()
+            && self.curves.is_empty()
             && self.runs.iter().all(|run| run.steps.is_empty())
     }
 
@@ -127,6 +131,18 @@ impl Records {
             _ => names::with_preset(record),
         }
     }
+}
+
+/// The last curve of each thing on each subject, in an order that does not depend on when they were measured.
+fn curves_in_order(curves: Vec<CurveRecord>) -> Vec<CurveRecord> {
+    let key = |it: &CurveRecord| {
+        let subject =
+            (it.medium, it.corpus.clone(), it.corpus_sha256.clone(), it.span, it.chunk_bytes);
+        (subject, it.kind, it.name.clone())
+    };
+    let last: BTreeMap<_, CurveRecord> =
+        curves.into_iter().map(|curve| (key(&curve), curve)).collect();
+    last.into_values().collect()
 }
 
 /// Of records that measure the same the later counts, even if the run has since been trained on.

@@ -1,5 +1,6 @@
 //! Records for tests: made up, of the shape that real ones have.
 
+use lmtrain_runs::curve::{CurvePoint, CurveRecord};
 use lmtrain_runs::plan::{Budget, Plan, TrainOn, default_tokens};
 use lmtrain_runs::record::{Chunking, Kind, Provenance, RateRecord, Span, StepRecord, WeightCode};
 use lmtrain_runs::{Bits, Bytes, LADDER, Recipe, Run, Size, Store, Tokenization};
@@ -226,6 +227,16 @@ pub(crate) fn study(store: &Store) {
     ] {
         rates.push(pretrained(name, "enwik9", parameters, raw));
     }
+    let point = |end: u64, bits: f64| CurvePoint {
+        end,
+        raw_bytes: Bytes(100 * end),
+        bits: Bits(100.0 * bits * end as f64),
+        bits_interval: None,
+    };
+    let curve = CurveRecord::beside(&compressor("gzip", "enwik8", Chunking::Bytes(2048), 0.5));
+    let points = vec![point(1, 9.0), point(100, 6.0), point(2048, 4.0)];
+    let curve = CurveRecord { points, ..curve.expect("of chunks") };
+    store.compressors().append_curve(&curve).expect("appended");
     for rate in rates {
         let run = match rate.kind {
             Kind::Run => begun(store, &rate),

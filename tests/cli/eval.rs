@@ -151,3 +151,39 @@ fn what_was_trained_on_is_in_sample() {
         assert!((found - share).abs() < 0.01, "{run}, {part}: {found}");
     }
 }
+
+#[test]
+fn a_curve_ends_at_the_rate_of_chunks_and_is_measured_once() {
+    let study = Study::new();
+    study.fit("--steps 20");
+    let line = "eval --json --curve --run tiny --compressor gzip --corpus markov:bytes=200K --chunk 64 \
+                --sample-chunks 30";
+    let without = line.replace("--curve ", "");
+    let rates = study.json(&without);
+    assert_eq!(study.json(line).as_array().map(Vec::len), Some(3), "whole, chunks, the run");
+    study.json(line);
+    for (folder, index) in [("compressors", 1), ("tiny", 2)] {
+        let path = study.path(&format!("runs/work/{folder}/curves.jsonl"));
+        let lines = std::fs::read_to_string(path).expect("recorded");
+        assert_eq!(lines.lines().count(), 1, "{folder}");
+        let curve: serde_json::Value = serde_json::from_str(&lines).expect("a record");
+        let points = curve["points"].as_array().expect("points");
+        let number = |value: &serde_json::Value| value.as_f64().expect("a number");
+        let last = points.last().expect("an end");
+        let rate = number(&last["bits"]) / (8.0 * number(&last["raw_bytes"]));
+        let record = &rates[index];
+        let bits = record["ideal_bits"]
+            .as_f64()
+            .unwrap_or(8.0 * record["coded_bytes"].as_f64().unwrap_or(0.0));
+        let expected = bits / (8.0 * number(&record["raw_bytes"]));
+        assert!((rate / expected - 1.0).abs() < 1e-6, "{folder}: {rate} {expected}");
+        assert_eq!((number(&last["end"]), number(&points[0]["end"])), (64.0, 1.0));
+        assert!(last["bits_interval"].is_array());
+    }
+    let report = study.succeeds("report --output out");
+    assert!(report.contains("index.html"), "{report}");
+    let csv = std::fs::read_to_string(study.path("out/figures/context.csv")).expect("a figure");
+    assert!(csv.lines().count() > 40 && csv.contains("markov") && csv.contains("tiny"), "{csv}");
+    let error = study.fails(&format!("{line} --protocol paper").replace("--json ", ""), 1);
+    assert!(error.contains("hint: leave out `--curve`"), "{error}");
+}

@@ -91,7 +91,7 @@ fn images_and_sounds_become_files_beside_the_truth() {
     let line = "generate --json --with gzip --samples 1 --look-ahead 1 --output out";
     let picture = study.json(&format!("{line} --corpus pictures --chunk 2"));
     let picture = &picture[0];
-    assert_eq!(picture["stretches"], serde_json::json!([32; 64]));
+    assert_eq!(picture["stretches"], serde_json::json!(vec![32; 64]));
     let [all, truth] = ["bytes", "truth"].map(|key| picture[key].as_str().expect("hexadecimal"));
     assert_eq!((all.len(), truth.len()), (2 * 2048, 2 * 1024));
     let sheet = std::fs::read(study.path("out/pictures-2-gzip-s0.png")).expect("a sheet");

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use lmtrain_runs::Medium;
 use rayon::prelude::*;
 
 use super::{Compressor, gzip};
@@ -25,13 +26,18 @@ impl Compressor {
     ///
     /// # Errors
     /// If the compressor fails, for want of memory for instance.
-    pub fn bits_of_ends(&self, beginning: &[u8], ends: &[&[u8]]) -> io::Result<Vec<u64>> {
+    pub fn bits_of_ends(
+        &self,
+        beginning: &[u8],
+        ends: &[&[u8]],
+        medium: Medium,
+    ) -> io::Result<Vec<u64>> {
         if let Some(in_bits) = self.in_bits() {
             return in_bits(beginning, ends);
         }
         let bits = |end: &&[u8]| {
             let whole = [beginning, end].concat();
-            self.compress_chunk(&whole).map(|bytes| 8 * bytes.len() as u64)
+            self.compress_chunk(&whole, medium).map(|bytes| 8 * bytes.len() as u64)
         };
         ends.par_iter().map(bits).collect()
     }
@@ -43,6 +49,7 @@ impl Compressor {
 
 #[cfg(test)]
 mod tests {
+    use lmtrain_runs::Medium;
     use lmtrain_runs::random::SplitMix64;
 
     use super::super::COMPRESSORS;
@@ -70,10 +77,12 @@ mod tests {
                 let (beginning, end) = bytes.split_at(cut.min(length));
                 let ends = [end, b"", b"a quick brown fox"];
                 for compressor in COMPRESSORS.iter().filter(|it| it.knows_bits() || cut == 1) {
-                    let bits = compressor.bits_of_ends(beginning, &ends).expect("lengths");
+                    let bits =
+                        compressor.bits_of_ends(beginning, &ends, Medium::Bytes).expect("lengths");
                     for (bits, end) in bits.into_iter().zip(ends) {
                         let whole = [beginning, end].concat();
-                        let expected = compressor.compress_chunk(&whole).expect("compresses");
+                        let expected =
+                            compressor.compress_chunk(&whole, Medium::Bytes).expect("compresses");
                         let expected = expected.len() as u64;
                         assert_eq!(bits.div_ceil(8), expected, "{compressor:?} {length} {cut}");
                     }
@@ -87,7 +96,7 @@ mod tests {
         let gzip = COMPRESSORS.iter().find(|it| it.knows_bits()).expect("gzip");
         let ends: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
         let ends: Vec<&[u8]> = ends.iter().map(<[u8; 1]>::as_slice).collect();
-        let bits = gzip.bits_of_ends(&sample(2000, 7), &ends).expect("lengths");
+        let bits = gzip.bits_of_ends(&sample(2000, 7), &ends, Medium::Bytes).expect("lengths");
         assert!(bits.iter().any(|bits| bits % 8 != 0), "{bits:?}");
     }
 }

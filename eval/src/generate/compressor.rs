@@ -3,6 +3,7 @@
 
 use std::io;
 
+use lmtrain_runs::Medium;
 use lmtrain_runs::random::SplitMix64;
 
 use super::{Drawing, GenerateError, Pulse, Sampled, Stretch, lengths};
@@ -21,6 +22,8 @@ pub struct Lengths {
     pub compressor: &'static Compressor,
     /// Bytes to look ahead: 1 is the next byte alone. Whole bytes of length leave most of those tied.
     pub look_ahead: usize,
+    /// What the bytes are.
+    pub medium: Medium,
 }
 
 impl Lengths {
@@ -64,7 +67,7 @@ impl Lengths {
         let ends: Vec<Vec<u8>> =
             ends.iter().flat_map(|end| (0..=u8::MAX).map(move |byte| with(end, byte))).collect();
         let slices: Vec<&[u8]> = ends.iter().map(Vec::as_slice).collect();
-        let bits = self.compressor.bits_of_ends(beginning, &slices)?;
+        let bits = self.compressor.bits_of_ends(beginning, &slices, self.medium)?;
         Ok(ends.into_iter().zip(bits.into_iter().map(|bits| bits as f64)).collect())
     }
 }

@@ -1,6 +1,7 @@
 //! Generation: random bits come back when what they made is coded; frequencies are the distribution's; what is given
 //! stays; and gzip's distribution is that of a bit count of its own.
 
+use lmtrain_runs::Medium;
 use lmtrain_runs::random::SplitMix64;
 use lmtrain_tokenizers::ByteTokenizer;
 
@@ -76,7 +77,7 @@ fn what_is_given_stays_where_it_is() {
         [given(b"one"), Stretch::Free(2), given(b""), given(b"two"), Stretch::Free(3), given(b"!")];
     let gzip = compressors::by_name("gzip").expect("there");
     let by_gzip = by_compressor(
-        Lengths { compressor: gzip, look_ahead: 1 },
+        Lengths { compressor: gzip, look_ahead: 1, medium: Medium::Bytes },
         &stretches,
         drawing(2, 0),
         &mut never_stop,
@@ -205,13 +206,14 @@ fn gzips_distribution_is_that_of_counted_bits() {
         let lengths: Vec<f64> = (0..=u8::MAX)
             .map(|byte| {
                 let whole = [beginning, &[byte]].concat();
-                let bytes = gzip.compress_chunk(&whole).expect("compresses");
+                let bytes = gzip.compress_chunk(&whole, Medium::Bytes).expect("compresses");
                 Counter { bytes: &bytes[10..bytes.len() - 8], at: 0 }.bits() as f64
             })
             .collect();
         let least = lengths.iter().copied().fold(f64::INFINITY, f64::min);
         let sum: f64 = lengths.iter().map(|bits| (least - bits).exp2()).sum();
-        let found = Lengths { compressor: gzip, look_ahead: 1 }.next_byte(beginning, 1.0);
+        let found = Lengths { compressor: gzip, look_ahead: 1, medium: Medium::Bytes }
+            .next_byte(beginning, 1.0);
         for (bits, found) in lengths.iter().zip(found.expect("a distribution")) {
             assert!(((least - bits).exp2() / sum / found - 1.0).abs() < 1e-9);
         }
@@ -223,7 +225,7 @@ fn looking_ahead_unties_whole_bytes() {
     let lzma2 = compressors::by_name("lzma2").expect("there");
     let text = b"one two three four one two three four one two three fo";
     let distribution = |look_ahead| {
-        let lengths = Lengths { compressor: lzma2, look_ahead };
+        let lengths = Lengths { compressor: lzma2, look_ahead, medium: Medium::Bytes };
         lengths.next_byte(text, 1.0).expect("a distribution")
     };
     for look_ahead in [1, 3] {

@@ -1,5 +1,5 @@
 //! Measuring how far something compresses a range of a corpus: counts for a record, per-chunk bits
-//! for an interval, and bits by position for the rate against context length. [`Measurement`]
+//! for an interval, and bits by position for the rate against context. [`Measurement`]
 //! measures a network, [`CompressorMeasurement`] a general compressor. Both go through the corpus
 //! in groups of chunks, append each finished group to a journal, and skip what is already there.
 
@@ -9,6 +9,7 @@ mod mask;
 mod network;
 mod pieces;
 mod positions;
+mod prefixes;
 mod strided;
 
 use std::io;
@@ -25,7 +26,8 @@ use crate::predictor::PredictorError;
 pub use compressor::CompressorMeasurement;
 pub use network::Measurement;
 pub use pieces::Draw;
-pub use positions::{PositionBits, by_context};
+pub use positions::{Curve, positions};
+pub use prefixes::PrefixMeasurement;
 
 /// How far a measurement is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -80,8 +82,8 @@ pub struct Measured {
     pub lost_bits: Option<Bits>,
     /// Bits that the paper's code takes as missed, if bytes are masked.
     pub missed_bits: Option<Bits>,
-    /// A network's bits by position within the chunk.
-    pub positions: Vec<PositionBits>,
+    /// A network's bits up to some positions of each chunk, if they were asked for.
+    pub curve: Option<Curve>,
     /// Seconds that it took, over all sessions.
     pub seconds: f64,
 }

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::journal::{Journal, fingerprint};
 use super::mask::{Masked, masked};
 use super::pieces::{Draw, Pieces, slice};
+use super::positions::{Curve, positions, up_to};
 use super::strided::{self, Text};
-use super::{MeasureError, Measured, Outcome, PositionBits, Progress, ProgressCallback, positions};
+use super::{MeasureError, Measured, Outcome, Progress, ProgressCallback};
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};
 use crate::interval::ChunkBits;
 use crate::predictor::Predictor;
@@ -47,6 +48,8 @@ pub struct Measurement<'a> {
     pub mask: Option<Mask>,
     /// Whether to run the coder too.
     pub coding: bool,
+    /// Whether to keep bits up to some positions of each chunk, which has bytes then.
+    pub curve: bool,
     /// Chunks that are scored or coded together, and after which progress is kept. Bounds memory:
     /// coding keeps as many contexts at once.
     pub group_chunks: u64,
@@ -63,7 +66,9 @@ struct Group {
     /// Σ −log2 p of the network's own distribution, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     cross_entropy: Option<f64>,
-    positions: Vec<PositionBits>,
+    /// Bits of each chunk up to each position, if they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    curve: Vec<Vec<f64>>,
     /// Chunks that were cut.
     #[serde(default)]
     cut: u64,
@@ -80,8 +85,9 @@ impl Measurement<'_> {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mask = self.mask.map_or(String::new(), |mask| format!(", {mask}"));
+        let curve = if self.curve { ", curve" } else { "" };
         fingerprint(&[
-            format!("network 6, arithmetic {ARITHMETIC}{mask}"),
+            format!("network 6, arithmetic {ARITHMETIC}{mask}{curve}"),
             hex(&self.predictor.identity()),
             format!("{} {}", self.tokenizer.tokenization(), hex(&self.tokenizer.identity())),
             format!("{} {:?}", self.corpus_sha256, self.span),
@@ -109,6 +115,7 @@ impl Measurement<'_> {
             sample: pieces.sample,
             lost_bits: self.mask.map(|_| Bits(0.0)),
             missed_bits: self.mask.map(|_| Bits(0.0)),
+            curve: self.curve.then(|| Curve { ends: self.ends(), chunks: Vec::new() }),
             ..Default::default()
         };
         let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
@@ -140,6 +147,14 @@ impl Measurement<'_> {
         Ok(Outcome::Finished(measured))
     }
 
+    /// The positions of a curve.
+    fn ends(&self) -> Vec<u64> {
+        match self.chunking {
+            Chunking::Bytes(length) if self.curve => positions(length),
+            _ => Vec::new(),
+        }
+    }
+
     /// The ranges to go through; and if they are cut by tokens, all of these.
     fn pieces(&self) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
         let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
@@ -149,6 +164,9 @@ impl Measurement<'_> {
             Chunking::Whole => return refuse("a network has a context"),
             Chunking::Tokens(_) if self.sample.is_some() => {
                 return refuse("a sample is drawn of chunks of bytes");
+            }
+            Chunking::Tokens(_) if self.curve => {
+                return refuse("a curve is of chunks of bytes");
             }
             Chunking::Tokens(_) if self.mask.is_some() => {
                 return refuse("bytes are masked by chunks");
@@ -339,53 +357,32 @@ impl Measurement<'_> {
         }
     }
 
-    /// Adds one chunk, that is the tokens and bits of each of its pieces; `first` if its text begins there.
+    /// Adds one chunk, that is the tokens of each of its pieces, how many of them are context alone, and the bits of the
+    /// rest; `first` if its text begins there.
     fn add_chunk<'a>(
         &self,
         pieces: impl Iterator<Item = ((&'a [u32], usize), &'a [f32])>,
         first: bool,
         group: &mut Group,
     ) -> Result<(), TokenizerError> {
-        let (mut total, mut raw_bytes) = (0.0, 0);
-        for (index, (piece, bits)) in pieces.enumerate() {
-            let (more_bits, more_bytes) =
-                self.add_piece(piece, bits, first && index == 0, group)?;
-            total += more_bits;
-            raw_bytes += more_bytes;
+        let (mut total, mut raw_bytes, mut each) = (0.0, 0, Vec::new());
+        for (index, ((tokens, before), bits)) in pieces.enumerate() {
+            let (first, tokens) = (first && index == 0 && before == 0, &tokens[before..]);
+            total += bits.iter().map(|&bits| f64::from(bits)).sum::<f64>();
+            raw_bytes += self.bytes_of(tokens, first)?.len() as u64;
+            group.tokens += tokens.len() as u64;
+            for (place, (&token, &bits)) in
+                tokens.iter().zip(bits).enumerate().filter(|_| self.curve)
+            {
+                let bytes = self.bytes_of(&[token], first && place == 0)?;
+                each.push((bytes.len() as u64, f64::from(bits)));
+            }
+        }
+        if self.curve {
+            group.curve.push(up_to(&self.ends(), each.into_iter()));
         }
         group.chunks.push((total, raw_bytes));
         Ok(())
-    }
-
-    /// Adds what is predicted from one empty context after so many tokens, stretch by stretch of positions; gives its
-    /// bits and bytes.
-    fn add_piece(
-        &self,
-        (tokens, before): (&[u32], usize),
-        bits: &[f32],
-        first: bool,
-        group: &mut Group,
-    ) -> Result<(f64, u64), TokenizerError> {
-        let (mut total, mut raw_bytes, mut start) = (0.0, 0, before);
-        while start < tokens.len() {
-            let end = positions::end_of(start);
-            let until = tokens.len().min(usize::try_from(end).unwrap_or(usize::MAX));
-            let sum = PositionBits {
-                end,
-                tokens: (until - start) as u64,
-                raw_bytes: self.bytes_of(&tokens[start..until], first && start == 0)?.len() as u64,
-                bits: bits[start - before..until - before]
-                    .iter()
-                    .map(|&bits| f64::from(bits))
-                    .sum(),
-            };
-            positions::add(&mut group.positions, sum);
-            total += sum.bits;
-            raw_bytes += sum.raw_bytes;
-            start = until;
-        }
-        group.tokens += (tokens.len() - before) as u64;
-        Ok((total, raw_bytes))
     }
 }
 
@@ -437,7 +434,9 @@ impl Group {
                 *sum += Bits(bits as f64);
             }
         }
-        self.positions.into_iter().for_each(|sum| positions::add(&mut measured.positions, sum));
+        if let Some(curve) = &mut measured.curve {
+            curve.chunks.extend(self.curve);
+        }
         measured.seconds += self.seconds;
     }
 }

@@ -1,50 +1,76 @@
-//! Bits by position within the chunk. A token at position i was predicted from i tokens, so the
-//! tokens before position 2^k cost what a chunk of 2^k tokens would: the rate against context
-//! length, from one measurement.
+//! Bits up to some positions of each chunk: the rate against the length of what is compressed (the paper's figure 6).
+//! The positions are spaced evenly by their logarithm.
 
-use serde::{Deserialize, Serialize};
+use lmtrain_runs::curve::CurvePoint;
+use lmtrain_runs::{Bits, Bytes};
 
-/// What the tokens at some positions cost, summed over chunks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct PositionBits {
-    /// One past the last position; a power of two.
-    pub end: u64,
-    /// Tokens there.
-    pub tokens: u64,
-    /// Raw bytes that they stand for.
-    pub raw_bytes: u64,
-    /// Their ideal bits.
-    pub bits: f64,
-}
+use crate::interval::{self, ChunkBits};
 
-/// The power of two that a position falls before: 1, 2, 4, 4, 8, 8, 8, 8 …
-pub(super) fn end_of(position: usize) -> u64 {
-    (position as u64 + 1).next_power_of_two()
-}
+/// Positions up to the end of a chunk, before those that fall together are one: 40 of 2048 are left.
+const POSITIONS: u32 = 48;
 
-/// Adds one sum to the row of its positions.
-pub(super) fn add(rows: &mut Vec<PositionBits>, sum: PositionBits) {
-    let row = sum.end.trailing_zeros() as usize;
-    while rows.len() <= row {
-        rows.push(PositionBits { end: 1 << rows.len(), ..Default::default() });
-    }
-    rows[row].tokens += sum.tokens;
-    rows[row].raw_bytes += sum.raw_bytes;
-    rows[row].bits += sum.bits;
-}
-
-/// For each power of two, what all tokens before that position cost: the first row is of the first
-/// tokens alone, the last of all.
+/// The positions of a chunk of so many bytes: 1, 2, 3 and so on, ever further apart, and the last its end.
 #[must_use]
-pub fn by_context(positions: &[PositionBits]) -> Vec<PositionBits> {
-    let sum = |sum: &mut PositionBits, row: &PositionBits| {
-        sum.end = row.end;
-        sum.tokens += row.tokens;
-        sum.raw_bytes += row.raw_bytes;
-        sum.bits += row.bits;
-        Some(*sum)
-    };
-    positions.iter().scan(PositionBits::default(), sum).collect()
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "lengths of chunks"
+)]
+pub fn positions(length: u64) -> Vec<u64> {
+    let at =
+        |step: u32| (length as f64).powf(f64::from(step) / f64::from(POSITIONS)).round() as u64;
+    let mut positions: Vec<u64> =
+        (0..POSITIONS).map(at).chain([length]).filter(|&end| end <= length && end > 0).collect();
+    positions.dedup();
+    positions
+}
+
+/// Bits of each chunk up to each position.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Curve {
+    /// The positions, in bytes.
+    pub ends: Vec<u64>,
+    /// Of each chunk, its bits up to each position that it reaches.
+    pub chunks: Vec<Vec<f64>>,
+}
+
+impl Curve {
+    /// Sums over chunks, each with the header once, and the 95 % interval over chunks.
+    #[must_use]
+    pub fn points(&self, header_bytes: Bytes, seed: u64) -> Vec<CurvePoint> {
+        let header = header_bytes.as_bits();
+        let point = |(index, &end): (usize, &u64)| {
+            let bits = self.chunks.iter().filter_map(|chunk| chunk.get(index));
+            let chunks: Vec<ChunkBits> =
+                bits.map(|&bits| ChunkBits { bits, raw_bytes: end }).collect();
+            let bits = Bits(chunks.iter().map(|chunk| chunk.bits).sum()) + header;
+            let interval = interval::bootstrap(&chunks, seed);
+            let bits_interval = interval.map(|ends| ends.map(|bits| bits + header));
+            let raw_bytes = Bytes(end * chunks.len() as u64);
+            CurvePoint { end, raw_bytes, bits, bits_interval }
+        };
+        let points = self.ends.iter().enumerate().map(point);
+        points.filter(|point| point.raw_bytes > Bytes(0)).collect()
+    }
+}
+
+/// Bits up to each position of a chunk whose tokens stand for so many bytes, and cost so many bits, each: a token's
+/// bits are spread evenly over its bytes.
+pub(super) fn up_to(ends: &[u64], tokens: impl Iterator<Item = (u64, f64)>) -> Vec<f64> {
+    let (mut bits, mut at, mut sums) = (0.0, 0, Vec::new());
+    let mut rest = ends.iter().peekable();
+    for (bytes, of_token) in tokens {
+        while let Some(&&end) = rest.peek().filter(|&&&end| end <= at + bytes && bytes > 0) {
+            #[expect(clippy::cast_precision_loss, reason = "lengths of tokens")]
+            let share = (end - at) as f64 / bytes as f64;
+            sums.push(bits + share * of_token);
+            rest.next();
+        }
+        at += bytes;
+        bits += of_token;
+    }
+    sums
 }
 
 #[cfg(test)]
@@ -52,15 +78,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_fall_into_powers_of_two() {
-        let ends: Vec<u64> = (0..9).map(end_of).collect();
-        assert_eq!(ends, [1, 2, 4, 4, 8, 8, 8, 8, 16]);
-        let mut rows = Vec::new();
-        for (position, bits) in [8.0, 6.0, 4.0, 4.0, 2.0].into_iter().enumerate() {
-            add(&mut rows, PositionBits { end: end_of(position), tokens: 1, raw_bytes: 1, bits });
-        }
-        let sums: Vec<(u64, u64, f64)> =
-            by_context(&rows).iter().map(|row| (row.end, row.tokens, row.bits)).collect();
-        assert_eq!(sums, [(1, 1, 8.0), (2, 2, 14.0), (4, 4, 22.0), (8, 5, 24.0)]);
+    fn positions_are_about_forty_and_end_with_the_chunk() {
+        let ends = positions(2048);
+        assert!((36..=44).contains(&ends.len()), "{}", ends.len());
+        assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!((ends[..4].to_vec(), ends.last()), (vec![1, 2, 3, 4], Some(&2048)));
+        assert_eq!(positions(1), [1]);
+        assert_eq!(positions(3), [1, 2, 3]);
+        assert!(positions(0).is_empty());
+    }
+
+    #[test]
+    fn a_tokens_bits_are_spread_over_its_bytes() {
+        let tokens = [(1, 8.0), (4, 4.0), (0, 1.0), (2, 2.0)];
+        assert_eq!(up_to(&[1, 2, 3, 5, 6, 9], tokens.into_iter()), [8.0, 9.0, 10.0, 12.0, 14.0]);
+    }
+
+    #[test]
+    fn points_sum_over_the_chunks_that_reach_them() {
+        let chunks = vec![vec![8.0, 12.0], vec![4.0, 6.0], vec![3.0]];
+        let curve = Curve { ends: vec![1, 4], chunks };
+        let points = curve.points(Bytes(2), 0);
+        assert_eq!((points[0].bits, points[0].raw_bytes), (Bits(31.0), Bytes(3)));
+        assert_eq!((points[1].bits, points[1].raw_bytes), (Bits(34.0), Bytes(8)));
+        let [low, high] = points[1].bits_interval.expect("two chunks");
+        assert!(low.0 >= 28.0 && high.0 <= 40.0 && low.0 < high.0);
     }
 }

@@ -33,6 +33,7 @@ fn measurement<'a>(
         chunking: Chunking::Bytes(100),
         sample: None,
         mask: None,
+        curve: false,
         coding: false,
         group_chunks: 4,
     }
@@ -54,10 +55,7 @@ fn sums_agree_and_coding_gives_the_same_ideal_bits() {
         assert_eq!(scored.coded_bytes, None);
         let bits = scored.ideal_bits.expect("measured").0;
         assert!((scored.chunks.iter().map(|chunk| chunk.bits).sum::<f64>() - bits).abs() < 1e-6);
-        let contexts = by_context(&scored.positions);
-        let whole = contexts.last().expect("a row");
-        assert_eq!((whole.raw_bytes, Some(whole.tokens)), (1950, scored.tokens));
-        assert!((whole.bits - bits).abs() < 1e-6 && contexts[0].tokens == 20);
+        assert_eq!(scored.curve, None);
         let [low, high] = scored.bits_interval(0).expect("many chunks");
         assert!(low.0 < bits && bits < high.0);
 
@@ -77,9 +75,6 @@ fn assert_close(one: &Measured, other: &Measured, limit: f64) {
     assert!(close(ideal, expected), "{ideal} {expected}");
     assert_eq!(one.chunks.len(), other.chunks.len());
     assert!(one.chunks.iter().zip(&other.chunks).all(|(one, other)| close(one.bits, other.bits)));
-    let rows = one.positions.iter().zip(&other.positions);
-    assert!(rows.clone().all(|(one, other)| one.tokens == other.tokens));
-    assert!(rows.clone().all(|(one, other)| close(one.bits, other.bits)));
 }
 
 #[test]
@@ -304,8 +299,44 @@ fn chunks_longer_than_the_context_are_cut_and_counted() {
         assert_eq!((cut.raw_bytes, cut.tokens), (pieces.raw_bytes, pieces.tokens));
         let [one, other] = [&cut, &pieces].map(|it| it.ideal_bits.expect("scored").0);
         assert!((one - other).abs() < 1e-6, "{one} {other}");
-        assert_eq!(cut.positions.len(), pieces.positions.len(), "positions are within pieces");
     }
+}
+
+#[test]
+fn a_curve_ends_with_the_chunk_and_survives_the_journal() {
+    let (model, corpus) = (CountModel::exact(300), corpus(1950));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let journal = folder.path().join("journal.jsonl");
+    for tokenizer in [&ByteTokenizer as &dyn Tokenizer, &PairTokenizer] {
+        let one = Measurement { curve: true, ..measurement(&model, tokenizer, &corpus) };
+        let plain = measurement(&model, tokenizer, &corpus);
+        assert_ne!(one.fingerprint(), plain.fingerprint());
+        let _ = std::fs::remove_file(&journal);
+        let measured = finished(one.run(Some(&journal), &mut go));
+        assert_eq!(measured, finished(one.run(Some(&journal), &mut go)));
+        let curve = measured.curve.expect("asked for");
+        assert_eq!((curve.ends.last(), curve.chunks.len()), (Some(&100), 20));
+        for (curve, chunk) in curve.chunks[..19].iter().zip(&measured.chunks) {
+            assert!(curve.windows(2).all(|pair| pair[0] <= pair[1]));
+            assert!((curve.last().expect("an end") - chunk.bits).abs() < 1e-6);
+        }
+        assert!(curve.chunks[19].len() < curve.ends.len(), "the last chunk is shorter");
+    }
+    let gzip = &crate::compressors::COMPRESSORS[0];
+    let prefixes = PrefixMeasurement {
+        compressor: gzip,
+        corpus: &corpus,
+        span: 0..1950,
+        medium: Medium::Bytes,
+        chunk: 100,
+        sample: None,
+    };
+    let (curve, header) = prefixes.run(&mut go).expect("measures").expect("is not stopped");
+    let at = curve.ends.iter().position(|&end| end == 10).expect("ten bytes");
+    let expected =
+        gzip.compress_chunk(&corpus[100..110], Medium::Bytes).expect("compresses").len() as f64;
+    assert_eq!(curve.chunks[1][at], 8.0 * (expected - header.as_f64()));
+    assert_eq!(prefixes.run(&mut |_| ControlFlow::Break(())).expect("stops"), None);
 }
 
 #[test]

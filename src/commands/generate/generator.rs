@@ -10,7 +10,7 @@ use lmtrain_eval::generate::{
 };
 use lmtrain_runs::record::Kind;
 use lmtrain_runs::units::hex;
-use lmtrain_runs::{Run, SampleRecord};
+use lmtrain_runs::{Medium, Run, SampleRecord};
 use lmtrain_tokenizers::Tokenizer;
 
 use super::super::pretrained::{self, Named};
@@ -29,10 +29,15 @@ pub(super) enum Generator {
 
 impl Generator {
     /// Opens what has this name: a compressor, else a run, else a model's folder.
-    pub(super) fn open(name: &str, look_ahead: u64, context: &Context) -> Result<Self> {
+    pub(super) fn open(
+        name: &str,
+        look_ahead: u64,
+        medium: Medium,
+        context: &Context,
+    ) -> Result<Self> {
         if let Ok(compressor) = compressors::by_name(name) {
             let look_ahead = usize::try_from(look_ahead).unwrap_or(usize::MAX);
-            return Ok(Self::Compressor(Lengths { compressor, look_ahead }));
+            return Ok(Self::Compressor(Lengths { compressor, look_ahead, medium }));
         }
         let run = context.store.run(name);
         if run.plan_path().is_file() || run.weights_path().is_file() {
@@ -80,9 +85,9 @@ impl Generator {
     /// The record with what is to be known of it.
     pub(super) fn described(&self, record: SampleRecord) -> SampleRecord {
         match self {
-            Self::Compressor(Lengths { compressor, look_ahead }) => SampleRecord {
+            Self::Compressor(Lengths { compressor, look_ahead, .. }) => SampleRecord {
                 preset: Some(compressor.preset.to_owned()),
-                library: Some(compressor.library.to_owned()),
+                library: Some(compressor.library()),
                 look_ahead: Some(*look_ahead as u64),
                 ..record
             },

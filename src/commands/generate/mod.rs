@@ -24,7 +24,7 @@ pub(super) struct Drawn {
 pub(super) fn run(arguments: &Generate, context: &Context) -> Result<()> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let subject = Subject::of(arguments, context)?;
-    let open = |name: &String| Generator::open(name, arguments.look_ahead, context);
+    let open = |name: &String| Generator::open(name, arguments.look_ahead, subject.medium, context);
     let generators = arguments.with.iter().map(open).collect::<Result<Vec<_>>>()?;
     let drawing = Drawing {
         samples: arguments.samples,

@@ -197,6 +197,25 @@ impl Scene {
         self.shape_of(marker, center, radius - 1.4, PAPER, 1.0);
     }
 
+    /// This scene above another.
+    pub(crate) fn above(mut self, mut other: Self) -> Self {
+        let down = |point: &mut Point| point.1 += self.height;
+        for shape in &mut other.shapes {
+            match shape {
+                Shape::Line { points, .. } | Shape::Polygon { points, .. } => {
+                    points.iter_mut().for_each(down);
+                }
+                Shape::Disc { center, .. } => down(center),
+            }
+        }
+        other.texts.iter_mut().for_each(|text| down(&mut text.at));
+        self.width = self.width.max(other.width);
+        self.height += other.height;
+        self.shapes.extend(other.shapes);
+        self.texts.extend(other.texts);
+        self
+    }
+
     /// Writes text.
     pub(crate) fn text(&mut self, text: Text) {
         self.texts.push(text);

@@ -3,6 +3,7 @@
 
 mod best_size;
 pub(crate) mod by_choice;
+mod context;
 mod frontier;
 mod learning;
 mod models;
@@ -72,6 +73,11 @@ pub(crate) const FIGURES: &[NamedFigure] = &[
         name: "weight-codes",
         title: "Adjusted rate under several codes of the weights",
         make: |records, _| weight_codes::figure(records),
+    },
+    NamedFigure {
+        name: "context",
+        title: "Rate against context",
+        make: |records, _| context::figure(records),
     },
     NamedFigure {
         name: "prequential",

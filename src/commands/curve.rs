@@ -1,0 +1,64 @@
+//! The rate against context, beside rates: `eval --curve`.
+
+use anyhow::Result;
+use lmtrain_corpora::Corpus;
+use lmtrain_eval::compressors::Compressor;
+use lmtrain_eval::measure::{Curve, PrefixMeasurement, Progress};
+use lmtrain_runs::record::{Chunking, Kind};
+use lmtrain_runs::{Bytes, CurveRecord, RateRecord, Run};
+
+use super::eval::{Settings, blank, length_of, span_of, tell};
+use crate::context::Context;
+use crate::progress::Progress as Shown;
+
+/// Seed of the intervals.
+const SEED: u64 = 0;
+
+/// Whether a curve of what a rate is of is there.
+pub(super) fn is_recorded(run: &Run, rate: &RateRecord) -> Result<bool> {
+    let Some(wanted) = CurveRecord::beside(rate) else { return Ok(true) };
+    Ok(run.curves()?.iter().any(|curve| curve.is_as(&wanted)))
+}
+
+/// Keeps a network's curve beside its rate.
+pub(super) fn keep(run: &Run, rate: &RateRecord, curve: Option<Curve>) -> Result<()> {
+    let Some((curve, blank)) = curve.zip(CurveRecord::beside(rate)) else { return Ok(()) };
+    let points = curve.points(Bytes(0), SEED);
+    let provenance = rate.provenance.clone();
+    Ok(run.append_curve(&CurveRecord { points, provenance, ..blank })?)
+}
+
+/// Measures a compressor's, unless it is recorded.
+pub(super) fn of_compressor(
+    compressor: &'static Compressor,
+    corpus: &Corpus,
+    settings: &Settings,
+    context: &Context,
+) -> Result<()> {
+    let (span, chunk) = (span_of(corpus, settings.part), length_of(settings.chunk));
+    let mut rate = blank(compressor.name, Kind::Compressor, Chunking::Bytes(chunk), corpus, span);
+    rate.preset = Some(compressor.preset.to_owned());
+    rate.library = Some(compressor.library());
+    rate.sample = settings.sample.and_then(|draw| draw.of(span, chunk));
+    let store = context.store.compressors();
+    if context.is_stopping() || (!settings.again && is_recorded(&store, &rate)?) {
+        return Ok(());
+    }
+    let measurement = PrefixMeasurement {
+        compressor,
+        corpus: corpus.bytes(),
+        span: span.start..span.end,
+        medium: corpus.medium(),
+        chunk,
+        sample: settings.sample,
+    };
+    let label = format!("{} (beginnings of chunks) on {}", compressor.name, corpus.name());
+    let mut shown = Shown::new(label, context.quiet);
+    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let Some((curve, header_bytes)) = measurement.run(&mut progress)? else { return Ok(()) };
+    corpus.check_length()?;
+    let Some(blank) = CurveRecord::beside(&rate) else { return Ok(()) };
+    let points = curve.points(header_bytes, SEED);
+    let provenance = context.provenance("cpu");
+    Ok(store.append_curve(&CurveRecord { header_bytes, points, provenance, ..blank })?)
+}

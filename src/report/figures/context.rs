@@ -1,0 +1,183 @@
+//! The rate against the length of what is compressed (the paper's figure 6): a panel for each corpus, in the order of
+//! their media; a line a compressor, run or pretrained model, with its 95 % band.
+
+use lmtrain_runs::CurveRecord;
+use lmtrain_runs::record::Kind;
+
+use crate::report::draw::axis::{Axis, Unit};
+use crate::report::draw::chart::Layout;
+use crate::report::draw::scene::{Scene, Stroke};
+use crate::report::draw::series::{self, Series, Titled};
+use crate::report::draw::theme::CATEGORIES;
+use crate::report::figure::Figure;
+use crate::report::records::Records;
+use crate::report::table::{Cell, Column, Table};
+use crate::report::{format, names};
+
+/// The figure; absent before a curve was measured.
+pub(super) fn figure(records: &Records) -> Option<Figure> {
+    let curves = &records.curves;
+    let names = names_in_order(curves);
+    let panels: Vec<_> = curves
+        .chunk_by(|one, other| subject(one) == subject(other))
+        .filter_map(|curves| panel(curves, &names))
+        .collect();
+    if panels.is_empty() {
+        return None;
+    }
+    let draw = move |layout: Layout| {
+        let layout = Layout { plot_height: 0.75 * layout.plot_height, ..layout };
+        let scenes = panels.iter().map(|(axes, series)| {
+            let chart = series::chart(series, axes.clone(), Vec::new());
+            chart.compose(layout, |scene, frame| series::draw(scene, frame, series))
+        });
+        scenes.reduce(Scene::above).unwrap_or_else(|| Scene::new(layout.width, 1.0))
+    };
+    Some(Figure { caption: caption(records), data: table(curves), draw: Box::new(draw) })
+}
+
+/// What a panel is about.
+fn subject(curve: &CurveRecord) -> impl PartialEq + '_ {
+    (curve.medium, &curve.corpus, curve.span, curve.chunk_bytes)
+}
+
+/// Everything that is named, so that it has one colour in all panels.
+fn names_in_order(curves: &[CurveRecord]) -> Vec<(Kind, String)> {
+    let mut names: Vec<_> = curves.iter().map(|curve| (curve.kind, curve.name.clone())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The axes and lines of one panel.
+type Panel = ([(String, Axis); 2], Vec<Series>);
+
+fn panel(curves: &[CurveRecord], names: &[(Kind, String)]) -> Option<Panel> {
+    let first = curves.first()?;
+    let lines: Vec<Series> = curves.iter().map(|curve| line(curve, names)).collect();
+    let x = Titled { title: "bytes of a chunk, from its beginning", unit: Unit::Count };
+    let y = Titled { title: "", unit: Unit::Percent };
+    let [x, (_, y)] = series::axes(&lines, &x, &y)?;
+    let title = format!("Rate of the first bytes of a chunk: {} ({})", first.corpus, first.medium);
+    Some(([x, (title, y)], lines))
+}
+
+fn line(curve: &CurveRecord, names: &[(Kind, String)]) -> Series {
+    let place = names.iter().position(|name| name.0 == curve.kind && name.1 == curve.name);
+    let place = place.unwrap_or_default();
+    let color = CATEGORIES[place % CATEGORIES.len()];
+    let plain = Stroke::solid(color, 1.9);
+    // More than there are colours are told apart by dashes.
+    let stroke = if place < CATEGORIES.len() { plain } else { plain.dashed(6.0, 3.0) };
+    let points = curve.points.iter();
+    Series {
+        name: curve.name.clone(),
+        notes: curve
+            .points
+            .last()
+            .map(|end| format!("{} %", format::percent(end.rate())))
+            .into_iter()
+            .collect(),
+        color,
+        marker: None,
+        hollow: false,
+        stroke,
+        points: points.clone().map(|point| (point.end as f64, point.rate())).collect(),
+        band: points
+            .filter_map(|point| Some((point.end as f64, point.rate(), point.interval()?)))
+            .collect(),
+    }
+}
+
+fn caption(records: &Records) -> String {
+    let mut corpora: Vec<String> = Vec::new();
+    for curve in &records.curves {
+        if !corpora.contains(&curve.corpus) {
+            corpora.push(curve.corpus.clone());
+        }
+    }
+    format!(
+        "What the first bytes of chunks of {} are compressed to, all up to that byte, without the model's own size; \
+         bands are 95 % intervals over chunks. A network's bits are ideal ones, and a token's are spread evenly over \
+         its bytes. A compressor compresses each beginning by itself, in whole bytes, and its header counts once. Both \
+         axes are logarithmic. The CSV has the rate at each position, too.",
+        names::sentence(&corpora)
+    )
+}
+
+fn table(curves: &[CurveRecord]) -> Table {
+    let mut columns: Vec<Column> = ["medium", "corpus", "name", "preset"].map(Column::text).into();
+    columns.extend(
+        ["chunks", "bytes", "rate", "low", "high", "rate since the row before"].map(Column::number),
+    );
+    let mut rows = Vec::new();
+    for curve in curves {
+        for (point, since) in curve.points.iter().zip(curve.rates_between()) {
+            let [low, high] = point.interval().map_or([None; 2], |ends| ends.map(Some));
+            let chunks = point.raw_bytes.as_f64() / point.end as f64;
+            let texts = [curve.medium.to_string(), curve.corpus.clone(), curve.name.clone()];
+            let texts = texts.into_iter().chain([curve.preset.clone().unwrap_or_default()]);
+            let numbers =
+                [Some(chunks), Some(point.end as f64), Some(point.rate()), low, high, Some(since)];
+            rows.push(texts.map(Cell::text).chain(numbers.map(Cell::plain)).collect());
+        }
+    }
+    Table::of(columns, rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use lmtrain_runs::curve::CurvePoint;
+    use lmtrain_runs::record::{Provenance, Span};
+    use lmtrain_runs::{Bits, Bytes, Medium};
+
+    use super::*;
+    use crate::report::draw::chart::{NARROW, WIDE};
+
+    fn curve(name: &str, kind: Kind, medium: Medium, bits: f64) -> CurveRecord {
+        let point = |end| CurvePoint {
+            end,
+            raw_bytes: Bytes(10 * end),
+            bits: Bits(bits * 10.0 * end as f64),
+            bits_interval: Some([Bits(9.0 * bits * end as f64), Bits(11.0 * bits * end as f64)]),
+        };
+        CurveRecord {
+            name: name.into(),
+            kind,
+            weights: None,
+            preset: None,
+            library: None,
+            corpus: format!("{medium}"),
+            corpus_sha256: String::new(),
+            medium,
+            span: Span { start: 0, end: 4096 },
+            chunk_bytes: 2048,
+            sample: None,
+            header_bytes: Bytes(0),
+            points: [1, 8, 64, 2048].map(point).into(),
+            provenance: Provenance::default(),
+        }
+    }
+
+    #[test]
+    fn each_medium_has_a_panel_and_each_thing_one_colour() {
+        let mut records = Records::new(Vec::new(), Vec::new());
+        assert!(figure(&records).is_none());
+        let [gzip, run] = [("gzip", Kind::Compressor), ("200K", Kind::Run)];
+        records.curves = vec![
+            curve(gzip.0, gzip.1, Medium::Text, 4.0),
+            curve(run.0, run.1, Medium::Text, 2.0),
+            curve(run.0, run.1, Medium::PATCHES, 3.0),
+        ];
+        let figure = figure(&records).expect("curves");
+        for layout in [WIDE, NARROW] {
+            let scene = (figure.draw)(layout);
+            let count = |text: &str| scene.texts.iter().filter(|it| it.text.contains(text)).count();
+            assert_eq!((count("gzip"), count("200K")), (1, 2), "{:?}", scene.texts);
+            assert!(scene.texts.iter().all(|text| text.at.1 < scene.height));
+        }
+        let csv = figure.data.csv();
+        assert_eq!(csv.lines().count(), 1 + 3 * 4);
+        assert!(csv.contains("text,text,gzip"), "{csv}");
+    }
+}
