@@ -12,8 +12,6 @@ use crate::compressors::Compressor;
 /// Beginnings that are looked further into, at each byte ahead.
 const BEAM: usize = 16;
 const BYTES: usize = 256;
-/// Of what the beam leaves, a byte costs as much as one that is not compressed.
-const UNKNOWN_BYTE_BITS: f64 = 8.0;
 
 /// A compressor as a distribution of the next byte.
 #[derive(Clone, Copy, Debug)]
@@ -29,35 +27,35 @@ pub struct Lengths {
 impl Lengths {
     /// The probability of each byte after `beginning`, at a temperature.
     ///
-    /// With more than one byte ahead, p(b) ∝ Σ 2^−ℓ(xbc) over continuations c. A beam of 16 finds the shortest; those of
-    /// a beginning that it leaves count as if 8 bits a byte were added, which is 2^−ℓ of the beginning.
+    /// With more than one byte ahead, p(b) ∝ Σ 2^−ℓ(xbc) over continuations c. A beam keeps the 16 shortest beginnings of
+    /// each length, of equal ones those whose last byte was there more often; what it leaves counts as if its
+    /// continuations were as dear as the dearest of those that it keeps.
     ///
     /// # Errors
     /// If the compressor fails.
     pub fn next_byte(&self, beginning: &[u8], temperature: f64) -> io::Result<Vec<f64>> {
-        let mut leaves = self.extended(beginning, &[Vec::new()])?;
+        let mut counts = [0_usize; BYTES];
+        beginning.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+        let seen = |end: &[u8]| end.last().map_or(0, |&byte| counts[usize::from(byte)]);
+        let mut left: Vec<(u8, f64)> = Vec::new();
+        let mut kept = self.extended(beginning, &[Vec::new()])?;
         for _ in 1..self.look_ahead.max(1) {
-            // Stable, so that ties fall the same way everywhere.
-            leaves.sort_by(|one, other| one.1.total_cmp(&other.1));
-            let rest = leaves.split_off(BEAM.min(leaves.len()));
-            let begun: Vec<Vec<u8>> = leaves.into_iter().map(|(end, _)| end).collect();
-            leaves = self.extended(beginning, &begun)?;
-            leaves.extend(rest.into_iter().map(|(end, bits)| (end, bits + UNKNOWN_BYTE_BITS)));
+            kept.sort_by(|one, other| {
+                one.1.total_cmp(&other.1).then(seen(&other.0).cmp(&seen(&one.0)))
+            });
+            let rest = kept.split_off(BEAM.min(kept.len()));
+            left.extend(rest.into_iter().map(|(end, bits)| (end[0], bits)));
+            let ends: Vec<Vec<u8>> = kept.iter().map(|(end, _)| end.clone()).collect();
+            let longer = self.extended(beginning, &ends)?;
+            let more = kept.iter().zip(longer.chunks(BYTES));
+            let more =
+                more.map(|((_, bits), longer)| bits_of_all(longer.iter().map(|it| it.1)) - bits);
+            let dearest = more.fold(f64::NEG_INFINITY, f64::max);
+            left.iter_mut().for_each(|leaf| leaf.1 += dearest);
+            kept = longer;
         }
-        // A leaf that was left stands for 256 continuations a byte, of 8 bits each: for 2^-bits before those.
-        let longest = self.look_ahead.max(1);
-        let bits = |end: &[u8], bits: f64| bits - UNKNOWN_BYTE_BITS * (longest - end.len()) as f64;
-        let leaves = leaves.into_iter().map(|(end, length)| (end[0], bits(&end, length)));
-        let leaves: Vec<(u8, f64)> = leaves.collect();
-        let least = leaves.iter().map(|leaf| leaf.1).fold(f64::INFINITY, f64::min);
-        let mut weights = vec![0.0; BYTES];
-        for (byte, bits) in leaves {
-            weights[usize::from(byte)] += (least - bits).exp2();
-        }
-        let most = weights.iter().copied().fold(0.0, f64::max);
-        weights.iter_mut().for_each(|it: &mut f64| *it = (*it / most).powf(1.0 / temperature));
-        let sum: f64 = weights.iter().sum();
-        Ok(weights.into_iter().map(|weight| weight / sum).collect())
+        left.extend(kept.into_iter().map(|(end, bits)| (end[0], bits)));
+        Ok(distribution(&left, temperature))
     }
 
     /// Each of some ends with each byte after it, and the bits of the whole.
@@ -70,6 +68,27 @@ impl Lengths {
         let bits = self.compressor.bits_of_ends(beginning, &slices, self.medium)?;
         Ok(ends.into_iter().zip(bits.into_iter().map(|bits| bits as f64)).collect())
     }
+}
+
+/// Bits of what has the probabilities of all of these together: −log2 Σ 2^−bits.
+fn bits_of_all(bits: impl Iterator<Item = f64> + Clone) -> f64 {
+    let least = bits.clone().fold(f64::INFINITY, f64::min);
+    least - bits.map(|bits| (least - bits).exp2()).sum::<f64>().log2()
+}
+
+/// The distribution of the first bytes of some ends with their bits.
+fn distribution(ends: &[(u8, f64)], temperature: f64) -> Vec<f64> {
+    let least = ends.iter().map(|end| end.1).fold(f64::INFINITY, f64::min);
+    let mut weights = vec![0.0; BYTES];
+    for &(byte, bits) in ends {
+        weights[usize::from(byte)] += (least - bits).exp2();
+    }
+    let most = weights.iter().copied().fold(0.0, f64::max);
+    weights
+        .iter_mut()
+        .for_each(|weight: &mut f64| *weight = (*weight / most).powf(1.0 / temperature));
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
 }
 
 /// Draws samples from a compressor.
