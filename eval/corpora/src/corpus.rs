@@ -140,13 +140,6 @@ impl Corpus {
         })
     }
 
-    /// The same bytes, said to have this hash: texts that tests cannot have.
-    #[cfg(test)]
-    pub(super) fn with_sha256(mut self, sha256: &str) -> Self {
-        self.sha256 = OnceLock::from(sha256.to_owned());
-        self
-    }
-
     /// Gives back the memory of bytes that are not looked at again soon, where they come from a
     /// file: a long corpus then never is in memory whole.
     pub fn release(&self, span: Span) {

@@ -143,7 +143,7 @@ mod tests {
         let bytes = [0; SHORT];
         let count =
             |evaluated: Corpus| trained.in_sample_bytes(&evaluated, whole(&evaluated), None);
-        let short = |hash: &str| corpus("short", &bytes).with_sha256(hash);
+        let short = |hash: &str| corpus("short", &bytes).with_sha256(hash.to_owned());
         assert_eq!(
             count(short(hash("enwik8"))),
             Bytes(SHORT as u64),
