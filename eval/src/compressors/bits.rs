@@ -76,7 +76,10 @@ mod tests {
             for cut in [0, 1, 261, 262, 263, 500, length / 2, 65_274, 65_536, 65_537, length] {
                 let (beginning, end) = bytes.split_at(cut.min(length));
                 let ends = [end, b"", b"a quick brown fox"];
-                for compressor in COMPRESSORS.iter().filter(|it| it.knows_bits() || cut == 1) {
+                for compressor in COMPRESSORS
+                    .iter()
+                    .filter(|it| it.knows_bits() || (cut == 1 && it.name == "lzma2"))
+                {
                     let bits =
                         compressor.bits_of_ends(beginning, &ends, Medium::Bytes).expect("lengths");
                     for (bits, end) in bits.into_iter().zip(ends) {
