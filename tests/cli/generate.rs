@@ -24,8 +24,10 @@ fn one_sample_is_printed_as_it_is_and_several_under_headings() {
     let other = study.run(&format!("{line} --samples 1 --seed 1"));
     assert_ne!(other.stdout, one.stdout);
     // Cold, gzip copies what repeats.
-    let cold =
-        study.run(&format!("{line} --samples 1 --temperature 0.01 --context-bytes 299 --bytes 21"));
+    let cold = study.run(
+        "generate --with gzip --corpus text.txt --chunk 1 --context-bytes 299 --bytes 21 --samples 1 \
+         --temperature 0.01",
+    );
     let expected = b"abcabcabd abcabcabd. ";
     let repeats = cold.stdout.iter().filter(|byte| expected.contains(byte)).count();
     assert!(repeats == 21, "{:?}", String::from_utf8_lossy(&cold.stdout));
