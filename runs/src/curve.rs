@@ -36,7 +36,7 @@ pub struct CurveRecord {
     /// Which chunks, if not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<Sample>,
-    /// What a compressor makes of no bytes at all: it counts once at each point.
+    /// What a compressor makes of one zero byte: it counts once at each point.
     pub header_bytes: Bytes,
     /// Ascending.
     pub points: Vec<CurvePoint>,

@@ -70,7 +70,7 @@ pub struct Measured {
     pub cross_entropy_bits: Option<Bits>,
     /// What the coder or compressor emitted. A chunked compressor's header counts once.
     pub coded_bytes: Option<Bytes>,
-    /// The header within `coded_bytes`: what a compressor makes of no bytes at all.
+    /// The header within `coded_bytes`: what a compressor makes of one zero byte.
     pub header_bytes: Bytes,
     /// Each chunk: ideal bits of a network, else coded bits less the header. One for a whole.
     pub chunks: Vec<ChunkBits>,

@@ -82,11 +82,19 @@ fn line(curve: &CurveRecord, names: &[(Kind, String)]) -> Series {
         marker: None,
         hollow: false,
         stroke,
-        points: points.clone().map(|point| (point.end as f64, point.rate())).collect(),
+        points: points.clone().map(|point| (point.end as f64, percent(point.rate()))).collect(),
         band: points
-            .filter_map(|point| Some((point.end as f64, point.rate(), point.interval()?)))
+            .filter_map(|point| {
+                let ends = point.interval()?.map(percent);
+                Some((point.end as f64, percent(point.rate()), ends))
+            })
             .collect(),
     }
+}
+
+/// A rate as its axis has it.
+fn percent(rate: f64) -> f64 {
+    100.0 * rate
 }
 
 fn caption(records: &Records) -> String {
@@ -175,6 +183,12 @@ mod tests {
             let count = |text: &str| scene.texts.iter().filter(|it| it.text.contains(text)).count();
             assert_eq!((count("gzip"), count("200K")), (1, 2), "{:?}", scene.texts);
             assert!(scene.texts.iter().all(|text| text.at.1 < scene.height));
+            // 2, 3 and 4 bits a byte are 25, 37.5 and 50 %, and bands are a tenth to either side.
+            let ticks: Vec<f64> = (scene.texts.iter())
+                .filter_map(|it| it.text.strip_suffix('%')?.trim().parse().ok())
+                .collect();
+            assert!(ticks.iter().all(|tick| (20.0..60.0).contains(tick)), "{ticks:?}");
+            assert!(ticks.len() > 6, "{ticks:?}");
         }
         let csv = figure.data.csv();
         assert_eq!(csv.lines().count(), 1 + 3 * 4);
