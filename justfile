@@ -10,7 +10,7 @@ default:
     @just --list
 
 # Everything that CI runs, in its order.
-ci: format clippy docs msrv deny test without-burn quickstart hub sanitize arm
+ci: format clippy docs msrv deny test quickstart without-burn hub sanitize arm
 
 # Formatting.
 format:
@@ -44,14 +44,15 @@ deny:
 test:
     cargo test --locked
 
+# The README's first command on a fresh machine: no data, no network. By the binary of the tests, which is linked again
+# if other features were tested since; the README says `cargo run --release`, which would build everything once more.
+quickstart:
+    cargo test --locked --no-run
+    "{{ target }}/debug/lmtrain" quickstart --offline --minutes 0.5 --runs-dir "$(mktemp -d)" --data-dir "$(mktemp -d)"
+
 # The program without burn: it builds, and its tests pass (among them: every golden archive is restored).
 without-burn:
     cargo test --locked --no-default-features --test cli golden
-
-# The README's first command on a fresh machine: no data, no network. By the binary of the tests; the README says
-# `cargo run --release`, which would build everything once more.
-quickstart:
-    "{{ target }}/debug/lmtrain" quickstart --offline --minutes 0.5 --runs-dir "$(mktemp -d)" --data-dir "$(mktemp -d)"
 
 # Models by their name, from a hub on this machine.
 hub:
@@ -69,5 +70,6 @@ arm:
     set -euo pipefail
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu"
+    export LMTRAIN_RUNNER="$CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"
     cargo test --locked --lib -p lmtrain-kernels --target {{ arm }}
     cargo test --locked --no-default-features --test cli --target {{ arm }} golden

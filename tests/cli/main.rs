@@ -44,9 +44,12 @@ impl Study {
         self.folder.path().join(name)
     }
 
+    /// The program with its arguments, behind `LMTRAIN_RUNNER` where that is set: an emulator and its arguments.
     fn command(&self, line: &str) -> Command {
-        let mut command = self.surroundings(env!("CARGO_BIN_EXE_lmtrain"));
-        command.args(line.split_whitespace());
+        let runner = std::env::var("LMTRAIN_RUNNER").unwrap_or_default();
+        let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_lmtrain")]).chain(line.split_whitespace());
+        let mut command = self.surroundings(words.next().expect("the program at least"));
+        command.args(words);
         command
     }
 
