@@ -5,8 +5,10 @@
 pub const DEFAULT: &str = "pocket";
 
 /// Names and texts, short ones first.
-pub const PLANS: [(&str, &str); 5] = [
+pub const PLANS: [(&str, &str); 7] = [
     (DEFAULT, include_str!("../plans/pocket.toml")),
+    ("media", include_str!("../plans/media.toml")),
+    ("context", include_str!("../plans/context.toml")),
     ("speedrun", include_str!("../plans/speedrun.toml")),
     ("figure2", include_str!("../plans/figure2.toml")),
     ("table1", include_str!("../plans/table1.toml")),
