@@ -137,7 +137,7 @@ pub fn save_best<B: Kernels>(
     origin: &Origin,
     network: &Network<B>,
 ) -> Result<(), TrainError> {
-    let file = TensorFile { metadata: json(origin)?, tensors: tensors_of(network) };
+    let file = TensorFile { metadata: json(origin)?, tensors: tensors_of(network), ..Default::default() };
     write(&run.weights_path(), &file, Precision::Half)
 }
 

@@ -128,7 +128,7 @@ pub fn untrained(plan: &Plan) -> Result<SavedWeights, WeightsError> {
     let place = format!("a new {}", plan.size);
     let origin = Origin { plan, tokenizer: "00".repeat(32), step: 0 };
     let metadata = serde_json::to_string(&origin).unwrap_or_default();
-    let file = TensorFile { metadata, tensors: tensors_of(&network) };
+    let file = TensorFile { metadata, tensors: tensors_of(&network), ..Default::default() };
     let bytes = file
         .to_bytes(tensor_file::Precision::Half)
         .map_err(|source| WeightsError::Format { place: place.clone(), source })?;

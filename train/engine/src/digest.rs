@@ -106,7 +106,7 @@ mod tests {
     fn file(metadata: &str) -> TensorFile {
         let numbers = Numbers { shape: vec![3], values: vec![0.5, -2.0, 7.0] };
         let tensors = [("a".to_owned(), numbers)].into();
-        TensorFile { metadata: metadata.to_owned(), tensors }
+        TensorFile { metadata: metadata.to_owned(), tensors, ..Default::default() }
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod digest;
 #[cfg(test)]
 mod golden_tests;
 mod layout;
+mod level_code;
+pub mod levels;
 mod origin;
 mod predictor;
 pub mod pretrained;

@@ -109,7 +109,7 @@ fn check_plan(origin: &Origin, file: &TensorFile) -> Result<(), FormatError> {
     if !(1..=MOST_CONTEXT).contains(&context) {
         return Err(FormatError(format!("a context of {context} tokens")));
     }
-    let numbers: usize = file.tensors.values().map(|numbers| numbers.values.len()).sum();
+    let numbers = file.count();
     if numbers as u64 != origin.plan.parameters() {
         let parameters = origin.plan.parameters();
         return Err(FormatError(format!("{numbers} numbers where the plan has {parameters}")));

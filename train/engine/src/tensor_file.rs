@@ -1,16 +1,20 @@
 //! Named tensors in a safetensors file, with one text of metadata. Weights and checkpoints are such
 //! files; Python's `safetensors` reads them as they are. The text begins with a digest of the whole
 //! file, which is checked on reading (`digest.rs`).
+//!
+//! A matrix of levels is two tensors: `NAME`, of type I8, and `NAME.scale`, of type BF16 and of shape [rows, 1] or
+//! [1, columns], so that `NAME * NAME.scale` are the weights wherever shapes broadcast.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use half::f16;
+use half::{bf16, f16};
 use lmtrain_runs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::digest;
 pub use crate::digest::Digest;
+use crate::levels::{Levels, Scaled};
 
 /// Key of the one metadata entry: several would be written in an order of no one's choice.
 const KEY: &str = "lmtrain";
@@ -45,21 +49,28 @@ pub struct TensorFile {
     pub metadata: String,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Numbers>,
+    /// Matrices of levels by name; a name is in one of the two.
+    pub levels: BTreeMap<String, Levels>,
 }
 
-struct Stored<'a> {
-    shape: &'a [usize],
+/// The name of a matrix's scales.
+fn scale_name(name: &str) -> String {
+    format!("{name}.scale")
+}
+
+struct Stored {
+    shape: Vec<usize>,
     dtype: Dtype,
     data: Vec<u8>,
 }
 
-impl View for &Stored<'_> {
+impl View for &Stored {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        &self.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
@@ -79,9 +90,13 @@ impl TensorFile {
     pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, FormatError> {
         let mut stored = Vec::new();
         for (name, numbers) in &self.tensors {
-            stored.push((name.as_str(), numbers.stored(name, precision)?));
+            stored.push((name.clone(), numbers.stored(name, precision)?));
         }
-        let views = stored.iter().map(|(name, stored)| (*name, stored));
+        for (name, levels) in &self.levels {
+            let [matrix, scales] = levels.stored();
+            stored.extend([(name.clone(), matrix), (scale_name(name), scales)]);
+        }
+        let views = stored.iter().map(|(name, stored)| (name.as_str(), stored));
         let metadata = HashMap::from([(KEY.to_owned(), digest::with_room(&self.metadata)?)]);
         let mut bytes = safetensors::serialize(views, Some(metadata))
             .map_err(|error| FormatError(error.to_string()))?;
@@ -107,20 +122,41 @@ impl TensorFile {
     pub fn from_checked(bytes: &[u8]) -> Result<Self, FormatError> {
         let (file, metadata) = read_header(bytes)?;
         let metadata = digest::without(&metadata);
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut levels) = (BTreeMap::new(), BTreeMap::new());
         for (name, view) in file.tensors() {
+            if view.dtype() == Dtype::I8 {
+                levels.insert(name, view.data().iter().map(|byte| byte.cast_signed()).collect());
+                continue;
+            }
             let values = numbers(&name, view.dtype(), view.data())?;
             tensors.insert(name, Numbers { shape: view.shape().to_vec(), values });
         }
-        Ok(Self { metadata, tensors })
+        let scaled = |(name, levels): (String, Vec<i8>)| {
+            let scales = tensors.remove(&scale_name(&name));
+            let shape = file.tensor(&name).map(|view| view.shape().to_vec()).unwrap_or_default();
+            Ok((name.clone(), Levels::stored_as(&name, shape, levels, scales)?))
+        };
+        let levels = levels.into_iter().map(scaled).collect::<Result<_, FormatError>>()?;
+        Ok(Self { metadata, tensors, levels })
     }
 
-    /// Takes out the tensor of this name and shape.
+    /// How many numbers there are: weights, not scales.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let numbers = self.tensors.values().map(|numbers| numbers.values.len());
+        numbers.chain(self.levels.values().map(|levels| levels.levels.len())).sum()
+    }
+
+    /// Takes out the tensor of this name and shape, of a matrix of levels the weights that they stand for.
     ///
     /// # Errors
     /// If it is missing or of another shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FormatError> {
-        let found = self.tensors.remove(name);
+        let levels = self.levels.remove(name).map(|levels| Numbers {
+            shape: levels.shape.to_vec(),
+            values: levels.weights(),
+        });
+        let found = levels.or_else(|| self.tensors.remove(name));
         let found = found.ok_or_else(|| FormatError(format!("tensor `{name}` is missing")))?;
         if found.shape == shape {
             return Ok(found.values);
@@ -146,7 +182,7 @@ fn read_header(bytes: &[u8]) -> Result<(SafeTensors<'_>, String), FormatError> {
 }
 
 impl Numbers {
-    fn stored(&self, name: &str, precision: Precision) -> Result<Stored<'_>, FormatError> {
+    fn stored(&self, name: &str, precision: Precision) -> Result<Stored, FormatError> {
         let (dtype, data) = match precision {
             Precision::Single => {
                 (Dtype::F32, self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
@@ -162,7 +198,46 @@ impl Numbers {
                 (Dtype::F16, halves.flat_map(f16::to_le_bytes).collect())
             }
         };
-        Ok(Stored { shape: &self.shape, dtype, data })
+        Ok(Stored { shape: self.shape.clone(), dtype, data })
+    }
+}
+
+impl Levels {
+    fn stored(&self) -> [Stored; 2] {
+        let levels = self.levels.iter().map(|level| level.cast_unsigned()).collect();
+        let scales = self.scales.iter().map(|scale| bf16::from_f32(*scale));
+        let shape = match self.scaled {
+            Scaled::Rows => vec![self.scales.len(), 1],
+            Scaled::Columns => vec![1, self.scales.len()],
+        };
+        [
+            Stored { shape: self.shape.to_vec(), dtype: Dtype::I8, data: levels },
+            Stored { shape, dtype: Dtype::BF16, data: scales.flat_map(bf16::to_le_bytes).collect() },
+        ]
+    }
+
+    fn stored_as(
+        name: &str,
+        shape: Vec<usize>,
+        levels: Vec<i8>,
+        scales: Option<Numbers>,
+    ) -> Result<Self, FormatError> {
+        let refuse = |why: &str| FormatError(format!("the levels of `{name}` {why}"));
+        let scales = scales.ok_or_else(|| refuse(&format!("lack `{}`", scale_name(name))))?;
+        let shape: [usize; 2] = shape.try_into().map_err(|_| refuse("are no matrix"))?;
+        let scaled = match scales.shape[..] {
+            [rows, 1] if rows == shape[0] => Scaled::Rows,
+            [1, columns] if columns == shape[1] => Scaled::Columns,
+            _ => return Err(refuse(&format!("have scales of shape {:?}", scales.shape))),
+        };
+        let levels = Self { shape, scaled, levels, scales: scales.values };
+        // What is no number of levels, −128, has no opposite, which kernels rely on.
+        let usable = !levels.levels.contains(&i8::MIN)
+            && levels.scales.iter().all(|scale| scale.is_finite() && *scale >= 0.0);
+        match usable && levels.fits() {
+            true => Ok(levels),
+            false => Err(refuse("or their scales are out of their range")),
+        }
     }
 }
 
@@ -175,8 +250,13 @@ fn numbers(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>, FormatErro
             let halves = data.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes));
             Ok(halves.map(f16::to_f32).collect())
         }
+        Dtype::BF16 => {
+            let halves = data.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes));
+            Ok(halves.map(bf16::to_f32).collect())
+        }
         other => {
-            Err(FormatError(format!("tensor `{name}` is stored as {other:?}, not F16 or F32")))
+            let known = "F16, F32, BF16 or I8";
+            Err(FormatError(format!("tensor `{name}` is stored as {other:?}, not {known}")))
         }
     }
 }
@@ -184,12 +264,18 @@ fn numbers(name: &str, dtype: Dtype, data: &[u8]) -> Result<Vec<f32>, FormatErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::levels::Bits;
     use proptest::prelude::*;
 
     fn example() -> TensorFile {
         let numbers = Numbers { shape: vec![2, 2], values: vec![0.5, -2.0, 0.0, 1024.0] };
         let tensors = BTreeMap::from([("b".into(), numbers.clone()), ("a.0".into(), numbers)]);
-        TensorFile { metadata: "{\"plan\": \"x\"}".into(), tensors }
+        let (rows, columns) = ([0.5, -2.0, 0.0, 1.0, 3.0, -7.0], [4.0, 0.1]);
+        let levels = BTreeMap::from([
+            ("c".into(), Levels::round(&rows, [2, 3], Scaled::Rows, Bits::Eight)),
+            ("d".into(), Levels::round(&columns, [1, 2], Scaled::Columns, Bits::Four)),
+        ]);
+        TensorFile { metadata: "{\"plan\": \"x\"}".into(), tensors, levels }
     }
 
     #[test]
@@ -205,15 +291,41 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let mut file = example();
-        assert!(file.clone().take("c", &[1]).expect_err("missing").0.contains("`c`"));
+        assert!(file.clone().take("e", &[1]).expect_err("missing").0.contains("`e`"));
         assert!(file.clone().take("b", &[4]).expect_err("misshapen").0.contains("[2, 2]"));
         file.tensors.get_mut("b").expect("there").values[0] = 1e9;
         assert!(file.to_bytes(Precision::Half).expect_err("too large").0.contains("`b`"));
     }
 
+    #[test]
+    fn levels_are_taken_as_weights() {
+        let mut file = example();
+        assert_eq!(file.count(), 16);
+        let taken = file.take("c", &[2, 3]).expect("there");
+        let close = |(found, value): (&f32, f32)| (found - value).abs() < 0.02;
+        assert!(taken.iter().zip([0.5, -2.0, 0.0, 1.0, 3.0, -7.0]).all(close), "{taken:?}");
+        assert!(file.take("c", &[2, 3]).is_err(), "taken");
+        // −128 is no level, and scales belong to rows or columns.
+        let bytes = example().to_bytes(Precision::Single).expect("fits");
+        let refused = |file: &TensorFile| {
+            let bytes = file.to_bytes(Precision::Single).expect("fits");
+            TensorFile::from_bytes(&bytes).is_err()
+        };
+        assert!(TensorFile::from_bytes(&bytes).is_ok());
+        let mut other = example();
+        other.levels.get_mut("c").expect("there").levels[0] = -128;
+        assert!(refused(&other));
+        let mut other = example();
+        other.levels.get_mut("c").expect("there").scales[0] = f32::NAN;
+        assert!(refused(&other));
+        let mut other = example();
+        other.levels.get_mut("c").expect("there").scales.pop();
+        assert!(refused(&other));
+    }
+
     proptest! {
         #[test]
-        fn damaged_files_are_errors(position in 0_usize..400, byte: u8, cut in 0_usize..400) {
+        fn damaged_files_are_errors(position in 0_usize..900, byte: u8, cut in 0_usize..900) {
             let mut bytes = example().to_bytes(Precision::Single).expect("fits");
             let position = position % bytes.len();
             bytes[position] = byte;

@@ -40,6 +40,12 @@ impl Aligned {
     }
 
     /// The same memory as whole numbers of 8 bits, four for each `f32`.
+    pub(super) fn as_bytes(&self) -> &[i8] {
+        // SAFETY: as above; any bits are an `i8`.
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), 4 * self.length) }
+    }
+
+    /// The same memory as whole numbers of 8 bits, to write.
     pub(super) fn as_mut_bytes(&mut self) -> &mut [i8] {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), 4 * self.length) }

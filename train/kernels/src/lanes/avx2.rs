@@ -1,6 +1,6 @@
 //! Sixteen lanes as two AVX registers, with FMA and F16C.
 
-use super::{Kernel, LANES, Lanes};
+use super::{Int8Panel, Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
 
 /// The token of the AVX2 level: it exists only inside `run`.
@@ -96,6 +96,24 @@ impl Lanes for Avx2 {
     ) -> [Pair; V] {
         // SAFETY: see the impl.
         unsafe { mix_bytes(weights, values, stride) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_int8<const R: usize>(
+        self,
+        x: [*const i8; R],
+        fours: usize,
+        weights: Int8Panel,
+        sums: *mut f32,
+    ) {
+        // SAFETY: see the impl.
+        unsafe {
+            if weights.int4 {
+                multiply_int4(x, fours, weights, sums);
+            } else {
+                multiply_int8(x, fours, weights, sums);
+            }
+        }
     }
 
     #[inline(always)]
@@ -300,6 +318,113 @@ unsafe fn mix_bytes<const V: usize>(
         };
         Pair(eight(a, b), eight(c, d))
     })
+}
+
+/// `Lanes::multiply_int8`, sixteen columns at a time.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply_int8<const R: usize>(
+    x: [*const i8; R],
+    fours: usize,
+    panel: Int8Panel,
+    sums: *mut f32,
+) {
+    let ones = _mm256_set1_epi16(1);
+    for column in (0..4 * LANES).step_by(LANES) {
+        let mut totals = [[_mm256_setzero_si256(); 2]; R];
+        for four in 0..fours {
+            // SAFETY: granted by the caller: fours of each row, and 64 fours of weights for each.
+            unsafe {
+                let weights = panel.weights.add((four * 4 * LANES + column) * 4);
+                let weights = [weights, weights.add(32)].map(|it| _mm256_loadu_si256(it.cast()));
+                let sizes = weights.map(|it| _mm256_abs_epi8(it));
+                for r in 0..R {
+                    let x = _mm256_set1_epi32(x[r].add(four * 4).cast::<i32>().read_unaligned());
+                    for half in 0..2 {
+                        // Two products are at most 2·127·127: they fit into 16 bits.
+                        let signed = _mm256_sign_epi8(x, weights[half]);
+                        let pairs = _mm256_maddubs_epi16(sizes[half], signed);
+                        let fours = _mm256_madd_epi16(pairs, ones);
+                        totals[r][half] = _mm256_add_epi32(totals[r][half], fours);
+                    }
+                }
+            }
+        }
+        // SAFETY: the caller grants 64 places for each row.
+        unsafe { store_totals(totals, sums.add(column)) };
+    }
+}
+
+/// `Lanes::multiply_int8` with weights of 4 bits, whose products with bytes are summed in 16 bits for a while.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply_int4<const R: usize>(
+    x: [*const i8; R],
+    fours: usize,
+    panel: Int8Panel,
+    sums: *mut f32,
+) {
+    /// Sums of so many pairs, each at most 2·255·7, fit into 16 bits.
+    const PAIRS: usize = 8;
+    let (ones, sign) = (_mm256_set1_epi16(1), i32::from_le_bytes([128; 4]));
+    for column in (0..4 * LANES).step_by(LANES) {
+        // SAFETY: granted by the caller: a panel's offsets.
+        let mut totals = unsafe {
+            let offsets = panel.offsets.add(column);
+            [[offsets, offsets.add(8)].map(|it| _mm256_loadu_si256(it.cast())); R]
+        };
+        for first in (0..fours).step_by(PAIRS) {
+            let mut pairs = [[_mm256_setzero_si256(); 2]; R];
+            for four in first..fours.min(first + PAIRS) {
+                // SAFETY: granted by the caller: fours of each row, and 64 fours of weights for each.
+                unsafe {
+                    let weights = panel.weights.add((four * 4 * LANES + column) * 4);
+                    let weights =
+                        [weights, weights.add(32)].map(|it| _mm256_loadu_si256(it.cast()));
+                    for r in 0..R {
+                        let x = x[r].add(four * 4).cast::<i32>().read_unaligned();
+                        let x = _mm256_set1_epi32(x ^ sign);
+                        for half in 0..2 {
+                            let more = _mm256_maddubs_epi16(x, weights[half]);
+                            pairs[r][half] = _mm256_add_epi16(pairs[r][half], more);
+                        }
+                    }
+                }
+            }
+            for (totals, pairs) in totals.iter_mut().zip(pairs) {
+                for half in 0..2 {
+                    let fours = _mm256_madd_epi16(pairs[half], ones);
+                    totals[half] = _mm256_add_epi32(totals[half], fours);
+                }
+            }
+        }
+        // SAFETY: the caller grants 64 places for each row.
+        unsafe { store_totals(totals, sums.add(column)) };
+    }
+}
+
+/// Writes sixteen sums of each row, 64 places apart.
+///
+/// # Safety
+/// `to` must be valid for that.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn store_totals<const R: usize>(totals: [[__m256i; 2]; R], to: *mut f32) {
+    for (r, totals) in totals.into_iter().enumerate() {
+        for (half, total) in totals.into_iter().enumerate() {
+            // SAFETY: granted by the caller.
+            unsafe {
+                let to = to.add(r * 4 * LANES + half * 8);
+                _mm256_storeu_ps(to, _mm256_cvtepi32_ps(total));
+            }
+        }
+    }
 }
 
 /// `shift_exponent` of eight lanes.

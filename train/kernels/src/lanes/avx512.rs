@@ -1,6 +1,6 @@
 //! Sixteen lanes as one AVX-512 register.
 
-use super::{Kernel, LANES, Lanes};
+use super::{Int8Panel, Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
 
 /// The token of the AVX-512 level: it exists only inside `run`.
@@ -85,6 +85,18 @@ impl Lanes for Avx512 {
     ) -> [__m512; V] {
         // SAFETY: see the impl.
         unsafe { mix_bytes(weights, values, stride) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_int8<const R: usize>(
+        self,
+        x: [*const i8; R],
+        fours: usize,
+        weights: Int8Panel,
+        sums: *mut f32,
+    ) {
+        // SAFETY: see the impl.
+        unsafe { multiply_int8(x, fours, weights, sums) }
     }
 
     #[inline(always)]
@@ -237,6 +249,42 @@ unsafe fn dot_bytes(query: &[i8], total: i32, keys: *const u8) -> [__m512; 4] {
         *float = _mm512_cvtepi32_ps(sum);
     }
     floats
+}
+
+/// `Lanes::multiply_int8`: rows of x, their sign bits turned, are numbers without a sign, and 128 too large.
+///
+/// # Safety
+/// As there.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn multiply_int8<const R: usize>(
+    x: [*const i8; R],
+    fours: usize,
+    panel: Int8Panel,
+    sums: *mut f32,
+) {
+    let sign = i32::from_le_bytes([128; 4]);
+    // SAFETY: granted by the caller: a panel's offsets and weights, fours of each row, 64 places for each.
+    unsafe {
+        let offsets: [_; 4] =
+            std::array::from_fn(|i| _mm512_loadu_si512(panel.offsets.add(i * LANES).cast()));
+        let mut totals = [offsets; R];
+        for four in 0..fours {
+            let weights = panel.weights.add(four * 16 * LANES);
+            let weights: [_; 4] =
+                std::array::from_fn(|i| _mm512_loadu_si512(weights.add(i * 64).cast()));
+            for r in 0..R {
+                let x = x[r].add(four * 4).cast::<i32>().read_unaligned();
+                let x = _mm512_set1_epi32(x ^ sign);
+                for i in 0..4 {
+                    totals[r][i] = _mm512_dpbusd_epi32(totals[r][i], x, weights[i]);
+                }
+            }
+        }
+        for (i, total) in totals.as_flattened().iter().enumerate() {
+            _mm512_storeu_ps(sums.add(i * LANES), _mm512_cvtepi32_ps(*total));
+        }
+    }
 }
 
 /// `Lanes::mix_bytes`.

@@ -16,6 +16,17 @@ use super::level::{Instructions, Level};
 /// How many `f32` a vector holds, at every level.
 pub(super) const LANES: usize = 16;
 
+/// 64 columns of int8 weights.
+#[derive(Clone, Copy)]
+pub(super) struct Int8Panel {
+    /// [fours, 64, 4]: four neighbouring weights of each column.
+    pub(super) weights: *const i8,
+    /// −128·Σ weights of each column, \[64\].
+    pub(super) offsets: *const i32,
+    /// Whether all weights lie within ±7.
+    pub(super) int4: bool,
+}
+
 /// The operations of one level on vectors of 16 `f32`.
 pub(super) trait Lanes: Copy + Send + Sync + 'static {
     /// Sixteen `f32`.
@@ -63,6 +74,19 @@ pub(super) trait Lanes: Copy + Send + Sync + 'static {
         values: *const i8,
         stride: usize,
     ) -> [Self::Vector; V];
+    /// Σ x·weight for R rows of x and 64 columns of weights, int8 in int32, into `sums` [R, 64]: each a whole number,
+    /// rounded to `f32` once (to the nearest, ties to even). What is in x and weights lies within ±127.
+    /// # Safety
+    /// Each row of x must be valid for reading 4·fours bytes, `fours` being below 16,384; `weights` [fours, 64, 4],
+    /// `offsets` \[64\] must be −128·Σ weights of each column, and `sums` valid for writing 64·R `f32`. With `int4`
+    /// weights lie within ±7.
+    unsafe fn multiply_int8<const R: usize>(
+        self,
+        x: [*const i8; R],
+        fours: usize,
+        weights: Int8Panel,
+        sums: *mut f32,
+    );
     /// Lanes 8 to 15, then lanes 0 to 7.
     fn swap_halves(self, a: Self::Vector) -> Self::Vector;
 

@@ -1,6 +1,6 @@
 //! Sixteen lanes as four NEON registers. Every 64-bit ARM processor has them.
 
-use super::{LANES, Lanes};
+use super::{Int8Panel, LANES, Lanes};
 use std::arch::aarch64::*;
 
 /// The token of the NEON level.
@@ -126,6 +126,26 @@ impl Lanes for Neon {
     ) -> [Vector; V] {
         // SAFETY: see the impl.
         std::array::from_fn(|v| unsafe { mix_sixteen(weights, values.add(v * 64), stride) })
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_int8<const R: usize>(
+        self,
+        x: [*const i8; R],
+        fours: usize,
+        panel: Int8Panel,
+        sums: *mut f32,
+    ) {
+        for (row, x) in x.into_iter().enumerate() {
+            for column in (0..4 * LANES).step_by(LANES) {
+                // SAFETY: granted by the caller: 64 fours of weights for each of a row, and 64 places.
+                unsafe {
+                    let weights = panel.weights.add(column * 4);
+                    let totals = multiply_sixteen(x, fours, weights);
+                    self.store(sums.add(row * 4 * LANES + column), totals);
+                }
+            }
+        }
     }
 
     #[inline(always)]
@@ -300,5 +320,27 @@ unsafe fn mix_sixteen(weights: &[u8; 64], values: *const i8, stride: usize) -> V
             let [a, b, c, d] = [0, 1, 2, 3].map(|j| sums[4 * i + j]);
             vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
         })
+    }
+}
+
+/// Σ x·weight for sixteen columns of [fours, 64, 4].
+///
+/// # Safety
+/// As for `Lanes::multiply_int8`.
+#[inline(always)]
+unsafe fn multiply_sixteen(x: *const i8, fours: usize, weights: *const i8) -> Vector {
+    // SAFETY: granted by the caller, and see the impl.
+    unsafe {
+        // Two sums for each of two columns.
+        let mut sums = [vdupq_n_s32(0); 8];
+        for four in 0..fours {
+            let x = x.add(four * 4).cast::<i32>().read_unaligned();
+            let x = vreinterpret_s8_s32(vdup_n_s32(x));
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let weights = vld1_s8(weights.add(four * 256 + i * 8));
+                *sum = vpadalq_s16(*sum, vmull_s8(x, weights));
+            }
+        }
+        std::array::from_fn(|i| vcvtq_f32_s32(vpaddq_s32(sums[2 * i], sums[2 * i + 1])))
     }
 }

@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust: the reference that every other level is held to.
 
-use super::{LANES, Lanes};
+use super::{Int8Panel, LANES, Lanes};
 use half::{bf16, f16};
 
 /// The token of the scalar level.
@@ -100,6 +100,36 @@ impl Lanes for Scalar {
             }
         }
         sums.map(|sums| sums.map(|sum| sum as f32))
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_int8<const R: usize>(
+        self,
+        x: [*const i8; R],
+        fours: usize,
+        weights: Int8Panel,
+        sums: *mut f32,
+    ) {
+        for (row, x) in x.into_iter().enumerate() {
+            let mut totals = [0_i32; 4 * LANES];
+            for four in 0..fours {
+                // SAFETY: the caller grants fours of x, and 64 fours of weights for each.
+                let (x, weights) = unsafe {
+                    let weights = weights.weights.add(four * 16 * LANES);
+                    let weights = weights.cast::<[[i8; 4]; 4 * LANES]>().read();
+                    (x.add(four * 4).cast::<[i8; 4]>().read(), weights)
+                };
+                for (total, weights) in totals.iter_mut().zip(weights) {
+                    for i in 0..4 {
+                        *total += i32::from(x[i]) * i32::from(weights[i]);
+                    }
+                }
+            }
+            // SAFETY: the caller grants 64 places for each row.
+            let places = unsafe { sums.add(row * 4 * LANES).cast::<[f32; 4 * LANES]>() };
+            // SAFETY: as above.
+            unsafe { places.write(totals.map(|total| total as f32)) };
+        }
     }
 
     #[inline(always)]

@@ -2,6 +2,7 @@
 //!
 //! Each output is one chain in index order, from 0 or the bias; gradients of weights sum rows in index order.
 
+mod int8;
 mod outer;
 mod packed;
 mod product;

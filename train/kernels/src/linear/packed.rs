@@ -8,10 +8,10 @@ use super::super::aligned::{Aligned, with_scratch};
 use super::super::gate::{Gate, gate};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
+use super::int8::Int8Matrix;
 use super::tile::{PANEL, TILE_ROWS, Tile, ZEROS, compute};
 use half::{bf16, f16};
 use rayon::prelude::*;
-use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows up to which widening at every load is less work than widening into scratch.
@@ -35,11 +35,18 @@ pub enum Precision {
 pub struct PackedWeights {
     inputs: usize,
     outputs: usize,
-    precision: Precision,
-    /// [panel, input, 64], the last panel filled up with zeros.
-    values: Aligned,
+    values: Values,
     /// Filled up to whole panels.
     bias: Option<Aligned>,
+}
+
+/// The numbers of a matrix.
+#[derive(Clone)]
+enum Values {
+    /// [panel, input, 64], the last panel filled up with zeros.
+    Float(Precision, Aligned),
+    /// Whole numbers, with a scale for each output.
+    Int8(Int8Matrix),
 }
 
 impl PackedWeights {
@@ -79,7 +86,18 @@ impl PackedWeights {
                 columns(index, &mut |place, weight| panel[place] = weight);
             });
         }
-        PackedWeights { inputs, outputs, precision, values, bias: None }
+        PackedWeights { inputs, outputs, values: Values::Float(precision, values), bias: None }
+    }
+
+    /// Packs a matrix of whole numbers within ±127, which are the weights once they are multiplied by their output's
+    /// scale: `column` gives the numbers of an output, \[inputs\], and its scale. Rows that it is multiplied with are
+    /// rounded to such numbers too ([`product`]).
+    pub fn pack_int8(
+        [inputs, outputs]: [usize; 2],
+        column: impl Fn(usize, &mut [i8]) -> f32,
+    ) -> Self {
+        let values = Values::Int8(Int8Matrix::pack([inputs, outputs], column));
+        PackedWeights { inputs, outputs, values, bias: None }
     }
 
     /// The same with a bias \[outputs\].
@@ -113,7 +131,10 @@ impl PackedWeights {
 
     /// Memory that the numbers take.
     pub fn bytes(&self) -> usize {
-        4 * self.values.as_slice().len()
+        match &self.values {
+            Values::Float(_, values) => 4 * values.as_slice().len(),
+            Values::Int8(matrix) => matrix.bytes(),
+        }
     }
 
     /// The weights of one output, \[inputs\].
@@ -121,21 +142,22 @@ impl PackedWeights {
         assert!(output < self.outputs && into.len() == self.inputs, "column {output}");
         let first = output / PANEL * self.inputs * PANEL + output % PANEL;
         let places = (first..).step_by(PANEL);
-        match self.precision {
-            Precision::Single => {
-                let values = self.values.as_slice();
+        match &self.values {
+            Values::Float(Precision::Single, values) => {
+                let values = values.as_slice();
                 into.iter_mut().zip(places).for_each(|(weight, i)| *weight = values[i]);
             }
-            Precision::Half => {
-                let values = self.values.as_halves();
+            Values::Float(Precision::Half, values) => {
+                let values = values.as_halves();
                 let wide = |i: usize| f16::from_bits(values[i]).to_f32();
                 into.iter_mut().zip(places).for_each(|(weight, i)| *weight = wide(i));
             }
-            Precision::Bfloat => {
-                let values = self.values.as_halves();
+            Values::Float(Precision::Bfloat, values) => {
+                let values = values.as_halves();
                 let wide = |i: usize| bf16::from_bits(values[i]).to_f32();
                 into.iter_mut().zip(places).for_each(|(weight, i)| *weight = wide(i));
             }
+            Values::Int8(matrix) => matrix.column(output, into),
         }
     }
 }
@@ -182,19 +204,20 @@ pub(in super::super) fn product_panels(
     assert_eq!(y.len(), rows * stride, "y [{rows}, {stride}]");
     assert!(panels.end <= w.outputs.div_ceil(PANEL) && first <= panels.start * PANEL);
     let call = Call { rows, x, w, panels, finish, stride, first, y };
-    match w.precision {
-        Precision::Single => call.run::<Single>(level),
-        Precision::Half => call.run::<Half>(level),
-        Precision::Bfloat => call.run::<Bfloat>(level),
+    match &w.values {
+        Values::Float(Precision::Single, values) => call.run::<Single>(level, values),
+        Values::Float(Precision::Half, values) => call.run::<Half>(level, values),
+        Values::Float(Precision::Bfloat, values) => call.run::<Bfloat>(level, values),
+        Values::Int8(matrix) => matrix.product(level, call),
     }
 }
 
 /// A product to compute.
-struct Call<'a> {
-    rows: usize,
-    x: &'a [f32],
+pub(super) struct Call<'a> {
+    pub(super) rows: usize,
+    pub(super) x: &'a [f32],
     w: &'a PackedWeights,
-    panels: Range<usize>,
+    pub(super) panels: Range<usize>,
     finish: After,
     stride: usize,
     first: usize,
@@ -202,33 +225,42 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn run<E: Element>(self, level: Level) {
+    fn run<E: Element>(self, level: Level, values: &Aligned) {
+        let values = E::of(values);
         if self.rows <= FEW_ROWS {
-            return dispatch(level, FewRows::<E>(self, PhantomData));
+            return dispatch(level, FewRows::<E> { call: self, values });
         }
         let sums = self.rows * PANEL;
         with_scratch([DEPTH_BLOCK * PANEL, sums], |[slice, sums]| {
-            dispatch(level, ManyRows::<E> { call: self, slice, sums, element: PhantomData });
+            dispatch(level, ManyRows::<E> { call: self, values, slice, sums });
         });
     }
 
     /// Columns of y that a panel fills.
-    fn columns(&self, panel: usize) -> Range<usize> {
+    pub(super) fn columns(&self, panel: usize) -> Range<usize> {
         let start = panel * PANEL - self.first;
         start..self.stride.min(start + PANEL)
     }
 
+    /// The bias of a panel, \[64\].
+    pub(super) fn bias(&self, panel: usize) -> Option<&[f32]> {
+        self.w.bias.as_ref().map(|bias| &bias.as_slice()[panel * PANEL..][..PANEL])
+    }
+
     /// What the chains of a panel start from.
     fn start(&self, panel: usize) -> *const f32 {
-        match &self.w.bias {
-            None => ZEROS.as_ptr(),
-            Some(bias) => bias.as_slice()[panel * PANEL..][..PANEL].as_ptr(),
-        }
+        self.bias(panel).map_or(ZEROS.as_ptr(), <[f32]>::as_ptr)
     }
 
     /// Makes a row's part of y from its sums.
     #[inline(always)]
-    fn finish<L: Lanes>(&mut self, lanes: L, row: usize, columns: Range<usize>, sums: &[f32]) {
+    pub(super) fn finish<L: Lanes>(
+        &mut self,
+        lanes: L,
+        row: usize,
+        columns: Range<usize>,
+        sums: &[f32],
+    ) {
         let start = row * self.stride;
         let y = &mut self.y[start + columns.start..start + columns.end];
         for (y, sums) in y.chunks_mut(LANES).zip(sums.chunks_exact(LANES)) {
@@ -253,7 +285,7 @@ trait Element: 'static {
     /// `from` must be valid for reading sixteen.
     unsafe fn load<L: Lanes>(lanes: L, from: *const Self::Stored) -> L::Vector;
     /// All stored numbers.
-    fn values(w: &PackedWeights) -> &[Self::Stored];
+    fn of(values: &Aligned) -> &[Self::Stored];
     /// The same where they are `f32` already.
     fn singles(_values: &[Self::Stored]) -> Option<&[f32]> {
         None
@@ -273,8 +305,8 @@ impl Element for Single {
         unsafe { lanes.load(from) }
     }
 
-    fn values(w: &PackedWeights) -> &[f32] {
-        w.values.as_slice()
+    fn of(values: &Aligned) -> &[f32] {
+        values.as_slice()
     }
 
     fn singles(values: &[f32]) -> Option<&[f32]> {
@@ -291,8 +323,8 @@ impl Element for Half {
         unsafe { lanes.load_half(from) }
     }
 
-    fn values(w: &PackedWeights) -> &[u16] {
-        w.values.as_halves()
+    fn of(values: &Aligned) -> &[u16] {
+        values.as_halves()
     }
 }
 
@@ -305,19 +337,19 @@ impl Element for Bfloat {
         unsafe { lanes.load_bfloat(from) }
     }
 
-    fn values(w: &PackedWeights) -> &[u16] {
-        w.values.as_halves()
+    fn of(values: &Aligned) -> &[u16] {
+        values.as_halves()
     }
 }
 
 /// Many rows: a slice of a panel at a time, widened, against all of them.
-struct ManyRows<'a, E> {
+struct ManyRows<'a, E: Element> {
     call: Call<'a>,
+    values: &'a [E::Stored],
     /// [128, 64].
     slice: &'a mut [f32],
     /// [rows, 64].
     sums: &'a mut [f32],
-    element: PhantomData<E>,
 }
 
 impl<E: Element> Kernel for ManyRows<'_, E> {
@@ -330,7 +362,7 @@ impl<E: Element> Kernel for ManyRows<'_, E> {
             for first in (0..depth.max(1)).step_by(DEPTH_BLOCK) {
                 let count = DEPTH_BLOCK.min(depth - first);
                 let start = (panel * depth + first) * PANEL;
-                let stored = &E::values(self.call.w)[start..][..count * PANEL];
+                let stored = &self.values[start..][..count * PANEL];
                 let slice = match E::singles(stored) {
                     Some(slice) => slice,
                     None => {
@@ -391,14 +423,17 @@ fn slice_of_panel<L: Lanes>(
 }
 
 /// A few rows: numbers are widened as they are loaded.
-struct FewRows<'a, E>(Call<'a>, PhantomData<E>);
+struct FewRows<'a, E: Element> {
+    call: Call<'a>,
+    values: &'a [E::Stored],
+}
 
 impl<E: Element> Kernel for FewRows<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let mut call = self.0;
+        let Self { mut call, values } = self;
         let mut sums = [0.0_f32; 4 * PANEL];
         for panel in call.panels.clone() {
             let columns = call.columns(panel);
@@ -407,7 +442,7 @@ impl<E: Element> Kernel for FewRows<'_, E> {
                 let rows = 4.min(call.rows - row);
                 // Whole panels are there, whatever columns of them count.
                 for first in (0..columns.len()).step_by(if L::WIDE { PANEL } else { LANES }) {
-                    few::<L, E>(lanes, &call, panel, row, rows, first, &mut sums);
+                    few::<L, E>(lanes, &call, values, panel, row, rows, first, &mut sums);
                 }
                 for (i, sums) in sums.chunks_exact(PANEL).enumerate().take(rows) {
                     call.finish(lanes, row + i, columns.clone(), sums);
@@ -423,6 +458,7 @@ impl<E: Element> Kernel for FewRows<'_, E> {
 fn few<L: Lanes, E: Element>(
     lanes: L,
     call: &Call<'_>,
+    values: &[E::Stored],
     panel: usize,
     row: usize,
     rows: usize,
@@ -430,14 +466,14 @@ fn few<L: Lanes, E: Element>(
     sums: &mut [f32; 4 * PANEL],
 ) {
     match (L::WIDE, rows) {
-        (true, 1) => few_rows::<L, E, 1, 4>(lanes, call, panel, row, first, sums),
-        (true, 2) => few_rows::<L, E, 2, 4>(lanes, call, panel, row, first, sums),
-        (true, 3) => few_rows::<L, E, 3, 4>(lanes, call, panel, row, first, sums),
-        (true, _) => few_rows::<L, E, 4, 4>(lanes, call, panel, row, first, sums),
-        (false, 1) => few_rows::<L, E, 1, 1>(lanes, call, panel, row, first, sums),
-        (false, 2) => few_rows::<L, E, 2, 1>(lanes, call, panel, row, first, sums),
-        (false, 3) => few_rows::<L, E, 3, 1>(lanes, call, panel, row, first, sums),
-        (false, _) => few_rows::<L, E, 4, 1>(lanes, call, panel, row, first, sums),
+        (true, 1) => few_rows::<L, E, 1, 4>(lanes, call, values, panel, row, first, sums),
+        (true, 2) => few_rows::<L, E, 2, 4>(lanes, call, values, panel, row, first, sums),
+        (true, 3) => few_rows::<L, E, 3, 4>(lanes, call, values, panel, row, first, sums),
+        (true, _) => few_rows::<L, E, 4, 4>(lanes, call, values, panel, row, first, sums),
+        (false, 1) => few_rows::<L, E, 1, 1>(lanes, call, values, panel, row, first, sums),
+        (false, 2) => few_rows::<L, E, 2, 1>(lanes, call, values, panel, row, first, sums),
+        (false, 3) => few_rows::<L, E, 3, 1>(lanes, call, values, panel, row, first, sums),
+        (false, _) => few_rows::<L, E, 4, 1>(lanes, call, values, panel, row, first, sums),
     }
 }
 
@@ -446,13 +482,14 @@ fn few<L: Lanes, E: Element>(
 fn few_rows<L: Lanes, E: Element, const ROWS: usize, const VECTORS: usize>(
     lanes: L,
     call: &Call<'_>,
+    values: &[E::Stored],
     panel: usize,
     row: usize,
     first: usize,
     sums: &mut [f32; 4 * PANEL],
 ) {
     let depth = call.w.inputs;
-    let stored = &E::values(call.w)[panel * depth * PANEL..][..depth * PANEL];
+    let stored = &values[panel * depth * PANEL..][..depth * PANEL];
     let x = &call.x[row * depth..][..ROWS * depth];
     assert!(first + VECTORS * LANES <= PANEL && ROWS <= 4);
     // SAFETY: the rows of x, the panel, its start and the sums are as long as this, as the slices and the assertion
