@@ -3,7 +3,6 @@
 mod archive;
 #[cfg(feature = "train")]
 mod bench;
-mod curve;
 mod data;
 mod eval;
 #[cfg(feature = "train")]
@@ -11,6 +10,7 @@ mod fit;
 mod generate;
 #[cfg(feature = "hub")]
 mod hub;
+mod measure;
 mod output;
 #[cfg(feature = "train")]
 mod plans;

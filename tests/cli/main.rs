@@ -47,7 +47,10 @@ impl Study {
     /// The program with its arguments, behind `LMTRAIN_RUNNER` where that is set: an emulator and its arguments.
     fn command(&self, line: &str) -> Command {
         let runner = std::env::var("LMTRAIN_RUNNER").unwrap_or_default();
-        let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_lmtrain")]).chain(line.split_whitespace());
+        let mut words = runner
+            .split_whitespace()
+            .chain([env!("CARGO_BIN_EXE_lmtrain")])
+            .chain(line.split_whitespace());
         let mut command = self.surroundings(words.next().expect("the program at least"));
         command.args(words);
         command

@@ -68,13 +68,10 @@ fn record(
         Stretch::Given(bytes) => bytes.len() as u64,
         Stretch::Free(count) => *count as u64,
     };
-    let blank = SampleRecord {
+    SampleRecord {
         name: generator.name().to_owned(),
-        kind: generator.kind(),
-        weights: None,
-        preset: None,
-        library: None,
-        look_ahead: None,
+        maker: generator.maker(),
+        look_ahead: generator.look_ahead(),
         corpus: subject.corpus.clone(),
         chunk: subject.chunk,
         medium: subject.medium,
@@ -86,6 +83,5 @@ fn record(
         index,
         bits: Bits(sampled.bits),
         provenance: context.provenance("cpu"),
-    };
-    generator.described(blank)
+    }
 }

@@ -18,19 +18,19 @@ use crate::report::views::weight_codes::{coded, rates};
 pub(super) fn figure(records: &Records) -> Option<Figure> {
     let (condition, mut measurements) = coded(records).into_iter().next()?;
     // One line a code: runs of the tokenization that most were measured with.
-    let of_tokenization = |name: &Option<Tokenization>| {
-        measurements.iter().filter(|measurement| measurement.record.tokenization == *name).count()
+    let of_tokenization = |name: &Option<&Tokenization>| {
+        measurements.iter().filter(|measurement| measurement.record.tokenization() == *name).count()
     };
-    let most = measurements.iter().map(|measurement| &measurement.record.tokenization);
-    let most = most.max_by_key(|name| of_tokenization(name))?.clone();
-    measurements.retain(|measurement| measurement.record.tokenization == most);
+    let most = measurements.iter().map(|measurement| measurement.record.tokenization());
+    let most = most.max_by_key(|name| of_tokenization(name))?.cloned();
+    measurements.retain(|measurement| measurement.record.tokenization() == most.as_ref());
     let series = WeightCode::ALL.iter().enumerate().map(|(index, of)| {
         let marker = Marker::ALL[index % Marker::ALL.len()];
         let mut series = Series::new(of.name(), CATEGORIES[index], marker);
         let own = measurements.iter().filter(|measurement| measurement.code() == *of);
         let point = |measurement: &&Measurement| {
             Some((
-                measurement.record.parameters? as f64,
+                measurement.record.parameters()? as f64,
                 Measure::Adjusted.of(&measurement.record)?,
             ))
         };
