@@ -12,8 +12,6 @@ mod generate;
 mod hub;
 mod measure;
 mod output;
-#[cfg(feature = "train")]
-mod plans;
 mod pretrained;
 #[cfg(feature = "train")]
 mod quickstart;

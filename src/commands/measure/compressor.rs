@@ -6,7 +6,8 @@ use lmtrain_eval::measure::{CompressorMeasurement, Outcome, ProgressCallback};
 use lmtrain_runs::record::{Chunking, CompressorFacts, Facts, RateRecord};
 use lmtrain_runs::{Bytes, Run};
 
-use super::{Settings, Subject, Task};
+use super::settings::Settings;
+use super::subject::{Subject, Task};
 use crate::context::Context;
 
 /// A compressor, and how what it is given is cut.

@@ -5,8 +5,11 @@ use lmtrain_eval::measure::{Curve, PrefixMeasurement, Progress};
 use lmtrain_runs::record::{Chunking, RateRecord};
 use lmtrain_runs::{Bytes, CurveRecord, Run};
 
+use super::compressor::Cut;
 use super::compressor::facts;
-use super::{Cut, Subject, Task, length_of, tell};
+use super::settings::length_of;
+use super::subject::{Subject, Task};
+use super::watching::tell;
 use crate::progress::Progress as Shown;
 
 /// Seed of the intervals.

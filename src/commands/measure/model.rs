@@ -9,7 +9,9 @@ use lmtrain_runs::{ARITHMETIC, Bytes, Run};
 use lmtrain_tokenizers::Tokenizer;
 
 use super::super::pretrained::Named;
-use super::{Subject, Task, length_of, network};
+use super::network;
+use super::settings::length_of;
+use super::subject::{Subject, Task};
 use crate::context::Context;
 
 /// Bytes of a parameter in the paper's adjusted rate.

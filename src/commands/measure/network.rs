@@ -7,7 +7,7 @@ use lmtrain_runs::Run;
 use lmtrain_runs::record::RateRecord;
 use lmtrain_tokenizers::Tokenizer;
 
-use super::Task;
+use super::subject::Task;
 
 /// Chunks that are measured between two signs of progress.
 const GROUP_CHUNKS: u64 = 64;

@@ -10,7 +10,9 @@ use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Run, Span};
 
 use super::super::select::{open_again, weights_of};
 use super::super::tokenizer::of_weights;
-use super::{Subject, Task, length_of, network};
+use super::network;
+use super::settings::length_of;
+use super::subject::{Subject, Task};
 use crate::context::Context;
 
 /// Bytes of enwik9 that enwik8 is, and training on it has seen.
