@@ -9,7 +9,7 @@ use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::{Bits, Run, StepRecord, notice};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::State;
