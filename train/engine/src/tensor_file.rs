@@ -11,14 +11,10 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::digest;
 pub use crate::digest::Digest;
+pub use crate::format_error::FormatError;
 
 /// Key of the one metadata entry: several would be written in an order of no one's choice.
 const KEY: &str = "lmtrain";
-
-/// What is wrong with a file of tensors.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct FormatError(pub String);
 
 /// A tensor as numbers.
 #[derive(Clone, Debug, PartialEq)]

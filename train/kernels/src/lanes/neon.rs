@@ -1,6 +1,6 @@
 //! Sixteen lanes as four NEON registers. Every 64-bit ARM processor has them.
 
-use super::{LANES, Lanes};
+use super::operations::{LANES, Lanes};
 use std::arch::aarch64::*;
 
 /// The token of the NEON level.
