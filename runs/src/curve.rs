@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::medium::Medium;
-use crate::record::{Kind, Provenance, RateRecord, Sample, Span};
+use crate::record::{Chunking, Excerpt, Kind, Maker, Provenance, RateRecord};
 use crate::units::{Bits, Bytes};
 
 /// The rate of one thing on one corpus against the length of what is compressed.
@@ -12,30 +11,14 @@ use crate::units::{Bits, Bytes};
 pub struct CurveRecord {
     /// Run, compressor or model.
     pub name: String,
-    /// What kind of thing `name` is.
-    pub kind: Kind,
-    /// SHA-256 of a network's weights, hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<String>,
-    /// A compressor's preset.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<String>,
-    /// A compressor's library and its version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub library: Option<String>,
-    /// Corpus by name.
-    pub corpus: String,
-    /// SHA-256 of the whole corpus, hexadecimal.
-    pub corpus_sha256: String,
-    /// What its bytes are of.
-    pub medium: Medium,
-    /// The bytes of the corpus that were measured, or sampled from.
-    pub span: Span,
+    /// By what it was measured.
+    #[serde(flatten)]
+    pub maker: Maker,
+    /// What it was measured on.
+    #[serde(flatten)]
+    pub excerpt: Excerpt,
     /// Bytes of a chunk.
     pub chunk_bytes: u64,
-    /// Which chunks, if not all.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sample: Option<Sample>,
     /// What a compressor makes of one zero byte: it counts once at each point.
     pub header_bytes: Bytes,
     /// Ascending.
@@ -73,6 +56,12 @@ impl CurvePoint {
 }
 
 impl CurveRecord {
+    /// What kind of thing was measured.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.maker.kind()
+    }
+
     /// Whether it measures the same as another, of the same weights or by the same library.
     #[must_use]
     pub fn is_as(&self, other: &Self) -> bool {
@@ -88,19 +77,13 @@ impl CurveRecord {
     /// A curve of what a rate is of, with no point yet. Absent for a whole, or for chunks of tokens.
     #[must_use]
     pub fn beside(record: &RateRecord) -> Option<Self> {
-        let crate::record::Chunking::Bytes(chunk_bytes) = record.chunking else { return None };
+        let Chunking::Bytes(chunk_bytes) = record.chunking else { return None };
+        let medium = Some(record.excerpt.medium());
         Some(Self {
             name: record.name.clone(),
-            kind: record.kind,
-            weights: record.weights.clone(),
-            preset: record.preset.clone(),
-            library: record.library.clone(),
-            corpus: record.corpus.clone(),
-            corpus_sha256: record.corpus_sha256.clone(),
-            medium: record.medium.unwrap_or(Medium::Bytes),
-            span: record.span,
+            maker: record.facts.maker(),
+            excerpt: Excerpt { medium, ..record.excerpt.clone() },
             chunk_bytes,
-            sample: record.sample,
             header_bytes: Bytes(0),
             points: Vec::new(),
             provenance: Provenance::default(),
@@ -127,6 +110,8 @@ impl CurveRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::medium::Medium;
+    use crate::record::{CompressorFacts, Span, WeightsOf};
 
     #[test]
     fn rates_are_of_counts() {
@@ -138,16 +123,15 @@ mod tests {
         };
         let record = CurveRecord {
             name: "gzip".into(),
-            kind: Kind::Compressor,
-            weights: None,
-            preset: None,
-            library: None,
-            corpus: "notes".into(),
-            corpus_sha256: String::new(),
-            medium: Medium::Text,
-            span: Span { start: 0, end: 8 },
+            maker: Maker::Compressor(CompressorFacts::default()),
+            excerpt: Excerpt {
+                corpus: "notes".into(),
+                corpus_sha256: String::new(),
+                medium: Some(Medium::Text),
+                span: Span { start: 0, end: 8 },
+                sample: None,
+            },
             chunk_bytes: 4,
-            sample: None,
             header_bytes: Bytes(1),
             points: vec![point(1, 24.0), point(4, 40.0)],
             provenance: Provenance::default(),
@@ -157,6 +141,7 @@ mod tests {
         // Eight bits of a byte of each chunk, then eight of three.
         assert_eq!(record.rates_between(), [1.0, 1.0 / 3.0]);
         assert!(record.is_as(&CurveRecord { points: Vec::new(), ..record.clone() }));
-        assert!(!record.is_as(&CurveRecord { weights: Some("a".into()), ..record.clone() }));
+        let weights = WeightsOf { weights: Some("a".into()) };
+        assert!(!record.is_as(&CurveRecord { maker: Maker::Run(weights), ..record.clone() }));
     }
 }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::medium::Medium;
-use crate::record::{Kind, Provenance};
+use crate::record::{Kind, Maker, Provenance};
 use crate::units::{Bits, from_hex, hex};
 
 /// Bytes, in hexadecimal in JSON.
@@ -30,17 +30,9 @@ impl<'de> Deserialize<'de> for HexBytes {
 pub struct SampleRecord {
     /// Run, compressor or model that drew it.
     pub name: String,
-    /// What kind of thing `name` is.
-    pub kind: Kind,
-    /// SHA-256 of a network's weights, hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<String>,
-    /// A compressor's preset.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<String>,
-    /// A compressor's library and its version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub library: Option<String>,
+    /// By what it was drawn.
+    #[serde(flatten)]
+    pub maker: Maker,
     /// Bytes that a compressor looked ahead; 1 is the next byte alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub look_ahead: Option<u64>,
@@ -74,6 +66,12 @@ pub struct SampleRecord {
 }
 
 impl SampleRecord {
+    /// What kind of thing drew it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.maker.kind()
+    }
+
     /// Whether it is the same draw as another: by the same thing, of the same, with the same random bits.
     #[must_use]
     pub fn is_as(&self, other: &Self) -> bool {
@@ -110,6 +108,7 @@ impl SampleRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::CompressorFacts;
 
     #[test]
     fn bytes_survive_json_and_stretches_take_turns() {
@@ -124,10 +123,7 @@ mod tests {
         }
         let record = SampleRecord {
             name: "gzip".into(),
-            kind: Kind::Compressor,
-            weights: None,
-            preset: None,
-            library: None,
+            maker: Maker::Compressor(CompressorFacts::default()),
             look_ahead: Some(1),
             corpus: None,
             chunk: None,

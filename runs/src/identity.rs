@@ -43,12 +43,12 @@ impl RateRecord {
     #[must_use]
     pub fn method(&self) -> Method {
         Method {
-            kind: self.kind,
+            kind: self.kind(),
             name: self.name.clone(),
-            preset: self.preset.clone(),
-            weight_code: self.weight_code.unwrap_or(WeightCode::F16),
+            preset: self.preset().map(str::to_owned),
+            weight_code: self.weight_code().unwrap_or(WeightCode::F16),
             // Before masks had names there was one.
-            mask: self.mask.or(self.lost_bits.map(|_| Mask::Cleared)),
+            mask: self.mask.or(self.counts.lost_bits.map(|_| Mask::Cleared)),
             chunking: self.chunking,
         }
     }
@@ -58,10 +58,10 @@ impl RateRecord {
     pub fn identity(&self) -> Identity {
         Identity {
             method: self.method(),
-            corpus: self.corpus.clone(),
-            corpus_sha256: self.corpus_sha256.clone(),
-            span: self.span,
-            sample: self.sample.map(|sample| (sample.chunks, sample.seed)),
+            corpus: self.excerpt.corpus.clone(),
+            corpus_sha256: self.excerpt.corpus_sha256.clone(),
+            span: self.excerpt.span,
+            sample: self.excerpt.sample.map(|sample| (sample.chunks, sample.seed)),
         }
     }
 
@@ -70,37 +70,58 @@ impl RateRecord {
     #[must_use]
     pub fn stands_for(&self, wanted: &Self) -> bool {
         let is_header_counted_once =
-            |record: &Self| record.kind == Kind::Compressor && record.chunking != Chunking::Whole;
-        let by = |record: &Self| {
-            let header = is_header_counted_once(record).then_some(record.header_bytes);
-            (record.weights.clone(), record.arithmetic, record.library.clone(), header)
-        };
-        by(self) == by(wanted) && self.identity() == wanted.identity()
+            |record: &Self| record.kind() == Kind::Compressor && record.chunking != Chunking::Whole;
+        let header =
+            |record: &Self| is_header_counted_once(record).then_some(record.counts.header_bytes);
+        let by = |record: &Self| (record.arithmetic(), header(record));
+        by(self) == by(wanted)
+            && (self.weights(), self.library()) == (wanted.weights(), wanted.library())
+            && self.identity() == wanted.identity()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Sample;
     use crate::record::tests::example;
+    use crate::record::{CompressorFacts, Facts, ModelFacts, NetworkFacts, RunFacts, Sample};
     use crate::units::{Bits, Bytes};
+
+    /// [`example`], changed.
+    fn with(change: impl Fn(&mut RateRecord)) -> RateRecord {
+        let mut record = example();
+        change(&mut record);
+        record
+    }
+
+    fn run(record: &mut RateRecord) -> &mut RunFacts {
+        let Facts::Run(run) = &mut record.facts else { panic!("a run") };
+        run
+    }
+
+    fn compressor(preset: &str, library: &str) -> RateRecord {
+        let [preset, library] = [preset, library].map(|it| Some(it.to_owned()));
+        with(|it| {
+            let (preset, library) = (preset.clone(), library.clone());
+            it.facts = Facts::Compressor(CompressorFacts { preset, library });
+        })
+    }
 
     /// Each of these is another measurement than [`example`].
     fn others() -> Vec<(&'static str, RateRecord)> {
         let sample = Some(Sample { chunks: 2, of: 5, seed: 0 });
         vec![
-            ("kind", RateRecord { kind: Kind::Pretrained, ..example() }),
-            ("name", RateRecord { name: "other".into(), ..example() }),
-            ("preset", RateRecord { preset: Some("9".into()), ..example() }),
-            ("code", RateRecord { weight_code: Some(WeightCode::Int8), ..example() }),
-            ("cleared", RateRecord { lost_bits: Some(Bits(0.0)), ..example() }),
-            ("shifted", RateRecord { mask: Some(Mask::Shifted), ..example() }),
-            ("chunking", RateRecord { chunking: Chunking::Tokens(2048), ..example() }),
-            ("corpus", RateRecord { corpus: "two".into(), ..example() }),
-            ("text", RateRecord { corpus_sha256: "01".repeat(32), ..example() }),
-            ("span", RateRecord { span: Span { start: 1, end: 10_000 }, ..example() }),
-            ("sample", RateRecord { sample, ..example() }),
+            ("kind", with(|it| it.facts = Facts::Pretrained(ModelFacts::default()))),
+            ("compressor", compressor("9", "a")),
+            ("name", with(|it| it.name = "other".into())),
+            ("code", with(|it| run(it).weight_code = Some(WeightCode::Int8))),
+            ("cleared", with(|it| it.counts.lost_bits = Some(Bits(0.0)))),
+            ("shifted", with(|it| it.mask = Some(Mask::Shifted))),
+            ("chunking", with(|it| it.chunking = Chunking::Tokens(2048))),
+            ("corpus", with(|it| it.excerpt.corpus = "two".into())),
+            ("text", with(|it| it.excerpt.corpus_sha256 = "01".repeat(32))),
+            ("span", with(|it| it.excerpt.span = Span { start: 1, end: 10_000 })),
+            ("sample", with(|it| it.excerpt.sample = sample)),
         ]
     }
 
@@ -110,16 +131,17 @@ mod tests {
             assert_ne!(other.identity(), example().identity(), "{what}");
             assert!(!other.stands_for(&example()), "{what}");
         }
+        assert_ne!(compressor("9", "a").identity(), compressor("8", "a").identity());
         let drawn = |seed| Some(Sample { chunks: 2, of: 5, seed });
-        let sampled = |seed| RateRecord { sample: drawn(seed), ..example() };
+        let sampled = |seed| with(|it| it.excerpt.sample = drawn(seed));
         assert_ne!(sampled(0).identity(), sampled(1).identity());
     }
 
     #[test]
     fn a_header_of_another_rule_is_measured_anew() {
-        let chunked = RateRecord { kind: Kind::Compressor, ..example() };
-        let before =
-            RateRecord { header_bytes: chunked.header_bytes + Bytes(1), ..chunked.clone() };
+        let chunked = compressor("9", "a");
+        let mut before = chunked.clone();
+        before.counts.header_bytes += Bytes(1);
         assert!(chunked.stands_for(&chunked) && !before.stands_for(&chunked));
         // Of a whole, which has one header, the rule changes nothing.
         let whole = |record: RateRecord| RateRecord { chunking: Chunking::Whole, ..record };
@@ -128,17 +150,18 @@ mod tests {
 
     #[test]
     fn by_what_it_was_measured_does_not() {
-        let saved = RateRecord { weight_code: Some(WeightCode::F16), ..example() };
+        let saved = with(|it| run(it).weight_code = Some(WeightCode::F16));
         assert_eq!(saved.identity(), example().identity(), "what was saved is half precision");
         assert!(saved.stands_for(&example()));
-        for other in [
-            RateRecord { weights: Some("later".into()), ..example() },
-            RateRecord { arithmetic: example().arithmetic.map(|version| version + 1), ..example() },
-            RateRecord { arithmetic: None, ..example() },
-            RateRecord { library: Some("liblzma 9".into()), ..example() },
+        let network = |change: fn(&mut NetworkFacts)| with(|it| change(&mut run(it).network));
+        for (other, now) in [
+            (network(|it| it.weights = Some("later".into())), example()),
+            (network(|it| it.arithmetic = it.arithmetic.map(|version| version + 1)), example()),
+            (network(|it| it.arithmetic = None), example()),
+            (compressor("9", "liblzma 9"), compressor("9", "liblzma 10")),
         ] {
-            assert_eq!(other.identity(), example().identity(), "the later one counts");
-            assert!(!other.stands_for(&example()), "but it is measured anew");
+            assert_eq!(other.identity(), now.identity(), "the later one counts");
+            assert!(!other.stands_for(&now), "but it is measured anew");
         }
     }
 }

@@ -8,6 +8,8 @@ pub mod drawn;
 pub mod files;
 mod git_lfs;
 pub mod identity;
+#[cfg(test)]
+mod kept_tests;
 pub mod medium;
 pub mod notice;
 pub mod plan;

@@ -268,7 +268,7 @@ impl Run {
     /// If the file is damaged or cannot be read.
     pub fn rates(&self) -> Result<Vec<RateRecord>, StoreError> {
         let mut rates: Vec<RateRecord> = read_lines(&self.rates_path())?.records;
-        for rate in rates.iter_mut().filter(|rate| rate.kind == Kind::Run) {
+        for rate in rates.iter_mut().filter(|rate| rate.kind() == Kind::Run) {
             rate.name.clone_from(&self.name);
         }
         Ok(rates)
@@ -288,7 +288,7 @@ impl Run {
     /// If the file is damaged or cannot be read.
     pub fn samples(&self) -> Result<Vec<SampleRecord>, StoreError> {
         let mut samples: Vec<SampleRecord> = read_lines(&self.samples_path())?.records;
-        for sample in samples.iter_mut().filter(|sample| sample.kind == Kind::Run) {
+        for sample in samples.iter_mut().filter(|sample| sample.kind() == Kind::Run) {
             sample.name.clone_from(&self.name);
         }
         Ok(samples)
@@ -308,7 +308,7 @@ impl Run {
     /// If the file is damaged or cannot be read.
     pub fn curves(&self) -> Result<Vec<CurveRecord>, StoreError> {
         let mut curves: Vec<CurveRecord> = read_lines(&self.curves_path())?.records;
-        for curve in curves.iter_mut().filter(|curve| curve.kind == Kind::Run) {
+        for curve in curves.iter_mut().filter(|curve| curve.kind() == Kind::Run) {
             curve.name.clone_from(&self.name);
         }
         Ok(curves)
@@ -386,6 +386,7 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{CompressorFacts, Facts};
     use crate::{plan, record};
 
     fn store() -> (tempfile::TempDir, Store) {
@@ -422,7 +423,7 @@ mod tests {
         let run = &store.runs().expect("one")[0];
         assert_eq!(run.plan().expect("reads").expect("there").name, "after");
         assert_eq!(store.rates().expect("one")[0].name, "after");
-        rate.kind = Kind::Compressor;
+        rate.facts = Facts::Compressor(CompressorFacts::default());
         store.compressors().append_rate(&rate).expect("appended");
         assert_eq!(store.rates().expect("two")[0].name, rate.name, "compressors keep their names");
     }

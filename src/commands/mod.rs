@@ -3,7 +3,6 @@
 mod archive;
 #[cfg(feature = "train")]
 mod bench;
-mod curve;
 mod data;
 mod eval;
 #[cfg(feature = "train")]
@@ -11,9 +10,8 @@ mod fit;
 mod generate;
 #[cfg(feature = "hub")]
 mod hub;
+mod measure;
 mod output;
-#[cfg(feature = "train")]
-mod plans;
 mod pretrained;
 #[cfg(feature = "train")]
 mod quickstart;

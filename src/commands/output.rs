@@ -82,7 +82,7 @@ impl<'a> RateWithRatios<'a> {
 
 /// Share of the raw bytes that the model was trained on, if that is known.
 fn in_sample_share(record: &RateRecord) -> Option<f64> {
-    (record.kind != Kind::Pretrained).then(|| record.in_sample_share())
+    (record.kind() != Kind::Pretrained).then(|| record.in_sample_share())
 }
 
 /// Prints rates as a table or as JSON.
@@ -122,7 +122,7 @@ fn print_masked(records: &[RateRecord]) -> Result<()> {
     let row = |record: &RateRecord| {
         let mask = record.mask?;
         let percent = |bits: Option<Bits>| {
-            let share = bits.unwrap_or_default().0 / record.raw_bytes.as_bits().0;
+            let share = bits.unwrap_or_default().0 / record.counts.raw_bytes.as_bits().0;
             format!("{:.2}", 100.0 * share)
         };
         let scaled = record.rate_as_in_the_paper();
@@ -130,8 +130,8 @@ fn print_masked(records: &[RateRecord]) -> Result<()> {
             name_label(record),
             corpus_label(record),
             mask.to_string(),
-            percent(record.lost_bits),
-            percent(record.missed_bits),
+            percent(record.counts.lost_bits),
+            percent(record.counts.missed_bits),
             scaled.map_or("–".to_owned(), |rate| format!("{:.2}", 100.0 * rate)),
         ])
     };
@@ -154,16 +154,16 @@ fn print_models(records: &[RateRecord]) -> Result<()> {
         vec![
             record.name.clone(),
             corpus_label(record),
-            record.architecture.clone().unwrap_or_default(),
-            record.parameters.map_or("–".to_owned(), short_count),
+            record.architecture().unwrap_or_default().to_owned(),
+            record.parameters().map_or("–".to_owned(), short_count),
             of(record.token_perplexity(), 3),
             of(record.tokens_per_second(), 0),
             of(record.adjusted_rate().map(|rate| 100.0 * rate), 2),
             of(record.adjusted_rate_as_stored().map(|rate| 100.0 * rate), 2),
-            record.tokenizer_bytes.map_or("–".to_owned(), |bytes| bytes.to_string()),
+            record.tokenizer_bytes().map_or("–".to_owned(), |bytes| bytes.to_string()),
         ]
     };
-    let models = records.iter().filter(|record| record.kind == Kind::Pretrained);
+    let models = records.iter().filter(|record| record.kind() == Kind::Pretrained);
     let rows: Vec<Vec<String>> = models.map(row).collect();
     if rows.is_empty() {
         return Ok(());
@@ -185,7 +185,7 @@ fn print_models(records: &[RateRecord]) -> Result<()> {
 
 /// The name, with the code of the weights if they are not as they were saved.
 fn name_label(record: &RateRecord) -> String {
-    match record.weight_code {
+    match record.weight_code() {
         None | Some(WeightCode::F16) => record.name.clone(),
         Some(code) => format!("{} ({code})", record.name),
     }
@@ -193,12 +193,12 @@ fn name_label(record: &RateRecord) -> String {
 
 /// The corpus, with the range or the sample that was measured if it is not all.
 fn corpus_label(record: &RateRecord) -> String {
-    let span = record.span;
-    let mut label = record.corpus.clone();
+    let span = record.excerpt.span;
+    let mut label = record.excerpt.corpus.clone();
     if span.start > 0 {
         label += &format!(" from {}", span.start);
     }
-    if let Some(sample) = record.sample {
+    if let Some(sample) = record.excerpt.sample {
         label += &format!(" ({} of {} chunks)", sample.chunks, sample.of);
     }
     label

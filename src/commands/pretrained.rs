@@ -1,26 +1,14 @@
-//! Pretrained models by the folder that they are in: opening them, and measuring one on a corpus.
+//! Pretrained models by the folder that they are in, or by their name on the hub.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use lmtrain_corpora::Corpus;
 use lmtrain_engine::pretrained::PretrainedModel;
 use lmtrain_eval::Predictor;
-use lmtrain_eval::measure::{Measurement, Outcome, Progress};
-use lmtrain_runs::record::{Chunking, Kind};
-use lmtrain_runs::units::{hex, short_count};
-use lmtrain_runs::{Bytes, RateRecord, Span};
-use lmtrain_tokenizers::Tokenizer;
+use lmtrain_runs::units::short_count;
 
-use super::curve;
-use super::eval::{
-    GROUP_CHUNKS, Settings, blank, fill, forget_if, giving_back, length_of, recorded, span_of, tell,
-};
 use crate::context::Context;
-use crate::progress::Progress as Shown;
 
-/// Bytes of a parameter in the paper's adjusted rate.
-const PAPER_BYTES: f64 = 2.0;
 /// Most bytes of a name in an archive.
 const MOST_NAME: usize = 255;
 
@@ -92,96 +80,3 @@ fn elsewhere(name: &str, _context: &Context) -> Result<(String, PathBuf)> {
 
 const HINT: &str =
     "hint: `--model` takes a folder with config.json, model.safetensors and tokenizer.json";
-
-/// Measures a model on a corpus; nothing if it was stopped.
-pub(super) fn rate(
-    named: &Named,
-    corpus: &Corpus,
-    settings: &Settings,
-    context: &Context,
-) -> Result<Option<RateRecord>> {
-    if context.is_stopping() {
-        return Ok(None);
-    }
-    let span = span_of(corpus, settings.part);
-    let chunking = settings.chunking(named.model.context());
-    let mut record = described(named, corpus, span, chunking);
-    record.mask = settings.mask(corpus);
-    record.sample = settings.sample.and_then(|draw| draw.of(span, length_of(chunking)));
-    let store = context.store.pretrained(&named.name);
-    if let Some(found) = recorded(&store, &record, settings)? {
-        return Ok(Some(found));
-    }
-    say_memory(named, chunking, context);
-    let elsewhere =
-        settings.device.pretrained(&named.model, settings.precision).map_err(anyhow::Error::msg)?;
-    let measurement = Measurement {
-        predictor: elsewhere.as_deref().unwrap_or(&named.model),
-        tokenizer: named.model.tokenizer(),
-        corpus: corpus.bytes(),
-        corpus_sha256: corpus.sha256(),
-        span: span.start..span.end,
-        chunking,
-        sample: settings.sample,
-        mask: record.mask,
-        coding: settings.coding,
-        curve: settings.curve,
-        group_chunks: GROUP_CHUNKS,
-    };
-    let journal = store.chunks_path(&format!("{}.jsonl", measurement.fingerprint()));
-    forget_if(settings.again, &journal)?;
-    let mut shown = Shown::new(format!("{} on {}", named.name, corpus.name()), context.quiet);
-    let mut give_back = giving_back(corpus, span, settings.sample);
-    let mut progress = |progress: Progress| {
-        give_back(progress.raw_bytes_done);
-        tell(&mut shown, progress, context)
-    };
-    let Outcome::Finished(mut measured) = measurement.run(Some(&journal), &mut progress)? else {
-        return Ok(None);
-    };
-    drop(shown);
-    let curve = measured.curve.take();
-    fill(&mut record, measured, context, &settings.computing_on());
-    if let Some(cut) = record.cut_chunks {
-        context.say(&format!(
-            "{cut} of {} chunks were longer than the context of {} tokens, and cut",
-            record.chunks,
-            named.model.context()
-        ));
-    }
-    record.tokenizer_bytes = named.model.tokenizer().vocabulary_bytes().map(Bytes);
-    corpus.check_length()?;
-    store.append_rate(&record)?;
-    curve::keep(&store, &record, curve)?;
-    Ok(Some(record))
-}
-
-/// Tokens of a chunk from which on it is said what one takes in memory.
-const LONG: usize = 2048;
-
-/// Says what a long chunk takes in memory.
-fn say_memory(named: &Named, chunking: Chunking, context: &Context) {
-    let tokens = usize::try_from(length_of(chunking)).unwrap_or(usize::MAX);
-    let tokens = tokens.min(named.model.context());
-    if tokens > LONG {
-        let bytes = named.model.engine().sequence_bytes(tokens);
-        let mebibytes = bytes.div_ceil(1 << 20);
-        context.say(&format!(
-            "{}: a chunk of {tokens} tokens takes up to {mebibytes} MiB on each thread, besides the weights",
-            named.name
-        ));
-    }
-}
-
-/// A record of a model with nothing measured yet.
-fn described(named: &Named, corpus: &Corpus, span: Span, chunking: Chunking) -> RateRecord {
-    let model = &named.model;
-    let mut record = blank(&named.name, Kind::Pretrained, chunking, corpus, span);
-    record.architecture = Some(model.architecture().to_owned());
-    record.tokenization = Some(model.tokenizer().tokenization());
-    record.parameters = Some(model.parameters());
-    record.bytes_per_parameter = Some(PAPER_BYTES);
-    record.stored_bytes = Some(model.stored_bytes());
-    record.weights = Some(hex(&model.identity()));
-    record
-}

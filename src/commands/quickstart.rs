@@ -12,7 +12,7 @@ use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, WeightCode};
 
-use super::eval::{Settings, compressor_rate, run_rates};
+use super::measure::{Coded, Cut, Settings, Task, rates};
 use super::{archive, data, fit, output, report, select};
 use crate::cli::{self, BudgetArguments, Fit, Quickstart};
 use crate::context::Context;
@@ -48,19 +48,20 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         chunk: Chunking::Bytes(CONTEXT as u64),
         sample: Some(Draw { chunks: SAMPLE_CHUNKS, seed: 0 }),
         coding: true,
-        code: WeightCode::F16,
         masked: false,
         curve: false,
         again: false,
         device: crate::device::Device::Cpu,
         precision: lmtrain_runs::Precision::F32,
     };
+    let task = Task { corpus: &corpus, settings: &settings, context };
     let mut records = Vec::new();
     for name in ["gzip", "lzma2"] {
         let compressor = compressors::by_name(name)?;
-        records.extend(compressor_rate(compressor, settings.chunk, &corpus, &settings, context)?);
+        records.extend(rates(&Cut { compressor, chunking: settings.chunk }, &task)?);
     }
-    records.extend(run_rates(&run, &plan, &corpus, &settings, context)?);
+    let coded = Coded { run: &run, plan: &plan, code: WeightCode::F16 };
+    records.extend(rates(&coded, &task)?);
     stop_if_asked(context)?;
 
     context.say("\n3. compress, decompress: held-out text through an archive, and back");

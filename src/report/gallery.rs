@@ -52,7 +52,8 @@ fn subject_key(record: &SampleRecord) -> impl Ord + use<> {
 /// Compressors before runs before pretrained models; each in all the ways in which it drew.
 fn generator_key(record: &SampleRecord) -> impl Ord + use<> {
     let temperature = record.temperature.to_bits();
-    (record.kind, record.name.clone(), record.look_ahead, temperature, record.weights.clone())
+    let weights = record.maker.weights().map(str::to_owned);
+    (record.kind(), record.name.clone(), record.look_ahead, temperature, weights)
 }
 
 /// The galleries, one for each medium that there are samples of.
@@ -207,7 +208,7 @@ fn sounds(samples: &[&SampleRecord], (bits, rate_hz): (u32, u32)) -> Result<Stri
 mod tests {
     use lmtrain_runs::Bits;
     use lmtrain_runs::drawn::HexBytes;
-    use lmtrain_runs::record::{Kind, Provenance};
+    use lmtrain_runs::record::{CompressorFacts, Maker, Provenance};
 
     use super::*;
 
@@ -219,10 +220,7 @@ mod tests {
     ) -> SampleRecord {
         SampleRecord {
             name: name.to_owned(),
-            kind: Kind::Compressor,
-            weights: None,
-            preset: None,
-            library: None,
+            maker: Maker::Compressor(CompressorFacts::default()),
             look_ahead: Some(1),
             corpus: Some("<notes>".to_owned()),
             chunk: Some(7),

@@ -59,7 +59,7 @@ pub(crate) fn chosen(plan: &Plan) -> String {
 /// model that was given masked bytes the name says so.
 #[must_use]
 pub(crate) fn with_preset(record: &RateRecord) -> String {
-    let Some(preset) = &record.preset else { return masked(&record.name, record) };
+    let Some(preset) = &record.preset() else { return masked(&record.name, record) };
     let short = preset.split(',').next().unwrap_or(preset);
     let short = short.trim_start_matches("level ").trim_start_matches("preset ");
     format!("{} {short}", record.name)

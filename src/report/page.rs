@@ -85,13 +85,14 @@ fn of_table<'a>((name, title): (&str, &'a str)) -> (String, &'a str) {
 }
 
 fn lead(records: &Records) -> String {
-    let compressors =
-        distinct(records, |record| (record.kind == Kind::Compressor).then(|| record.name.clone()));
+    let compressors = distinct(records, |record| {
+        (record.kind() == Kind::Compressor).then(|| record.name.clone())
+    });
     let count = |count: usize, one: &str| match count {
         1 => format!("1 {one}"),
         many => format!("{many} {one}s"),
     };
-    let mut corpora = distinct(records, |record| Some(record.corpus.clone()));
+    let mut corpora = distinct(records, |record| Some(record.excerpt.corpus.clone()));
     corpora.sort();
     let mut text = count(records.runs.len(), "run");
     if !compressors.is_empty() {
@@ -109,7 +110,7 @@ fn glance(records: &Records) -> String {
     let mut rows: Vec<Vec<Cell>> =
         records.subjects.iter().map(|subject| vec![Cell::text(&subject.label)]).collect();
     for kind in [Kind::Run, Kind::Pretrained, Kind::Compressor] {
-        if records.compared.iter().any(|measurement| measurement.record.kind == kind) {
+        if records.compared.iter().any(|measurement| measurement.record.kind() == kind) {
             let over = names::kind(kind);
             columns.push(Column::text("lowest").under(over));
             columns.push(Column::number("adjusted %").under(over));
@@ -128,7 +129,7 @@ fn lowest(records: &Records, subject: usize, kind: Kind) -> [Cell; 2] {
     let of_kind = records
         .compared
         .iter()
-        .filter(|measurement| measurement.subject == subject && measurement.record.kind == kind);
+        .filter(|measurement| measurement.subject == subject && measurement.record.kind() == kind);
     let rated = of_kind
         .filter_map(|measurement| Some((measurement.record.adjusted_rate()?, &measurement.record)));
     let Some((rate, record)) = rated.min_by(|one, other| one.0.total_cmp(&other.0)) else {

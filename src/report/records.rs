@@ -48,7 +48,7 @@ impl Measurement {
     /// What the weights were stored in: runs save their own in half precision.
     #[must_use]
     pub(crate) fn code(&self) -> WeightCode {
-        self.record.weight_code.unwrap_or(WeightCode::F16)
+        self.record.weight_code().unwrap_or(WeightCode::F16)
     }
 }
 
@@ -127,7 +127,7 @@ impl Records {
     pub(crate) fn short_name(&self, record: &RateRecord) -> String {
         let run = self.runs.iter().find(|run| run.plan.name == record.name);
         match run {
-            Some(run) if record.kind == Kind::Run => names::masked(&run.label, record),
+            Some(run) if record.kind() == Kind::Run => names::masked(&run.label, record),
             _ => names::with_preset(record),
         }
     }
@@ -136,9 +136,9 @@ impl Records {
 /// The last curve of each thing on each subject, in an order that does not depend on when they were measured.
 fn curves_in_order(curves: Vec<CurveRecord>) -> Vec<CurveRecord> {
     let key = |it: &CurveRecord| {
-        let subject =
-            (it.medium, it.corpus.clone(), it.corpus_sha256.clone(), it.span, it.chunk_bytes);
-        (subject, it.kind, it.name.clone())
+        let excerpt = &it.excerpt;
+        let text = (excerpt.corpus.clone(), excerpt.corpus_sha256.clone());
+        ((excerpt.medium, text, excerpt.span, it.chunk_bytes), it.kind(), it.name.clone())
     };
     let last: BTreeMap<_, CurveRecord> =
         curves.into_iter().map(|curve| (key(&curve), curve)).collect();
@@ -158,7 +158,7 @@ fn last_of_each(rates: Vec<RateRecord>) -> Vec<RateRecord> {
 
 /// Compressors before runs before pretrained models, the whole before chunks, small before large.
 fn row_order(record: &RateRecord) -> impl Ord + use<> {
-    let kind = match record.kind {
+    let kind = match record.kind() {
         Kind::Compressor => 0,
         Kind::Run => 1,
         Kind::Pretrained => 2,
@@ -169,8 +169,8 @@ fn row_order(record: &RateRecord) -> impl Ord + use<> {
         Chunking::Tokens(tokens) => (2, tokens, 0),
         Chunking::Strided { window, stride } => (3, window, stride),
     };
-    let size = record.size.map(|size| size.core_parameters());
-    (kind, chunking, size, record.parameters, record.name.clone(), record.identity())
+    let size = record.size().map(|size| size.core_parameters());
+    (kind, chunking, size, record.parameters(), record.name.clone(), record.identity())
 }
 
 fn most_complete(rates: &[Measurement]) -> Vec<Measurement> {
@@ -182,7 +182,10 @@ fn most_complete(rates: &[Measurement]) -> Vec<Measurement> {
                 && other.record.method() == measurement.record.method()
         };
         let complete = |measurement: &Measurement| {
-            Reverse((measurement.record.sample.is_some(), Reverse(measurement.record.chunks)))
+            Reverse((
+                measurement.record.excerpt.sample.is_some(),
+                Reverse(measurement.record.counts.chunks),
+            ))
         };
         match kept.iter_mut().find(same) {
             Some(other) if complete(measurement) > complete(other) => *other = measurement.clone(),
@@ -203,17 +206,18 @@ mod tests {
     #[test]
     fn the_last_of_a_measurement_counts() {
         let early = samples::rate("200K", "enwik8", 0.30);
-        let late =
-            RateRecord { weights: Some("later".into()), ..samples::rate("200K", "enwik8", 0.25) };
+        let mut late = samples::rate("200K", "enwik8", 0.25);
+        samples::run_facts(&mut late).network.weights = Some("later".into());
         let records = Records::new(Vec::new(), vec![early, late]);
         assert_eq!(records.rates.len(), 1);
-        assert_eq!(records.rates[0].record.weights.as_deref(), Some("later"));
+        assert_eq!(records.rates[0].record.weights(), Some("later"));
     }
 
     #[test]
     fn what_was_masked_stands_beside_what_was_not() {
         let whole = samples::pretrained("gpt2", "enwik8", 124_000_000, 0.30);
-        let masked = RateRecord { lost_bits: Some(Bits(0.0)), ..whole.clone() };
+        let mut masked = whole.clone();
+        masked.counts.lost_bits = Some(Bits(0.0));
         for rates in [vec![whole.clone(), masked.clone()], vec![masked, whole]] {
             let records = Records::new(Vec::new(), rates);
             assert_eq!((records.rates.len(), records.compared.len()), (2, 2));
@@ -226,20 +230,20 @@ mod tests {
     fn a_full_measurement_is_shown_before_a_sample() {
         let full = samples::rate("200K", "enwik8", 0.30);
         let mut sampled = samples::rate("200K", "enwik8", 0.25);
-        sampled.sample = Some(Sample { chunks: 10, of: 100, seed: 0 });
-        sampled.raw_bytes = Bytes(20_480);
+        sampled.excerpt.sample = Some(Sample { chunks: 10, of: 100, seed: 0 });
+        sampled.counts.raw_bytes = Bytes(20_480);
         for rates in [vec![full.clone(), sampled.clone()], vec![sampled, full]] {
             let records = Records::new(Vec::new(), rates);
             assert_eq!((records.rates.len(), records.compared.len()), (2, 1));
-            assert!(records.compared[0].record.sample.is_none());
+            assert!(records.compared[0].record.excerpt.sample.is_none());
         }
     }
 
     #[test]
     fn what_was_not_measured_is_left_out() {
         let mut record = samples::rate("200K", "enwik8", 0.30);
-        record.ideal_bits = None;
-        record.coded_bytes = None;
+        record.counts.ideal_bits = None;
+        record.counts.coded_bytes = None;
         assert!(Records::new(Vec::new(), vec![record]).is_empty());
     }
 }

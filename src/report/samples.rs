@@ -2,7 +2,10 @@
 
 use lmtrain_runs::curve::{CurvePoint, CurveRecord};
 use lmtrain_runs::plan::{Budget, Plan, TrainOn, default_tokens};
-use lmtrain_runs::record::{Chunking, Kind, Provenance, RateRecord, Span, StepRecord, WeightCode};
+use lmtrain_runs::record::{
+    Chunking, CompressorFacts, Counts, Excerpt, Facts, Kind, ModelFacts, NetworkFacts, Provenance,
+    RateRecord, RunFacts, Span, StepRecord, WeightCode,
+};
 use lmtrain_runs::{Bits, Bytes, LADDER, Recipe, Run, Size, Store, Tokenization};
 
 /// A machine that nobody has.
@@ -78,72 +81,80 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
     let plan = plan(size, 0);
     let raw = length(corpus);
     let ideal = Bits(8.0 * rate * raw as f64);
-    RateRecord {
-        kind: Kind::Run,
-        corpus: corpus.into(),
-        corpus_sha256: sha256(corpus),
-        medium: None,
-        span: Span { start: 0, end: raw },
-        chunking: Chunking::Bytes(2048),
-        sample: None,
+    let network = NetworkFacts {
+        tokenization: Some(plan.tokenization.clone()),
+        parameters: Some(plan.parameters()),
+        bytes_per_parameter: Some(2.0),
+        tokenizer_bytes: None,
+        weights: Some("feed".into()),
+        arithmetic: Some(lmtrain_runs::ARITHMETIC),
+    };
+    let facts = Facts::Run(RunFacts {
+        network,
+        size: Some(plan.size),
+        recipe: Some(plan.recipe),
+        choices: plan.unusual_values(),
+        trained_on: Some(plan.corpus.clone()),
+        tokens_trained: Some(plan.tokens()),
+        seed: Some(0),
+        ..RunFacts::default()
+    });
+    let counts = Counts {
         raw_bytes: Bytes(raw),
         chunks: raw.div_ceil(2048),
         tokens: Some(raw),
         ideal_bits: Some(ideal),
         cross_entropy_bits: Some(ideal),
-        bits_interval: None,
         coded_bytes: Some(Bytes((ideal.as_bytes() * 1.0002).round() as u64)),
-        header_bytes: Bytes(0),
-        cut_chunks: None,
-        mask: None,
-        lost_bits: None,
-        missed_bits: None,
-        padded_bytes: None,
-        in_sample_bytes: Bytes(raw.min(90_000_000)),
-        architecture: None,
-        size: Some(plan.size),
-        recipe: Some(plan.recipe),
-        choices: plan.unusual_values(),
-        tokenization: Some(plan.tokenization.clone()),
-        parameters: Some(plan.parameters()),
-        bytes_per_parameter: Some(2.0),
-        weight_code: None,
-        weight_bytes: None,
-        stored_bytes: None,
-        tokenizer_bytes: None,
-        trained_on: Some(plan.corpus.clone()),
-        tokens_trained: Some(plan.tokens()),
-        seed: Some(0),
-        weights: Some("feed".into()),
-        arithmetic: Some(lmtrain_runs::ARITHMETIC),
-        preset: None,
-        library: None,
         seconds: 812.3,
+        ..Counts::default()
+    };
+    RateRecord {
+        counts,
+        in_sample_bytes: Bytes(raw.min(90_000_000)),
         provenance: provenance(&format!("lmtrain eval --size {size} --corpus {corpus}")),
-        name: plan.name,
+        ..RateRecord::wanted(&plan.name, facts, excerpt(corpus), Chunking::Bytes(2048))
+    }
+}
+
+/// The whole of a corpus.
+fn excerpt(corpus: &str) -> Excerpt {
+    Excerpt {
+        corpus: corpus.into(),
+        corpus_sha256: sha256(corpus),
+        medium: None,
+        span: Span { start: 0, end: length(corpus) },
+        sample: None,
+    }
+}
+
+/// A run's facts.
+pub(crate) fn run_facts(record: &mut RateRecord) -> &mut RunFacts {
+    match &mut record.facts {
+        Facts::Run(run) => run,
+        other => panic!("a run: {other:?}"),
     }
 }
 
 /// A pretrained model's rate.
 pub(crate) fn pretrained(name: &str, corpus: &str, parameters: u64, raw: f64) -> RateRecord {
-    let tokens = length(corpus) / 4;
+    let mut record = rate("200K", corpus, raw);
+    let network = NetworkFacts {
+        tokenization: Some(Tokenization::Pretrained(32_000)),
+        parameters: Some(parameters),
+        tokenizer_bytes: Some(Bytes(500_000)),
+        ..record.facts.network().expect("a run").clone()
+    };
+    record.counts.tokens = Some(length(corpus) / 4);
     RateRecord {
         name: name.into(),
-        kind: Kind::Pretrained,
-        architecture: Some("Llama".into()),
-        size: None,
-        recipe: None,
-        choices: Default::default(),
-        tokenization: Some(Tokenization::Pretrained(32_000)),
-        tokens: Some(tokens),
-        parameters: Some(parameters),
-        stored_bytes: Some(Bytes(2 * parameters)),
-        tokenizer_bytes: Some(Bytes(500_000)),
+        facts: Facts::Pretrained(ModelFacts {
+            network,
+            architecture: Some("Llama".into()),
+            stored_bytes: Some(Bytes(2 * parameters)),
+        }),
         in_sample_bytes: Bytes(0),
-        trained_on: None,
-        tokens_trained: None,
-        seed: None,
-        ..rate("200K", corpus, raw)
+        ..record
     }
 }
 
@@ -167,15 +178,12 @@ pub(crate) fn coded(
     worse: f64,
     weight_bytes: Bytes,
 ) -> RateRecord {
-    let scaled = |bits: Bits| Bits(worse * bits.0);
-    RateRecord {
-        weight_code: Some(code),
-        weight_bytes: Some(weight_bytes),
-        bytes_per_parameter: None,
-        ideal_bits: saved.ideal_bits.map(scaled),
-        coded_bytes: None,
-        ..saved.clone()
-    }
+    let mut record = self::worse(saved, worse);
+    let run = run_facts(&mut record);
+    run.weight_code = Some(code);
+    run.weight_bytes = Some(weight_bytes);
+    run.network.bytes_per_parameter = None;
+    record
 }
 
 /// The records of a whole study: every figure and table has something to show.
@@ -191,29 +199,27 @@ pub(crate) fn study(store: &Store) {
         }
     }
     let with_bytes = rates.clone();
-    let bytes = with_bytes.iter().filter(|rate| rate.kind == Kind::Run);
-    for rate in bytes.clone().filter(|rate| rate.corpus == "enwik9") {
+    let bytes = with_bytes.iter().filter(|rate| rate.kind() == Kind::Run);
+    for rate in bytes.clone().filter(|rate| rate.excerpt.corpus == "enwik9") {
         for (tokens, better, per_token) in
             [(1000, 1.04, 2.3), (5000, 0.98, 3.2), (20_000, 0.95, 3.9)]
         {
             rates.push(with_vocabulary(&worse(rate, better), tokens, per_token));
         }
     }
-    for rate in bytes.clone().filter(|rate| rate.corpus == "enwik8") {
-        let parameters = rate.parameters.expect("a run");
-        for (code, off, eighths) in [
-            (WeightCode::F32, 1.0, 32),
-            (WeightCode::Int8, 1.004, 8),
-            (WeightCode::Int8Xz, 1.004, 7),
-        ] {
+    for rate in bytes.clone().filter(|rate| rate.excerpt.corpus == "enwik8") {
+        let parameters = rate.parameters().expect("a run");
+        for (code, off, eighths) in
+            [(WeightCode::F32, 1.0, 32), (WeightCode::Int8, 1.004, 8), (WeightCode::Int4, 1.03, 4)]
+        {
             rates.push(coded(rate, code, off, Bytes(parameters * eighths / 8)));
         }
         let mut trained = worse(rate, 0.97);
-        trained.span.end = 90_000_000;
-        trained.raw_bytes = Bytes(90_000_000);
-        trained.in_sample_bytes = trained.raw_bytes;
+        trained.excerpt.span.end = 90_000_000;
+        trained.counts.raw_bytes = Bytes(90_000_000);
+        trained.in_sample_bytes = trained.counts.raw_bytes;
         rates.push(trained);
-        let plan = plan(&rate.size.expect("a run").to_string(), 0);
+        let plan = plan(&rate.size().expect("a run").to_string(), 0);
         let run = store.run(&plan.name);
         run.save_plan(&plan).expect("saved");
         for step in steps(&plan, 7.8 * rate.raw_rate().expect("measured")) {
@@ -238,7 +244,7 @@ pub(crate) fn study(store: &Store) {
     let curve = CurveRecord { points, ..curve.expect("of chunks") };
     store.compressors().append_curve(&curve).expect("appended");
     for rate in rates {
-        let run = match rate.kind {
+        let run = match rate.kind() {
             Kind::Run => begun(store, &rate),
             Kind::Compressor => store.compressors(),
             Kind::Pretrained => store.pretrained(&rate.name),
@@ -250,31 +256,33 @@ pub(crate) fn study(store: &Store) {
 /// The run that a rate is of, with its plan.
 fn begun(store: &Store, rate: &RateRecord) -> Run {
     let run = store.run(&rate.name);
-    let tokenization = rate.tokenization.clone().expect("a run");
-    let plan = plan(&rate.size.expect("a run").to_string(), 0);
+    let tokenization = rate.tokenization().cloned().expect("a run");
+    let plan = plan(&rate.size().expect("a run").to_string(), 0);
     run.save_plan(&Plan { name: rate.name.clone(), tokenization, ..plan }).expect("saved");
     run
 }
 
 /// The same rate, so many times as high.
 fn worse(rate: &RateRecord, factor: f64) -> RateRecord {
-    let ideal_bits = rate.ideal_bits.map(|bits| Bits(factor * bits.0));
-    RateRecord { ideal_bits, coded_bytes: None, ..rate.clone() }
+    let mut record = rate.clone();
+    record.counts.ideal_bits = rate.counts.ideal_bits.map(|bits| Bits(factor * bits.0));
+    record.counts.coded_bytes = None;
+    record
 }
 
 fn with_vocabulary(rate: &RateRecord, tokens: u32, bytes_per_token: f64) -> RateRecord {
     let tokenization = Tokenization::Bpe(tokens);
-    let size = rate.size.expect("a run");
+    let size = rate.size().expect("a run");
     let plan = Plan { tokenization: tokenization.clone(), ..plan(&size.to_string(), 0) };
-    RateRecord {
-        name: plan.name_of(),
-        parameters: Some(plan.parameters()),
-        tokens: rate.tokens.map(|tokens| (tokens as f64 / bytes_per_token) as u64),
-        tokenization: Some(tokenization),
-        tokenizer_bytes: Some(Bytes(u64::from(tokens) * 3)),
-        seconds: rate.seconds / bytes_per_token,
-        ..rate.clone()
-    }
+    let mut record = RateRecord { name: plan.name_of(), ..rate.clone() };
+    let network = &mut run_facts(&mut record).network;
+    network.parameters = Some(plan.parameters());
+    network.tokenization = Some(tokenization);
+    network.tokenizer_bytes = Some(Bytes(u64::from(tokens) * 3));
+    let counts = &mut record.counts;
+    counts.tokens = counts.tokens.map(|tokens| (tokens as f64 / bytes_per_token) as u64);
+    counts.seconds /= bytes_per_token;
+    record
 }
 
 fn length(corpus: &str) -> u64 {
@@ -293,32 +301,26 @@ fn sha256(corpus: &str) -> String {
 pub(crate) fn compressor(name: &str, corpus: &str, chunking: Chunking, rate: f64) -> RateRecord {
     let run = self::rate("200K", corpus, rate);
     let lzma2 = name == "lzma2";
-    RateRecord {
-        name: name.into(),
-        kind: Kind::Compressor,
-        chunking,
-        chunks: if chunking == Chunking::Whole { 1 } else { run.chunks },
+    let preset = if lzma2 { "preset 9e, .xz with CRC-64" } else { "level 9" };
+    let library = if lzma2 { "liblzma 5.8.1" } else { "flate2 1.1" };
+    let counts = Counts {
+        chunks: if chunking == Chunking::Whole { 1 } else { run.counts.chunks },
         tokens: None,
         ideal_bits: None,
         cross_entropy_bits: None,
         header_bytes: Bytes(18),
-        in_sample_bytes: Bytes(0),
-        size: None,
-        recipe: None,
-        choices: Default::default(),
-        tokenization: None,
-        parameters: None,
-        bytes_per_parameter: None,
-        weight_code: None,
-        weight_bytes: None,
-        trained_on: None,
-        tokens_trained: None,
-        seed: None,
-        weights: None,
-        arithmetic: None,
-        preset: Some(if lzma2 { "preset 9e, .xz with CRC-64" } else { "level 9" }.into()),
-        library: Some(if lzma2 { "liblzma 5.8.1" } else { "flate2 1.1" }.into()),
         seconds: 3.2,
+        ..run.counts
+    };
+    RateRecord {
+        name: name.into(),
+        facts: Facts::Compressor(CompressorFacts {
+            preset: Some(preset.into()),
+            library: Some(library.into()),
+        }),
+        chunking,
+        counts,
+        in_sample_bytes: Bytes(0),
         provenance: provenance(&format!("lmtrain eval --compressor {name} --corpus {corpus}")),
         ..run
     }

@@ -20,9 +20,9 @@ impl Subject {
     /// Whether a record is about it.
     #[must_use]
     pub(crate) fn is_of(&self, record: &RateRecord) -> bool {
-        self.corpus == record.corpus
-            && self.sha256 == record.corpus_sha256
-            && self.span == record.span
+        self.corpus == record.excerpt.corpus
+            && self.sha256 == record.excerpt.corpus_sha256
+            && self.span == record.excerpt.span
     }
 
     /// Length.
@@ -51,10 +51,10 @@ pub(crate) fn subjects(rates: &[RateRecord], plans: &[&Plan]) -> Vec<Subject> {
         if !subjects.iter().any(|subject| subject.is_of(record)) {
             let length = corpus_length(record, rates, plans);
             subjects.push(Subject {
-                corpus: record.corpus.clone(),
-                sha256: record.corpus_sha256.clone(),
-                span: record.span,
-                label: format!("{}{}", record.corpus, part(record.span, length)),
+                corpus: record.excerpt.corpus.clone(),
+                sha256: record.excerpt.corpus_sha256.clone(),
+                span: record.excerpt.span,
+                label: format!("{}{}", record.excerpt.corpus, part(record.excerpt.span, length)),
             });
         }
     }
@@ -68,12 +68,12 @@ pub(crate) fn subjects(rates: &[RateRecord], plans: &[&Plan]) -> Vec<Subject> {
 }
 
 fn corpus_length(record: &RateRecord, rates: &[RateRecord], plans: &[&Plan]) -> u64 {
-    let (name, sha256) = (&record.corpus, &record.corpus_sha256);
+    let (name, sha256) = (&record.excerpt.corpus, &record.excerpt.corpus_sha256);
     let named = LENGTHS.iter().find(|(known, _)| known == name).map(|&(_, length)| length);
     let planned =
         plans.iter().find(|plan| &plan.corpus_sha256 == sha256).map(|plan| plan.corpus_bytes.0);
-    let same = rates.iter().filter(|other| &other.corpus_sha256 == sha256);
-    let seen = same.map(|other| other.span.end).max().unwrap_or(0);
+    let same = rates.iter().filter(|other| &other.excerpt.corpus_sha256 == sha256);
+    let seen = same.map(|other| other.excerpt.span.end).max().unwrap_or(0);
     // A file may be called enwik8 and be longer; what was seen is there.
     planned.or(named).unwrap_or(0).max(seen)
 }
@@ -113,7 +113,7 @@ mod tests {
     fn parts_are_named_by_their_share() {
         let with = |start, end| {
             let mut record = samples::rate("200K", "enwik8", 0.3);
-            record.span = Span { start, end };
+            record.excerpt.span = Span { start, end };
             record
         };
         let rates = [
@@ -137,8 +137,8 @@ mod tests {
     fn texts_of_one_name_are_told_apart() {
         let mut one = samples::rate("200K", "notes", 0.3);
         let mut other = one.clone();
-        one.corpus_sha256 = "00".repeat(32);
-        other.corpus_sha256 = "ab".repeat(32);
+        one.excerpt.corpus_sha256 = "00".repeat(32);
+        other.excerpt.corpus_sha256 = "ab".repeat(32);
         assert_eq!(labels(&[one, other]), ["notes 000000", "notes ababab"]);
     }
 }

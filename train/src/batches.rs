@@ -12,7 +12,7 @@ use lmtrain_corpora::{Corpus, Encoded};
 use lmtrain_runs::Plan;
 use lmtrain_runs::random::SplitMix64;
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// A long row of tokens to train or validate on.
 pub trait Tokens: Send + Sync {

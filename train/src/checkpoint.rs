@@ -9,7 +9,7 @@ use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::{Bits, Run, StepRecord, notice};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::State;
@@ -137,7 +137,8 @@ pub fn save_best<B: Kernels>(
     origin: &Origin,
     network: &Network<B>,
 ) -> Result<(), TrainError> {
-    let file = TensorFile { metadata: json(origin)?, tensors: tensors_of(network), ..Default::default() };
+    let file =
+        TensorFile { metadata: json(origin)?, tensors: tensors_of(network), ..Default::default() };
     write(&run.weights_path(), &file, Precision::Half)
 }
 

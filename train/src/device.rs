@@ -15,7 +15,8 @@ use lmtrain_runs::{Plan, Precision};
 use crate::batches::Tokens;
 #[cfg(feature = "cuda")]
 use crate::cuda::{self, Cuda};
-use crate::learner::{self, Fitted, Job, TrainError};
+use crate::error::TrainError;
+use crate::learner::{self, Fitted, Job};
 
 /// A place to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

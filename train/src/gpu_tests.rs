@@ -50,7 +50,7 @@ fn real_plan(precision: Precision) -> Plan {
 /// Trains by `fit`, and gives the loss of each record and the weights.
 fn train(
     plan: Plan,
-    fit: impl FnOnce(Job) -> Result<learner::Fitted, learner::TrainError>,
+    fit: impl FnOnce(Job) -> Result<learner::Fitted, crate::error::TrainError>,
 ) -> (Vec<(u64, f64)>, SavedWeights) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = Store::new(folder.path()).run("gpu");

@@ -11,6 +11,7 @@ mod cuda;
 mod device;
 #[cfg(test)]
 mod engine_tests;
+mod error;
 #[cfg(all(feature = "cuda", test))]
 mod gpu_tests;
 #[cfg(any(feature = "cuda", test))]
@@ -33,6 +34,7 @@ mod weights;
 
 pub use batches::{ByteTokens, Stretch, Tokens};
 pub use device::Device;
-pub use learner::{Fitted, Job, TrainError};
+pub use error::TrainError;
+pub use learner::{Fitted, Job};
 pub use mixed::MixedTokens;
 pub use speed::{Peak, untrained};

@@ -17,7 +17,8 @@ use crate::cuda::Cuda;
 use crate::device::Device;
 #[cfg(feature = "cuda")]
 use crate::device::on_gpus;
-use crate::learner::{self, TrainError};
+use crate::error::TrainError;
+use crate::learner;
 use crate::network::Network;
 use crate::ops::{Kernels, number_type};
 use crate::weights::tensors_of;

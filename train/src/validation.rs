@@ -6,8 +6,8 @@ use std::sync::Arc;
 use lmtrain_runs::Plan;
 use lmtrain_runs::units::BITS_PER_NAT;
 
-use crate::TrainError;
 use crate::batches::{Batch, Stretch, Tokens};
+use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 

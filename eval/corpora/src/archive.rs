@@ -2,56 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::container::{HEAD_BYTES, check_packed, check_unpacked};
+use super::container::check_packed;
 use super::error::CorpusError;
+use super::format::Format;
 use super::members;
-use super::progress::{Progress, ProgressCallback};
-
-const BUFFER_BYTES: usize = 1 << 18;
-
-/// How a file is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Plain,
-    Xz,
-    Gzip,
-    Zip,
-    Bzip2,
-    Zstd,
-    /// What LZMA files were before .xz.
-    Lzma,
-}
-
-/// Suffixes of files, whatever their case. What a file is, its first bytes say; a name that says
-/// otherwise is worth a question.
-const SUFFIXES: [(&str, Format); 12] = [
-    ("xz", Format::Xz),
-    ("txz", Format::Xz),
-    ("gz", Format::Gzip),
-    ("tgz", Format::Gzip),
-    ("zip", Format::Zip),
-    ("bz2", Format::Bzip2),
-    ("tbz", Format::Bzip2),
-    ("tbz2", Format::Bzip2),
-    ("zst", Format::Zstd),
-    ("tzst", Format::Zstd),
-    ("lzma", Format::Lzma),
-    ("tlz", Format::Lzma),
-];
-
-impl Format {
-    /// What a file's name says, if it says anything.
-    pub(super) fn of_name(path: &Path) -> Option<Self> {
-        let suffix = path.extension()?.to_str()?;
-        let row = SUFFIXES.iter().find(|(known, _)| suffix.eq_ignore_ascii_case(known));
-        row.map(|(_, format)| *format)
-    }
-}
+use super::progress::ProgressCallback;
+use super::unpacking::{Unpacking, refused};
 
 /// The length of what is in a file, if it is written in it: not so with gzip, bzip2 and Zstandard.
 pub(super) fn unpacked_length(path: &Path, format: Format) -> Option<u64> {
@@ -87,8 +47,7 @@ pub(super) fn unpack(
 ) -> Result<u64, CorpusError> {
     check_packed(path, format)?;
     let of = unpacked_length(path, format);
-    let head = Vec::with_capacity(HEAD_BYTES);
-    let mut unpacking = Unpacking { path, format, output, progress, of, bytes: 0, head };
+    let mut unpacking = Unpacking::new(path, format, output, progress, of);
     let mut file = BufReader::new(File::open(path).map_err(CorpusError::file("open", path))?);
     match format {
         Format::Plain => unpacking.take(&mut file)?,
@@ -103,85 +62,6 @@ pub(super) fn unpack(
         _ => members::unpack(&mut unpacking, &mut file)?,
     }
     unpacking.finish()
-}
-
-/// A file being unpacked.
-pub(super) struct Unpacking<'a> {
-    pub(super) path: &'a Path,
-    pub(super) format: Format,
-    output: &'a mut dyn Write,
-    progress: &'a mut ProgressCallback<'a>,
-    /// Bytes that there will be, if that is known.
-    of: Option<u64>,
-    /// Bytes so far.
-    bytes: u64,
-    /// The first of them.
-    head: Vec<u8>,
-}
-
-impl Unpacking<'_> {
-    /// Takes what a decoder gives.
-    pub(super) fn take(&mut self, input: &mut dyn Read) -> Result<(), CorpusError> {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            let count = match input.read(&mut buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.damaged(&error)),
-            };
-            self.look_at(&buffer[..count])?;
-            self.output
-                .write_all(&buffer[..count])
-                .map_err(CorpusError::file("write what is unpacked from", self.path))?;
-            self.bytes += count as u64;
-            let told = Progress::Unpacking { bytes: self.bytes, of: self.of };
-            if (self.progress)(told) == ControlFlow::Break(()) {
-                return Err(CorpusError::Interrupted);
-            }
-        }
-    }
-
-    /// Looks at the first bytes, before many more are unpacked for nothing.
-    fn look_at(&mut self, bytes: &[u8]) -> Result<(), CorpusError> {
-        let room = HEAD_BYTES - self.head.len();
-        if room == 0 {
-            return Ok(());
-        }
-        self.head.extend_from_slice(&bytes[..room.min(bytes.len())]);
-        if self.head.len() < HEAD_BYTES { Ok(()) } else { self.check_head() }
-    }
-
-    fn check_head(&self) -> Result<(), CorpusError> {
-        check_unpacked(&self.head, self.path, self.format)
-    }
-
-    fn finish(self) -> Result<u64, CorpusError> {
-        self.check_head()?;
-        match self.of {
-            Some(of) if of != self.bytes => {
-                let has = self.bytes;
-                Err(self.refuse(format!("it promises {of} bytes and has {has}")))
-            }
-            _ => Ok(self.bytes),
-        }
-    }
-
-    /// The error of a decoder.
-    pub(super) fn damaged(&self, error: &io::Error) -> CorpusError {
-        self.refuse(match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
-            _ => format!("it is damaged ({error})"),
-        })
-    }
-
-    pub(super) fn refuse(&self, reason: String) -> CorpusError {
-        refused(self.path, reason)
-    }
-}
-
-fn refused(path: &Path, reason: String) -> CorpusError {
-    CorpusError::Archive { path: path.to_owned(), reason }
 }
 
 /// An error of a ZIP archive: what is not known here is no damage.
@@ -237,11 +117,15 @@ fn only_entry<R: Read + io::Seek>(archive: &mut ZipArchive<R>) -> Result<usize, 
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::ops::ControlFlow;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::container::format_of;
+    use crate::format::SUFFIXES;
     use crate::progress::silent;
+    use crate::unpacking::BUFFER_BYTES;
 
     /// Every format in which a file is packed.
     pub(in super::super) const PACKED: [Format; 6] =

@@ -9,10 +9,11 @@ use std::time::Duration;
 use lmtrain_runs::files::{Unfinished, remove_leftovers};
 use sha2::{Digest, Sha256};
 
-use super::archive::{Format, unpack, unpacked_length};
+use super::archive::{unpack, unpacked_length};
 use super::directory::DataDirectory;
 use super::error::CorpusError;
 use super::files::ensure_space;
+use super::format::Format;
 use super::progress::{Progress, ProgressCallback};
 
 /// How often a process that waits for another's copy looks whether it is there.

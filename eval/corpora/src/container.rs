@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::archive::Format;
 use super::error::CorpusError;
+use super::format::Format;
 
 /// Bytes that tell what a file is: a header of tar.
 pub(super) const HEAD_BYTES: usize = 512;

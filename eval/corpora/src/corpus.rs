@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use lmtrain_runs::record::{Excerpt, Sample};
 use lmtrain_runs::{Bytes, Medium, Span};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -161,6 +162,18 @@ impl Corpus {
         let beginning = &self.bytes()[..self.length.min(TELLING_BYTES)];
         let guessed = if beginning.contains(&0) { Medium::Bytes } else { Medium::Text };
         self.medium.unwrap_or(guessed)
+    }
+
+    /// What a record says of it: some of its bytes, all or a sample. As [`Self::sha256`], the first call reads all.
+    #[must_use]
+    pub fn excerpt(&self, span: Span, sample: Option<Sample>) -> Excerpt {
+        Excerpt {
+            corpus: self.name.clone(),
+            corpus_sha256: self.sha256().to_owned(),
+            medium: Some(self.medium()),
+            span,
+            sample,
+        }
     }
 
     /// The files that it was decoded from, if it is a set of images or sounds.

@@ -2,18 +2,59 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lmtrain_runs::files::{Output, remove_leftovers};
 use sha2::{Digest, Sha256};
 
-use super::archive::{Format, unpack};
+use super::archive::unpack;
 use super::catalogue::Published;
 use super::error::CorpusError;
-use super::fetch::FetchOptions;
 use super::files::ensure_space;
+use super::format::Format;
 use super::part_file::PartFile;
 use super::progress::ProgressCallback;
 use super::transfer::Transfer;
+
+/// How to download.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// The longest that making a connection may take; 5 seconds unless told.
+    pub connect_timeout: Duration,
+    /// The longest that a server may send nothing; 30 seconds unless told.
+    pub stall_timeout: Duration,
+    /// How often a download that broke off is continued, as long as each time brings something;
+    /// 10 unless told.
+    pub retries: u32,
+    /// Where the archive is, or the folder of a set of files, if not at its home.
+    pub url: Option<String>,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(30),
+            retries: 10,
+            url: None,
+        }
+    }
+}
+
+/// What a download came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The corpus whose file it is: the one asked for, or one that begins with it.
+    pub holder: String,
+    /// That file.
+    pub path: PathBuf,
+    /// Bytes that came over the network.
+    pub downloaded_bytes: u64,
+    /// Whether there was nothing to do.
+    pub was_there: bool,
+    /// By what one knows that what came is right: `its published SHA-256`.
+    pub checked_by: &'static str,
+}
 
 /// A published corpus, about to come.
 pub(super) struct Download<'a> {

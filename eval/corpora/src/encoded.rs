@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     fn corpus() -> Corpus {
-        let bytes = [&crate::open::SOURCE[..200_000], &[0, 255, 0xc3][..]].concat();
+        let bytes = [&crate::source::SOURCE[..200_000], &[0, 255, 0xc3][..]].concat();
         Corpus::from_bytes("a/b c", bytes)
     }
 

@@ -10,8 +10,9 @@ use flate2::bufread::GzDecoder;
 use xz2::bufread::XzDecoder;
 use xz2::stream::Stream;
 
-use super::archive::{Format, Unpacking};
 use super::error::CorpusError;
+use super::format::Format;
+use super::unpacking::Unpacking;
 
 /// Most that a decoder may take: `xz` itself makes dictionaries of up to 1.5 GB, `zstd` of 2 GiB.
 const MOST_DECODER_BYTES: u64 = 1 << 31;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use lmtrain_runs::Medium;
 
-use super::archive::Format;
 use super::cache::unpacked;
 use super::catalogue::{Kind, Published, holders, known};
 use super::container::{HEAD_BYTES, check_unpacked, format_of};
@@ -12,15 +11,14 @@ use super::corpus::Corpus;
 use super::directory::{DataDirectory, corpus_name, path_corpus_name};
 use super::error::CorpusError;
 use super::files::{Contents, open_bytes};
+use super::format::Format;
 use super::markov::MarkovSource;
 use super::media::{MediaKind, find, open_set};
 use super::mixture::is_mixture;
 use super::name::{MarkovOptions, RAW, RandomOptions, Request, parse};
 use super::progress::{ProgressCallback, silent};
 use super::random::uniform_bytes;
-
-/// The project's own text: `build.rs` packs it.
-pub(super) static SOURCE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/source.txt"));
+use super::source::SOURCE;
 
 /// Opens a corpus by name or path.
 ///
@@ -81,7 +79,7 @@ fn open_named(
         return open_set(&set, data, progress);
     }
     let mut looked_for = vec![data.looked_for(name)];
-    looked_for.extend(MediaKind::ALL.map(|kind| data.set_folder(kind, name)));
+    looked_for.extend(MediaKind::ALL.map(|kind| data.set_folder(kind.name(), name)));
     if let Some(Kind::Set(_)) = known(name).map(|row| &row.kind) {
         let hint = data.command(&format!("data fetch {name}"));
         return Err(CorpusError::Absent { name: name.to_owned(), looked_for, hint });

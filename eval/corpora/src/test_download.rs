@@ -5,12 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::archive::{Format, tests::packed};
+use super::archive::tests::packed;
 use super::catalogue::Published;
 use super::corpus::sha256_of;
 use super::download::Download;
+use super::download::FetchOptions;
 use super::error::CorpusError;
-use super::fetch::FetchOptions;
+use super::format::Format;
 use super::progress::{ProgressCallback, silent};
 use super::random::uniform_bytes;
 use super::test_server::Server;

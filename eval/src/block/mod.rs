@@ -10,6 +10,7 @@
 //! The payload: the length of every stream but the last, in LEB128, then the streams.
 
 mod decode;
+mod error;
 mod layout;
 mod steps;
 
@@ -18,12 +19,13 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::coder::{CoderError, Encoder};
-use crate::predictor::{Predictor, PredictorError};
+use crate::coder::Encoder;
+use crate::predictor::Predictor;
 use crate::quantize::{self, Interval, QuantizeError};
 use steps::Steps;
 
 pub use decode::decode_block;
+pub use error::BlockError;
 pub use layout::Layout;
 
 /// Called now and then with the tokens done of this block; a break stops.
@@ -40,46 +42,6 @@ pub struct CodedBlock {
     /// Σ −log2 p of the network's own distribution, as [`Predictor::score`] gives it; infinite if a
     /// probability was so small that f32 has 0 for it.
     pub cross_entropy_bits: f64,
-}
-
-/// Why a block could not be coded or decoded.
-#[derive(Debug, thiserror::Error)]
-pub enum BlockError {
-    /// A chunk that the network's context does not hold.
-    #[error("a chunk has {tokens} tokens; the network's context holds {context}")]
-    Context {
-        /// Tokens of the chunk.
-        tokens: usize,
-        /// Tokens that fit.
-        context: usize,
-    },
-    /// The network failed.
-    #[error(transparent)]
-    Predictor(#[from] PredictorError),
-    /// The network gave rows of another shape than asked for.
-    #[error("the network gave {found} probabilities where {expected} were asked for")]
-    Shape {
-        /// Entries that came.
-        found: usize,
-        /// Entries of [lanes, count, vocabulary].
-        expected: usize,
-    },
-    /// The network gave a row that is no distribution, or a token is outside the vocabulary.
-    #[error("chunk {chunk} of the block, token {position}: {source}")]
-    Row {
-        /// Chunk within the block.
-        chunk: usize,
-        /// Token within the chunk.
-        position: usize,
-        /// What is wrong.
-        source: QuantizeError,
-    },
-    /// The payload is not what the encoder wrote.
-    #[error(transparent)]
-    Coder(#[from] CoderError),
-    /// The caller asked to stop.
-    #[error("stopped")]
-    Stopped,
 }
 
 /// Codes chunks of tokens. An exact predictor is asked for whole chunks, any other one steps each

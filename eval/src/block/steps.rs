@@ -1,7 +1,7 @@
 //! Stepping a session of the predictor through groups of chunks of known lengths: what encoder and
 //! decoder have in common. Between [`Predictor`] and the rest of [`block`](super).
 
-use super::BlockError;
+use super::error::BlockError;
 use crate::predictor::{Predictor, Session};
 
 /// A session of the predictor, stepped through one group of chunks after another.

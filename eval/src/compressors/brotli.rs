@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use brotli::enc::BrotliEncoderParams;
 
-use super::Input;
+use super::input::Input;
 
 /// Bits of the shortest and of the longest window.
 const WINDOW_LOGS: std::ops::RangeInclusive<u32> = 10..=24;

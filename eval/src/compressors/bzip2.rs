@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use bzip2::Compression;
 use bzip2::write::BzEncoder;
 
-use super::Input;
+use super::input::Input;
 
 pub(super) fn compress(
     input: &mut dyn Read,

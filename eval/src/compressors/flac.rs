@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use flac_codec::encode::{FlacSampleWriter, Options};
 use lmtrain_runs::Medium;
 
-use super::Input;
+use super::input::Input;
 
 /// Samples a second of what is no sound.
 const RATE_HZ: u32 = 16_000;

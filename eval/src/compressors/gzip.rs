@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 
 use rayon::prelude::*;
 
-use super::Input;
 use super::deflate::{Begun, deflate};
+use super::input::Input;
 
 /// Magic, deflate, no flags, no time, slowest level, Unix.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3];

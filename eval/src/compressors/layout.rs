@@ -4,7 +4,7 @@ use std::io;
 
 use lmtrain_runs::Medium;
 
-use super::Input;
+use super::input::Input;
 
 /// Pixels of a row, and rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use xz2::stream::{Check, Filters, LzmaOptions, PRESET_EXTREME, Stream};
 use xz2::write::XzEncoder;
 
-use super::Input;
+use super::input::Input;
 
 const PRESET: u32 = 9 | PRESET_EXTREME;
 const LEAST_DICTIONARY: u32 = 1 << 12;

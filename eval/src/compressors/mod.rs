@@ -7,6 +7,7 @@ mod bzip2;
 mod deflate;
 mod flac;
 mod gzip;
+mod input;
 mod layout;
 mod lzma2;
 mod oxipng;
@@ -19,14 +20,7 @@ use std::io::{self, Read, Write};
 
 use lmtrain_runs::Medium;
 
-/// What a compressor is told of the bytes that it is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// What they are of.
-    pub medium: Medium,
-    /// How many there are.
-    pub length: u64,
-}
+pub use input::Input;
 
 /// Compresses all of the input.
 type Compress = fn(&mut dyn Read, &mut dyn Write, Input) -> io::Result<()>;

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use oxipng::{BitDepth, ColorType, Options, RawImage};
 
-use super::Input;
+use super::input::Input;
 use super::layout::Layout;
 
 pub(super) fn compress(

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
-use super::Input;
+use super::input::Input;
 use super::layout::Layout;
 
 /// Bytes of a chunk of the file, so that few are needed.

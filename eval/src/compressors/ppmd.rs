@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 
 use ppmd_rust::Ppmd7Encoder;
 
-use super::Input;
+use super::input::Input;
 
 const ORDER: u32 = 32;
 const MEMORY_BYTES: u32 = 192 << 20;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use webp::{Encoder, WebPConfig, WebPEncodingError};
 
-use super::Input;
+use super::input::Input;
 use super::layout::Layout;
 
 const MOST_PIXELS_OF_A_SIDE: u32 = 16_383;

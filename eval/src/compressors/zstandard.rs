@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use zstd::stream::write::Encoder;
 
-use super::Input;
+use super::input::Input;
 
 const LEVEL: i32 = 22;
 /// Bits of the longest window. Of an input known to be shorter, the library takes no more memory than that needs.

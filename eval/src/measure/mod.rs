@@ -16,7 +16,7 @@ use std::io;
 use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
-use lmtrain_runs::record::{Chunking, Sample};
+use lmtrain_runs::record::{Chunking, Counts, Sample};
 use lmtrain_runs::{Bits, Bytes, FileError};
 
 use crate::block::BlockError;
@@ -98,6 +98,26 @@ impl Measured {
     )]
     pub fn padded_bytes(&self) -> Bytes {
         self.chunks.iter().map(|chunk| Bytes((chunk.bits / 8.0).ceil() as u64)).sum()
+    }
+
+    /// What a record holds of it.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            raw_bytes: self.raw_bytes,
+            chunks: self.chunks.len() as u64,
+            tokens: self.tokens,
+            ideal_bits: self.ideal_bits,
+            cross_entropy_bits: self.cross_entropy_bits,
+            bits_interval: self.bits_interval(0),
+            coded_bytes: self.coded_bytes,
+            header_bytes: self.header_bytes,
+            cut_chunks: (self.cut_chunks > 0).then_some(self.cut_chunks),
+            lost_bits: self.lost_bits,
+            missed_bits: self.missed_bits,
+            padded_bytes: self.lost_bits.map(|_| self.padded_bytes()),
+            seconds: self.seconds,
+        }
     }
 
     /// 95 % interval of the total bits over chunks, the header included; see [`interval`].

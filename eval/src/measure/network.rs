@@ -221,6 +221,25 @@ impl Measurement<'_> {
         self.pieces_of_tokens(|tokens| strided::coded(tokens, window, stride))
     }
 
+    /// Refuses windows that cannot be.
+    fn check_windows(&self, window: u64, stride: u64) -> Result<(), MeasureError> {
+        let context = self.predictor.context() as u64;
+        let why = if stride == 0 || stride > window {
+            "a stride is from 1 to the window's length"
+        } else if window > context {
+            "a window is longer than the network's context"
+        } else if self.sample.is_some() {
+            "a sample is drawn of chunks of bytes"
+        } else if self.mask.is_some() {
+            "bytes are masked by chunks"
+        } else if self.coding {
+            "what overlaps is not coded"
+        } else {
+            return Ok(());
+        };
+        Err(MeasureError::Chunking { chunking: self.chunking, why })
+    }
+
     /// The tokens of the chunks that a group's ranges are.
     fn tokens_of(
         &self,

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use super::{MeasureError, Measurement};
-
 /// The tokens that each window codes, of so many: the first window all of its own, every other one `stride` more.
 pub(super) fn coded(tokens: usize, window: usize, stride: usize) -> Vec<Range<usize>> {
     let first = window.min(tokens);
@@ -30,27 +28,6 @@ impl Text {
     pub(super) fn pieces(&self, context: usize) -> impl Iterator<Item = (&[u32], usize)> {
         let before = self.before;
         self.tokens.chunks(context).map(move |piece| (piece, before))
-    }
-}
-
-impl Measurement<'_> {
-    /// Refuses windows that cannot be.
-    pub(super) fn check_windows(&self, window: u64, stride: u64) -> Result<(), MeasureError> {
-        let context = self.predictor.context() as u64;
-        let why = if stride == 0 || stride > window {
-            "a stride is from 1 to the window's length"
-        } else if window > context {
-            "a window is longer than the network's context"
-        } else if self.sample.is_some() {
-            "a sample is drawn of chunks of bytes"
-        } else if self.mask.is_some() {
-            "bytes are masked by chunks"
-        } else if self.coding {
-            "what overlaps is not coded"
-        } else {
-            return Ok(());
-        };
-        Err(MeasureError::Chunking { chunking: self.chunking, why })
     }
 }
 

@@ -8,9 +8,9 @@ use lmtrain_eval::compressors::{self, COMPRESSORS};
 use lmtrain_eval::generate::{
     Drawing, GenerateError, Lengths, Sampled, Stretch, by_compressor, by_predictor, lengths,
 };
-use lmtrain_runs::record::Kind;
+use lmtrain_runs::record::{CompressorFacts, Maker, WeightsOf};
 use lmtrain_runs::units::hex;
-use lmtrain_runs::{Medium, Run, SampleRecord};
+use lmtrain_runs::{Medium, Run};
 use lmtrain_tokenizers::Tokenizer;
 
 use super::super::pretrained::{self, Named};
@@ -65,14 +65,6 @@ impl Generator {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        match self {
-            Self::Compressor(_) => Kind::Compressor,
-            Self::Run { .. } => Kind::Run,
-            Self::Pretrained(_) => Kind::Pretrained,
-        }
-    }
-
     /// Where its samples are kept.
     pub(super) fn store(&self, context: &Context) -> Run {
         match self {
@@ -82,20 +74,24 @@ impl Generator {
         }
     }
 
-    /// The record with what is to be known of it.
-    pub(super) fn described(&self, record: SampleRecord) -> SampleRecord {
+    /// What a record says of it.
+    pub(super) fn maker(&self) -> Maker {
+        let of =
+            |predictor: &dyn Predictor| WeightsOf { weights: Some(hex(&predictor.identity())) };
         match self {
-            Self::Compressor(Lengths { compressor, look_ahead, .. }) => SampleRecord {
-                preset: Some(compressor.preset.to_owned()),
-                library: Some(compressor.library()),
-                look_ahead: Some(*look_ahead as u64),
-                ..record
-            },
-            _ => {
-                let weights = self.network().map(|(predictor, _)| hex(&predictor.identity()));
-                SampleRecord { weights, ..record }
+            Self::Compressor(Lengths { compressor, .. }) => {
+                let preset = Some(compressor.preset.to_owned());
+                Maker::Compressor(CompressorFacts { preset, library: Some(compressor.library()) })
             }
+            Self::Run { predictor, .. } => Maker::Run(of(predictor.as_ref())),
+            Self::Pretrained(named) => Maker::Pretrained(of(&named.model)),
         }
+    }
+
+    /// Bytes that a compressor looks ahead.
+    pub(super) fn look_ahead(&self) -> Option<u64> {
+        let Self::Compressor(lengths) = self else { return None };
+        Some(lengths.look_ahead as u64)
     }
 
     fn network(&self) -> Option<(&dyn Predictor, &dyn Tokenizer)> {

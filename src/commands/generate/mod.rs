@@ -1,6 +1,7 @@
 //! `lmtrain generate`: what runs, pretrained models and compressors take to be likely after a context, drawn at random,
 //! recorded and shown.
 
+mod drawn;
 mod generator;
 mod show;
 mod subject;
@@ -12,14 +13,9 @@ use lmtrain_runs::{Bits, SampleRecord};
 
 use crate::cli::Generate;
 use crate::context::Context;
+use drawn::Drawn;
 use generator::Generator;
 use subject::Subject;
-
-/// A sample, and where its first byte came from.
-pub(super) struct Drawn {
-    record: SampleRecord,
-    first_byte: Option<Vec<f64>>,
-}
 
 pub(super) fn run(arguments: &Generate, context: &Context) -> Result<()> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
@@ -68,13 +64,10 @@ fn record(
         Stretch::Given(bytes) => bytes.len() as u64,
         Stretch::Free(count) => *count as u64,
     };
-    let blank = SampleRecord {
+    SampleRecord {
         name: generator.name().to_owned(),
-        kind: generator.kind(),
-        weights: None,
-        preset: None,
-        library: None,
-        look_ahead: None,
+        maker: generator.maker(),
+        look_ahead: generator.look_ahead(),
         corpus: subject.corpus.clone(),
         chunk: subject.chunk,
         medium: subject.medium,
@@ -86,6 +79,5 @@ fn record(
         index,
         bits: Bits(sampled.bits),
         provenance: context.provenance("cpu"),
-    };
-    generator.described(blank)
+    }
 }

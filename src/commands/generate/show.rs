@@ -9,7 +9,7 @@ use lmtrain_runs::{Medium, SampleRecord};
 use serde::Serialize;
 
 use super::super::output::{print_json, print_line};
-use super::Drawn;
+use super::drawn::Drawn;
 use crate::cli::Generate;
 use crate::context::Context;
 use crate::report::pictures;

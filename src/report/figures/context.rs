@@ -38,12 +38,13 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
 
 /// What a panel is about.
 fn subject(curve: &CurveRecord) -> impl PartialEq + '_ {
-    (curve.medium, &curve.corpus, curve.span, curve.chunk_bytes)
+    let excerpt = &curve.excerpt;
+    (excerpt.medium, &excerpt.corpus, excerpt.span, curve.chunk_bytes)
 }
 
 /// Everything that is named, so that it has one colour in all panels.
 fn names_in_order(curves: &[CurveRecord]) -> Vec<(Kind, String)> {
-    let mut names: Vec<_> = curves.iter().map(|curve| (curve.kind, curve.name.clone())).collect();
+    let mut names: Vec<_> = curves.iter().map(|curve| (curve.kind(), curve.name.clone())).collect();
     names.sort();
     names.dedup();
     names
@@ -58,12 +59,13 @@ fn panel(curves: &[CurveRecord], names: &[(Kind, String)]) -> Option<Panel> {
     let x = Titled { title: "bytes of a chunk, from its beginning", unit: Unit::Count };
     let y = Titled { title: "", unit: Unit::Percent };
     let [x, (_, y)] = series::axes(&lines, &x, &y)?;
-    let title = format!("Rate of the first bytes of a chunk: {} ({})", first.corpus, first.medium);
+    let (corpus, medium) = (&first.excerpt.corpus, first.excerpt.medium());
+    let title = format!("Rate of the first bytes of a chunk: {corpus} ({medium})");
     Some(([x, (title, y)], lines))
 }
 
 fn line(curve: &CurveRecord, names: &[(Kind, String)]) -> Series {
-    let place = names.iter().position(|name| name.0 == curve.kind && name.1 == curve.name);
+    let place = names.iter().position(|name| name.0 == curve.kind() && name.1 == curve.name);
     let place = place.unwrap_or_default();
     let color = CATEGORIES[place % CATEGORIES.len()];
     let plain = Stroke::solid(color, 1.9);
@@ -100,8 +102,8 @@ fn percent(rate: f64) -> f64 {
 fn caption(records: &Records) -> String {
     let mut corpora: Vec<String> = Vec::new();
     for curve in &records.curves {
-        if !corpora.contains(&curve.corpus) {
-            corpora.push(curve.corpus.clone());
+        if !corpora.contains(&curve.excerpt.corpus) {
+            corpora.push(curve.excerpt.corpus.clone());
         }
     }
     format!(
@@ -123,8 +125,9 @@ fn table(curves: &[CurveRecord]) -> Table {
         for (point, since) in curve.points.iter().zip(curve.rates_between()) {
             let [low, high] = point.interval().map_or([None; 2], |ends| ends.map(Some));
             let chunks = point.raw_bytes.as_f64() / point.end as f64;
-            let texts = [curve.medium.to_string(), curve.corpus.clone(), curve.name.clone()];
-            let texts = texts.into_iter().chain([curve.preset.clone().unwrap_or_default()]);
+            let (corpus, medium) = (curve.excerpt.corpus.clone(), curve.excerpt.medium());
+            let preset = curve.maker.preset().unwrap_or_default().to_owned();
+            let texts = [medium.to_string(), corpus, curve.name.clone(), preset].into_iter();
             let numbers =
                 [Some(chunks), Some(point.end as f64), Some(point.rate()), low, high, Some(since)];
             rows.push(texts.map(Cell::text).chain(numbers.map(Cell::plain)).collect());
@@ -136,13 +139,13 @@ fn table(curves: &[CurveRecord]) -> Table {
 #[cfg(test)]
 mod tests {
     use lmtrain_runs::curve::CurvePoint;
-    use lmtrain_runs::record::{Provenance, Span};
+    use lmtrain_runs::record::{CompressorFacts, Excerpt, Maker, Provenance, Span, WeightsOf};
     use lmtrain_runs::{Bits, Bytes, Medium};
 
     use super::*;
     use crate::report::draw::chart::{NARROW, WIDE};
 
-    fn curve(name: &str, kind: Kind, medium: Medium, bits: f64) -> CurveRecord {
+    fn curve(name: &str, maker: Maker, medium: Medium, bits: f64) -> CurveRecord {
         let point = |end| CurvePoint {
             end,
             raw_bytes: Bytes(10 * end),
@@ -151,16 +154,15 @@ mod tests {
         };
         CurveRecord {
             name: name.into(),
-            kind,
-            weights: None,
-            preset: None,
-            library: None,
-            corpus: format!("{medium}"),
-            corpus_sha256: String::new(),
-            medium,
-            span: Span { start: 0, end: 4096 },
+            maker,
+            excerpt: Excerpt {
+                corpus: format!("{medium}"),
+                corpus_sha256: String::new(),
+                medium: Some(medium),
+                span: Span { start: 0, end: 4096 },
+                sample: None,
+            },
             chunk_bytes: 2048,
-            sample: None,
             header_bytes: Bytes(0),
             points: [1, 8, 64, 2048].map(point).into(),
             provenance: Provenance::default(),
@@ -171,11 +173,11 @@ mod tests {
     fn each_medium_has_a_panel_and_each_thing_one_colour() {
         let mut records = Records::new(Vec::new(), Vec::new());
         assert!(figure(&records).is_none());
-        let [gzip, run] = [("gzip", Kind::Compressor), ("200K", Kind::Run)];
+        let run = || Maker::Run(WeightsOf::default());
         records.curves = vec![
-            curve(gzip.0, gzip.1, Medium::Text, 4.0),
-            curve(run.0, run.1, Medium::Text, 2.0),
-            curve(run.0, run.1, Medium::PATCHES, 3.0),
+            curve("gzip", Maker::Compressor(CompressorFacts::default()), Medium::Text, 4.0),
+            curve("200K", run(), Medium::Text, 2.0),
+            curve("200K", run(), Medium::PATCHES, 3.0),
         ];
         let figure = figure(&records).expect("curves");
         for layout in [WIDE, NARROW] {

@@ -16,7 +16,7 @@ const HIDDEN: f64 = 5.8;
 /// The tokenizations that occur; each has a marker of its own.
 pub(super) fn tokenizations(curves: &[Curve]) -> Vec<Tokenization> {
     let all = curves.iter().flat_map(Curve::all);
-    let mut found: Vec<_> = all.filter_map(|point| point.record.tokenization.clone()).collect();
+    let mut found: Vec<_> = all.filter_map(|point| point.record.tokenization().cloned()).collect();
     found.sort();
     found.dedup();
     found
@@ -46,7 +46,7 @@ pub(super) fn draw_points(
 ) {
     let color = colors::of_subject(curve.condition.subject);
     let place = |point: &RatePoint| frame.at(point.parameters, point.rate);
-    let shape = |point: &RatePoint| marker(tokenizations, point.record.tokenization.as_ref());
+    let shape = |point: &RatePoint| marker(tokenizations, point.record.tokenization());
     let is_best = |point: &RatePoint| curve.best.iter().any(|best| std::ptr::eq(best, point));
     let (strong, faint): (Vec<&RatePoint>, Vec<&RatePoint>) =
         curve.all().partition(|point| match law {

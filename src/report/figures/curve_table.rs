@@ -62,14 +62,14 @@ pub(super) fn line(
     lowest: &str,
     (rate, interval): (f64, Option<[f64; 2]>),
 ) -> Vec<Cell> {
-    let size = record.size.map(|size| size.to_string()).unwrap_or_default();
-    let tokenization = record.tokenization.as_ref().map(ToString::to_string).unwrap_or_default();
+    let size = record.size().map(|size| size.to_string()).unwrap_or_default();
+    let tokenization = record.tokenization().as_ref().map(ToString::to_string).unwrap_or_default();
     let chunking = record.chunking.to_string();
     let name = names::with_preset(record);
     let texts = [source, subject, &name, &size, &tokenization, &chunking, lowest];
     let mut cells: Vec<Cell> = texts.map(Cell::text).into();
     let numbers = [
-        record.parameters.map(|count| count as f64),
+        record.parameters().map(|count| count as f64),
         Some(rate),
         interval.map(|ends| ends[0]),
         interval.map(|ends| ends[1]),

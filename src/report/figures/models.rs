@@ -43,7 +43,7 @@ fn figure(records: &Records, measure: Measure) -> Option<Figure> {
 /// Pretrained models' points, with what they were measured on.
 fn models(records: &Records, measure: Measure) -> Vec<(usize, RatePoint)> {
     let measurements =
-        records.compared.iter().filter(|measurement| measurement.record.kind == Kind::Pretrained);
+        records.compared.iter().filter(|measurement| measurement.record.kind() == Kind::Pretrained);
     let mut points: Vec<(usize, RatePoint)> = measurements
         .filter_map(|measurement| {
             Some((measurement.subject, RatePoint::new(&measurement.record, measure)?))

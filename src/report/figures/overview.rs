@@ -69,7 +69,7 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
 fn shown(records: &Records) -> Vec<&Measurement> {
     let mut runs: Vec<&str> = Vec::new();
     for measurement in
-        records.compared.iter().filter(|measurement| measurement.record.kind == Kind::Run)
+        records.compared.iter().filter(|measurement| measurement.record.kind() == Kind::Run)
     {
         if !runs.contains(&measurement.record.name.as_str()) {
             runs.push(&measurement.record.name);
@@ -81,12 +81,12 @@ fn shown(records: &Records) -> Vec<&Measurement> {
     let lowest = |measurement: &&Measurement| {
         let rivals = records.compared.iter().filter(|other| {
             other.subject == measurement.subject
-                && other.record.kind == Kind::Run
-                && other.record.size == measurement.record.size
+                && other.record.kind() == Kind::Run
+                && other.record.size() == measurement.record.size()
         });
         let rate =
             |measurement: &Measurement| measurement.record.adjusted_rate().unwrap_or(f64::INFINITY);
-        measurement.record.kind != Kind::Run
+        measurement.record.kind() != Kind::Run
             || rivals.map(rate).fold(f64::INFINITY, f64::min) >= rate(measurement)
     };
     let kept: Vec<&Measurement> = records.compared.iter().filter(lowest).collect();
@@ -98,7 +98,7 @@ fn panels(records: &Records, measurements: &[&Measurement]) -> (Rows, Vec<Panel>
     let name = |measurement: &Measurement| {
         let chunking = names::short_chunking(measurement.record.chunking);
         let short = records.short_name(&measurement.record);
-        if measurement.record.kind == Kind::Compressor {
+        if measurement.record.kind() == Kind::Compressor {
             format!("{short}, {chunking}")
         } else {
             short
@@ -108,7 +108,7 @@ fn panels(records: &Records, measurements: &[&Measurement]) -> (Rows, Vec<Panel>
     let mut group = None;
     for measurement in measurements {
         if !rows.names.contains(&name(measurement)) {
-            let own = (measurement.record.kind, measurement.record.chunking);
+            let own = (measurement.record.kind(), measurement.record.chunking);
             rows.starts.push(group.is_some_and(|group| group != own));
             rows.names.push(name(measurement));
             group = Some(own);
@@ -232,7 +232,7 @@ fn caption(records: &Records, reduced: bool) -> String {
         "The rates of the table below as a picture: compressed over raw data, on one logarithmic \
          axis for all corpora.",
     );
-    if records.compared.iter().any(|measurement| measurement.record.kind != Kind::Compressor) {
+    if records.compared.iter().any(|measurement| measurement.record.kind() != Kind::Compressor) {
         text += " A run's line goes from its raw rate to its adjusted one and is as long as the \
                  model costs; an arrow leads to an adjusted rate far above 100 %. A classical \
                  compressor has no model to pay for.";

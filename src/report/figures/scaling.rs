@@ -118,8 +118,10 @@ fn curve_labels(records: &Records, curves: &[Curve]) -> Vec<Label> {
             vec![format!("{}, {}", format::short_bytes(subject.bytes()), in_sample(curve))];
         notes.extend(trained_on.iter().filter(|_| trained).map(|on| format!("trained on {on}")));
         notes.extend(cut.then(|| names::chunking(*chunking)));
-        let size =
-            lowest.record.size.map_or_else(|| lowest.record.name.clone(), |size| size.to_string());
+        let size = lowest
+            .record
+            .size()
+            .map_or_else(|| lowest.record.name.clone(), |size| size.to_string());
         notes.push(format!("lowest {} % at {size}", format::percent(lowest.rate / 100.0)));
         Some(Label {
             at: (last.parameters, last.rate),
@@ -193,7 +195,7 @@ fn caption(measure: Measure, curves: &[Curve], levels: &[Level]) -> String {
                  the lowest of their size.";
     }
     text += " “Held out” bytes were never trained on, “in-sample” ones were.";
-    if all().any(|point| point.record.sample.is_some()) {
+    if all().any(|point| point.record.excerpt.sample.is_some()) {
         text += " Bars are 95 % bootstrap intervals over the sampled chunks, where they exceed the markers.";
     } else if all().any(|point| point.interval.is_some()) {
         text += " Bars are 95 % bootstrap intervals over chunks, where they exceed the markers.";

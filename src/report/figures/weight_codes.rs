@@ -18,19 +18,19 @@ use crate::report::views::weight_codes::{coded, rates};
 pub(super) fn figure(records: &Records) -> Option<Figure> {
     let (condition, mut measurements) = coded(records).into_iter().next()?;
     // One line a code: runs of the tokenization that most were measured with.
-    let of_tokenization = |name: &Option<Tokenization>| {
-        measurements.iter().filter(|measurement| measurement.record.tokenization == *name).count()
+    let of_tokenization = |name: &Option<&Tokenization>| {
+        measurements.iter().filter(|measurement| measurement.record.tokenization() == *name).count()
     };
-    let most = measurements.iter().map(|measurement| &measurement.record.tokenization);
-    let most = most.max_by_key(|name| of_tokenization(name))?.clone();
-    measurements.retain(|measurement| measurement.record.tokenization == most);
-    let series = WeightCode::ALL.iter().enumerate().map(|(index, of)| {
+    let most = measurements.iter().map(|measurement| measurement.record.tokenization());
+    let most = most.max_by_key(|name| of_tokenization(name))?.cloned();
+    measurements.retain(|measurement| measurement.record.tokenization() == most.as_ref());
+    let series = WeightCode::RECORDED.iter().enumerate().map(|(index, of)| {
         let marker = Marker::ALL[index % Marker::ALL.len()];
         let mut series = Series::new(of.name(), CATEGORIES[index], marker);
         let own = measurements.iter().filter(|measurement| measurement.code() == *of);
         let point = |measurement: &&Measurement| {
             Some((
-                measurement.record.parameters? as f64,
+                measurement.record.parameters()? as f64,
                 Measure::Adjusted.of(&measurement.record)?,
             ))
         };
@@ -46,9 +46,9 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
         "The adjusted rate on {}, {}, by how the weights are stored. Each code is measured: the \
          weights are coded, decoded, and the network evaluated with what came back; the model's cost \
          is the bytes of that code. Runs save their best weights in half precision, so f16 is what \
-         all other figures show, and f32 is the same numbers in twice the room. int8 has a \
-         half-precision scale for each row of a matrix; int8-xz is the same under LZMA2, preset 9e. \
-         The lowest of each size; both axes are logarithmic.",
+         all other figures show, and f32 is the same numbers in twice the room. int8 and \
+         int4 are whole numbers with scales, coded by the range coder, with which the network computes; \
+         int8-xz, in older records, is 8 bits with a scale a row, under LZMA2. The lowest of each size; both axes are logarithmic.",
         records.subjects[condition.subject].label,
         names::chunking(condition.chunking),
     );

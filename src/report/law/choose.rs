@@ -32,8 +32,8 @@ impl TrainedRun {
     /// That of a record; absent if it was not measured, or of no run.
     pub(super) fn new(record: &RateRecord) -> Option<Self> {
         Some(Self {
-            parameters: record.parameters? as f64,
-            tokens: record.tokens_trained? as f64,
+            parameters: record.parameters()? as f64,
+            tokens: record.facts.run()?.tokens_trained? as f64,
             rate: record.raw_rate().filter(|rate| *rate > 0.0)?,
             name: record.name.clone(),
         })

@@ -35,8 +35,12 @@ impl Laws {
         let mut groups: Vec<(Key, Vec<&RateRecord>)> = Vec::new();
         for measurement in measurements {
             let Some(condition) = Condition::of(measurement) else { continue };
-            let Some(tokenization) = measurement.record.tokenization.clone() else { continue };
-            let key = (condition, tokenization, measurement.record.recipe);
+            let Some(tokenization) = measurement.record.tokenization().cloned() else { continue };
+            let key = (
+                condition,
+                tokenization,
+                measurement.record.facts.run().and_then(|run| run.recipe),
+            );
             match groups.iter_mut().find(|group| group.0 == key) {
                 Some(group) => group.1.push(&measurement.record),
                 None => groups.push((key, vec![&measurement.record])),

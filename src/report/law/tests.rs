@@ -11,9 +11,9 @@ const SIZES: [&str; 5] = ["200K", "800K", "1.6M", "3.2M", "6.4M"];
 /// The rate of this size on enwik8 under a law of its parameters, and a little off it.
 fn record(size: &str, rate: impl Fn(f64) -> f64, off: f64) -> RateRecord {
     let mut record = samples::rate(size, "enwik8", 0.3);
-    let rate = rate(record.parameters.expect("a run") as f64) * (1.0 + off);
-    record.coded_bytes = None;
-    record.ideal_bits = Some(Bits(8.0 * rate * record.raw_bytes.as_f64()));
+    let rate = rate(record.parameters().expect("a run") as f64) * (1.0 + off);
+    record.counts.coded_bytes = None;
+    record.counts.ideal_bits = Some(Bits(8.0 * rate * record.counts.raw_bytes.as_f64()));
     record
 }
 
@@ -82,7 +82,7 @@ fn short_trainings_of_a_size_are_left_out_unless_tokens_vary_everywhere() {
     let mut records: Vec<RateRecord> = SIZES.iter().map(|size| record(size, known, 0.0)).collect();
     let mut short = record("800K", |_| 0.4, 0.0);
     short.name = "short".into();
-    short.tokens_trained = Some(1000);
+    samples::run_facts(&mut short).tokens_trained = Some(1000);
     records.push(short);
     let trend = trend(records);
     assert!(!trend.of_tokens && trend.runs.len() == SIZES.len());
@@ -99,7 +99,7 @@ fn runs_that_vary_both_give_a_law_of_both() {
         for tokens in [1e7, 1e8, 1e9] {
             let mut record = record(size, |parameters| rate(parameters, tokens), 0.0);
             record.name += &format!("-{tokens}");
-            record.tokens_trained = Some(tokens as u64);
+            samples::run_facts(&mut record).tokens_trained = Some(tokens as u64);
             records.push(record);
         }
     }

@@ -58,8 +58,8 @@ impl Trend {
         records: &[&RateRecord],
     ) -> Option<Self> {
         let last = records.last()?;
-        let tokenizer_bytes = last.tokenizer_bytes.map_or(0.0, Bytes::as_f64);
-        let parameters = last.parameters? as f64;
+        let tokenizer_bytes = last.tokenizer_bytes().map_or(0.0, Bytes::as_f64);
+        let parameters = last.parameters()? as f64;
         let bytes_per_parameter = (last.model_bytes() - tokenizer_bytes) / parameters;
         let mut runs: Vec<TrainedRun> =
             records.iter().filter_map(|record| TrainedRun::new(record)).collect();

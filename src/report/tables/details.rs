@@ -13,7 +13,7 @@ use crate::report::table::{Cell, Filled, Table};
 const COLUMNS: &[Filled<Records, Measurement>] = &[
     ("corpus", false, |records, row| Cell::text(&records.subjects[row.subject].label)),
     ("compressor", false, |_, row| Cell::text(&row.record.name)),
-    ("preset", false, |_, row| text(row.record.preset.as_ref())),
+    ("preset", false, |_, row| text(row.record.preset())),
     ("chunks of", false, |_, row| Cell::text(row.record.chunking.to_string())),
     ("raw %", true, |_, row| Cell::percent(row.record.raw_rate())),
     ("raw % from", true, |_, row| {
@@ -30,35 +30,39 @@ const COLUMNS: &[Filled<Records, Measurement>] = &[
         Cell::number(overhead, |overhead| format!("{overhead:.4}"))
     }),
     ("in-sample %", true, |_, row| {
-        let trained = row.record.kind == Kind::Run;
+        let trained = row.record.kind() == Kind::Run;
         Cell::percent(trained.then(|| row.record.in_sample_share()))
     }),
     ("chunks", true, |_, row| chunks(&row.record)),
-    ("cut", true, |_, row| Cell::count(row.record.cut_chunks)),
-    ("raw bytes", true, |_, row| Cell::count(Some(row.record.raw_bytes.0))),
-    ("tokens", true, |_, row| Cell::count(row.record.tokens)),
+    ("cut", true, |_, row| Cell::count(row.record.counts.cut_chunks)),
+    ("raw bytes", true, |_, row| Cell::count(Some(row.record.counts.raw_bytes.0))),
+    ("tokens", true, |_, row| Cell::count(row.record.counts.tokens)),
     ("ideal bits", true, |_, row| {
-        Cell::number(row.record.ideal_bits.map(|bits| bits.0), format::grouped)
+        Cell::number(row.record.counts.ideal_bits.map(|bits| bits.0), format::grouped)
     }),
     ("cross-entropy bits", true, |_, row| {
-        Cell::number(row.record.cross_entropy_bits.map(|bits| bits.0), format::grouped)
+        Cell::number(row.record.counts.cross_entropy_bits.map(|bits| bits.0), format::grouped)
     }),
-    ("coded bytes", true, |_, row| bytes(row.record.coded_bytes)),
-    ("of that header", true, |_, row| bytes(Some(row.record.header_bytes))),
+    ("coded bytes", true, |_, row| bytes(row.record.counts.coded_bytes)),
+    ("of that header", true, |_, row| bytes(Some(row.record.counts.header_bytes))),
     ("lost bits", true, |_, row| {
-        Cell::number(row.record.lost_bits.map(|bits| bits.0), format::grouped)
+        Cell::number(row.record.counts.lost_bits.map(|bits| bits.0), format::grouped)
     }),
-    ("architecture", false, |_, row| text(row.record.architecture.as_ref())),
-    ("parameters", true, |_, row| Cell::count(row.record.parameters)),
-    ("bytes/parameter", true, |_, row| Cell::plain(row.record.bytes_per_parameter)),
-    ("tokenizer bytes", true, |_, row| bytes(row.record.tokenizer_bytes)),
-    ("tokens trained", true, |_, row| Cell::short_count(row.record.tokens_trained)),
-    ("time", true, |_, row| Cell::number(Some(row.record.seconds), short_seconds)),
-    ("arithmetic", true, |_, row| Cell::count(row.record.arithmetic.map(u64::from))),
-    ("library", false, |_, row| text(row.record.library.as_ref())),
+    ("architecture", false, |_, row| text(row.record.architecture())),
+    ("parameters", true, |_, row| Cell::count(row.record.parameters())),
+    ("bytes/parameter", true, |_, row| {
+        Cell::plain(row.record.facts.network().and_then(|network| network.bytes_per_parameter))
+    }),
+    ("tokenizer bytes", true, |_, row| bytes(row.record.tokenizer_bytes())),
+    ("tokens trained", true, |_, row| {
+        Cell::short_count(row.record.facts.run().and_then(|run| run.tokens_trained))
+    }),
+    ("time", true, |_, row| Cell::number(Some(row.record.counts.seconds), short_seconds)),
+    ("arithmetic", true, |_, row| Cell::count(row.record.arithmetic().map(u64::from))),
+    ("library", false, |_, row| text(row.record.library())),
     ("device", false, |_, row| Cell::text(&row.record.provenance.device)),
     ("machine", false, |_, row| Cell::text(&row.record.provenance.machine)),
-    ("commit", false, |_, row| text(row.record.provenance.commit.as_ref())),
+    ("commit", false, |_, row| text(row.record.provenance.commit.as_deref())),
     ("command", false, |_, row| Cell::text(&row.record.provenance.command)),
 ];
 
@@ -90,7 +94,7 @@ fn keep<T>(items: &mut Vec<T>, places: &[bool]) {
     items.retain(|_| places.next() == Some(&true));
 }
 
-fn text(text: Option<&String>) -> Cell {
+fn text(text: Option<&str>) -> Cell {
     text.map(Cell::text).unwrap_or_default()
 }
 
@@ -99,8 +103,8 @@ fn bytes(bytes: Option<Bytes>) -> Cell {
 }
 
 fn chunks(record: &RateRecord) -> Cell {
-    let cell = Cell::count(Some(record.chunks));
-    match record.sample {
+    let cell = Cell::count(Some(record.counts.chunks));
+    match record.excerpt.sample {
         Some(sample) => cell.with_note(format!("of {}", format::grouped(sample.of as f64))),
         None => cell,
     }

@@ -75,14 +75,15 @@ fn rows(records: &Records) -> Vec<Vec<&Measurement>> {
 
 fn group_head(measurement: &Measurement) -> String {
     let record = &measurement.record;
-    format!("{}, {}", names::kind(record.kind), names::chunking(record.chunking))
+    format!("{}, {}", names::kind(record.kind()), names::chunking(record.chunking))
 }
 
 fn cells(records: &Records, row: &[&Measurement]) -> Vec<Cell> {
     let record = &row[0].record;
     let name = names::with_preset(record);
-    let count = record.parameters.map(lmtrain_runs::units::short_count);
-    let note: Vec<String> = record.architecture.iter().cloned().chain(count).collect();
+    let count = record.parameters().map(lmtrain_runs::units::short_count);
+    let note: Vec<String> =
+        record.architecture().map(str::to_owned).into_iter().chain(count).collect();
     let first = vec![Cell::text(name).with_note(note.join(", "))];
     let ours = |subject: usize| {
         let measurement = row.iter().find(|measurement| measurement.subject == subject);
@@ -109,14 +110,14 @@ fn rate_cells(record: Option<&RateRecord>) -> [Cell; 3] {
 /// The paper's row of the same compressor or size: bytes as tokens, and the same chunks.
 fn reported_of(record: &RateRecord) -> Option<&'static Reported> {
     reported::TABLE_1.iter().find(|row| {
-        let named = match record.kind {
+        let named = match record.kind() {
             Kind::Run => {
-                record.tokenization == Some(Tokenization::Bytes)
-                    && record.size.is_some_and(|size| size.to_string() == row.name)
+                record.tokenization() == Some(&Tokenization::Bytes)
+                    && record.size().is_some_and(|size| size.to_string() == row.name)
             }
             _ => record.name.eq_ignore_ascii_case(row.name),
         };
-        named && row.kind == record.kind && row.chunking == record.chunking
+        named && row.kind == record.kind() && row.chunking == record.chunking
     })
 }
 
@@ -159,15 +160,15 @@ fn caption(records: &Records) -> String {
     if any(|record| record.raw_rate_interval().is_some()) {
         text += " In brackets the 95 % bootstrap interval of the raw rate over chunks.";
     }
-    if any(|record| record.sample.is_some()) {
+    if any(|record| record.excerpt.sample.is_some()) {
         text += " Where chunks were sampled, the adjusted rate is that of all the bytes at the \
                  sample's raw rate.";
     }
-    if any(|record| record.kind == Kind::Pretrained) {
+    if any(|record| record.kind() == Kind::Pretrained) {
         text += " Pretrained models count 2 bytes a parameter, as the paper does; what they were trained on is not \
                  known here, and may hold what they compress.";
     }
-    if any(|record| record.lost_bits.is_some_and(|bits| bits.0 > 0.0)) {
+    if any(|record| record.counts.lost_bits.is_some_and(|bits| bits.0 > 0.0)) {
         text += " Where bytes were masked, the bit that each lost is counted.";
     }
     if any(|record| record.in_sample_bytes.0 > 0) {

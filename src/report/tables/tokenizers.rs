@@ -10,17 +10,17 @@ use crate::report::table::{Cell, Filled, Table};
 /// A column and what a rate has in it. To add a column, add a row.
 const COLUMNS: &[Filled<Records, Measurement>] = &[
     ("tokenization", false, |_, row| {
-        Cell::text(row.record.tokenization.as_ref().map(ToString::to_string).unwrap_or_default())
+        Cell::text(row.record.tokenization().map(ToString::to_string).unwrap_or_default())
     }),
     ("vocabulary", true, |_, row| {
-        let tokens = row.record.tokenization.as_ref().map(Tokenization::vocabulary);
+        let tokens = row.record.tokenization().map(Tokenization::vocabulary);
         Cell::count(tokens.map(|tokens| tokens as u64))
     }),
     ("tokenizer bytes", true, |_, row| {
-        Cell::count(row.record.tokenizer_bytes.map(|bytes| bytes.0))
+        Cell::count(row.record.tokenizer_bytes().map(|bytes| bytes.0))
     }),
     ("size", true, |_, row| {
-        let size = row.record.size;
+        let size = row.record.size();
         let text = size.map(|size| size.to_string()).unwrap_or_default();
         Cell::number(size.map(|size| size.core_parameters() as f64), |_| text.clone())
     }),
@@ -31,7 +31,7 @@ const COLUMNS: &[Filled<Records, Measurement>] = &[
     ("training, µs/byte", true, |records, row| microseconds(training(records, &row.record))),
     ("evaluating, µs/byte", true, |_, row| microseconds(evaluating(&row.record))),
     ("how", false, |_, row| {
-        let coded = if row.record.coded_bytes.is_some() { "coded" } else { "ideal bits" };
+        let coded = if row.record.counts.coded_bytes.is_some() { "coded" } else { "ideal bits" };
         Cell::text(format!("{coded}, {}", row.record.provenance.device))
     }),
 ];
@@ -46,17 +46,17 @@ pub(super) fn table(records: &Records) -> Option<Table> {
     let mut measurements: Vec<&Measurement> = records
         .compared
         .iter()
-        .filter(|measurement| measurement.record.kind == Kind::Run)
+        .filter(|measurement| measurement.record.kind() == Kind::Run)
         .collect();
     let is_other = |measurement: &&Measurement| {
-        measurement.record.tokenization.as_ref().is_some_and(|it| *it != Tokenization::Bytes)
+        measurement.record.tokenization().is_some_and(|it| *it != Tokenization::Bytes)
     };
     if !measurements.iter().any(is_other) {
         return None;
     }
     measurements.sort_by(|one, other| {
         let key = |measurement: &Measurement| {
-            (measurement.record.tokenization.clone(), measurement.record.size)
+            (measurement.record.tokenization().cloned(), measurement.record.size())
         };
         key(one).cmp(&key(other)).then(one.subject.cmp(&other.subject))
     });
@@ -65,8 +65,8 @@ pub(super) fn table(records: &Records) -> Option<Table> {
 }
 
 fn bytes_per_token(record: &RateRecord) -> Option<f64> {
-    let tokens = record.tokens.filter(|tokens| *tokens > 0)?;
-    Some(record.raw_bytes.as_f64() / tokens as f64)
+    let tokens = record.counts.tokens.filter(|tokens| *tokens > 0)?;
+    Some(record.counts.raw_bytes.as_f64() / tokens as f64)
 }
 
 /// Seconds a byte of the run's training.
@@ -78,7 +78,8 @@ fn training(records: &Records, record: &RateRecord) -> Option<f64> {
 
 /// Seconds a byte of a measurement.
 fn evaluating(record: &RateRecord) -> Option<f64> {
-    (record.raw_bytes.0 > 0).then(|| record.seconds / record.raw_bytes.as_f64())
+    (record.counts.raw_bytes.0 > 0)
+        .then(|| record.counts.seconds / record.counts.raw_bytes.as_f64())
 }
 
 fn microseconds(seconds: Option<f64>) -> Cell {
@@ -96,8 +97,8 @@ mod tests {
         assert!(table(&Records::new(Vec::new(), vec![bytes.clone()])).is_none(), "bytes alone");
         let mut bpe = samples::rate("200K", "enwik8", 0.22);
         bpe.name = "bpe".into();
-        bpe.tokenization = Some(Tokenization::Bpe(5000));
-        bpe.tokens = Some(30_000_000);
+        samples::run_facts(&mut bpe).network.tokenization = Some(Tokenization::Bpe(5000));
+        bpe.counts.tokens = Some(30_000_000);
         let plan = samples::plan("200K", 0);
         let steps = samples::steps(&plan, 2.0);
         let records = Records::new(vec![(plan, steps)], vec![bpe, bytes]);

@@ -30,7 +30,7 @@ mod tests {
         assert!(table(&Records::new(Vec::new(), vec![bytes.clone()])).is_none(), "one vocabulary");
         let mut bpe = samples::rate("200K", "enwik9", 0.22);
         bpe.name = "bpe".into();
-        bpe.tokenization = Some(Tokenization::Bpe(5000));
+        samples::run_facts(&mut bpe).network.tokenization = Some(Tokenization::Bpe(5000));
         let table = table(&Records::new(Vec::new(), vec![bytes, bpe])).expect("two vocabularies");
         let rows = &table.groups[0].rows;
         assert_eq!(rows.len(), TABLE_2.len());

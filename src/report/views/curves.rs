@@ -90,7 +90,7 @@ impl RatePoint {
         let model = rate - 100.0 * record.raw_rate()?;
         let interval = record.raw_rate_interval();
         let interval = interval.map(|ends| ends.map(|end| 100.0 * end + model));
-        let parameters = record.parameters? as f64;
+        let parameters = record.parameters()? as f64;
         Some(Self { parameters, rate, interval, record: record.clone() })
     }
 }
@@ -108,7 +108,7 @@ impl InSample {
     fn of(record: &RateRecord) -> Self {
         match record.in_sample_bytes.0 {
             0 => Self::HeldOut,
-            bytes if bytes < record.raw_bytes.0 => Self::Partly,
+            bytes if bytes < record.counts.raw_bytes.0 => Self::Partly,
             _ => Self::Wholly,
         }
     }
@@ -117,11 +117,11 @@ impl InSample {
 impl Condition {
     /// That of a run's rate; none of masked bytes, which are in tables alone.
     pub(crate) fn of(Measurement { subject, record }: &Measurement) -> Option<Self> {
-        let is_joined = record.kind == Kind::Run && record.method().mask.is_none();
+        let is_joined = record.kind() == Kind::Run && record.method().mask.is_none();
         is_joined.then(|| Self {
             subject: *subject,
             chunking: record.chunking,
-            trained_on: record.trained_on.clone(),
+            trained_on: record.facts.run().and_then(|run| run.trained_on.clone()),
             in_sample: InSample::of(record),
         })
     }
@@ -152,8 +152,8 @@ impl Curve {
         let mut points = std::mem::take(&mut self.others);
         points.sort_by(|one, other| one.rate.total_cmp(&other.rate));
         for point in points {
-            let same = |other: &RatePoint| match point.record.size {
-                Some(size) => other.record.size == Some(size),
+            let same = |other: &RatePoint| match point.record.size() {
+                Some(size) => other.record.size() == Some(size),
                 None => other.record.name == point.record.name,
             };
             if self.best.iter().any(same) {
@@ -206,13 +206,13 @@ mod tests {
     #[test]
     fn what_measures_different_things_is_not_joined() {
         let mut split = run("200K", "enwik8", 0.31);
-        split.span.start = 95_000_000;
+        split.excerpt.span.start = 95_000_000;
         let mut held_out = run("200K", "enwik8", 0.32);
         held_out.name = "a".into();
         held_out.in_sample_bytes = Bytes(0);
         let mut foreign = run("200K", "enwik8", 0.33);
         foreign.name = "b".into();
-        foreign.trained_on = Some("wiki15-8".into());
+        samples::run_facts(&mut foreign).trained_on = Some("wiki15-8".into());
         let rates = vec![run("200K", "enwik8", 0.30), split, held_out, foreign];
         assert_eq!(curves(&Records::new(Vec::new(), rates), Measure::Adjusted).len(), 4);
     }
@@ -220,9 +220,10 @@ mod tests {
     #[test]
     fn the_interval_of_an_adjusted_rate_moves_with_the_model() {
         let mut record = run("200K", "enwik7", 0.30);
-        record.coded_bytes = None;
-        let bits = record.ideal_bits.expect("measured").0;
-        record.bits_interval = Some([0.9, 1.1].map(|factor| lmtrain_runs::Bits(factor * bits)));
+        record.counts.coded_bytes = None;
+        let bits = record.counts.ideal_bits.expect("measured").0;
+        record.counts.bits_interval =
+            Some([0.9, 1.1].map(|factor| lmtrain_runs::Bits(factor * bits)));
         let point = RatePoint::new(&record, Measure::Adjusted).expect("measured");
         let model = 100.0 * record.model_bytes() / 1e7;
         let [low, high] = point.interval.expect("an interval");

@@ -20,7 +20,7 @@ pub(crate) struct Level {
 #[must_use]
 pub(crate) fn levels(records: &Records, subjects: &[usize]) -> Vec<Level> {
     let is_wanted = |measurement: &&Measurement| {
-        measurement.record.kind == Kind::Compressor && subjects.contains(&measurement.subject)
+        measurement.record.kind() == Kind::Compressor && subjects.contains(&measurement.subject)
     };
     let level = |Measurement { subject, record }: &Measurement| {
         let rate = 100.0 * record.raw_rate()?;

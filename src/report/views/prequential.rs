@@ -46,9 +46,9 @@ fn of_run<'a>(records: &Records, run: &'a RunData) -> Option<CodeLengths<'a>> {
 fn is_of_training_text(measurement: &Measurement, run: &RunData) -> bool {
     let record = &measurement.record;
     record.name == run.plan.name
-        && record.corpus_sha256 == run.plan.corpus_sha256
-        && record.raw_bytes.0 > 0
-        && record.in_sample_bytes == record.raw_bytes
+        && record.excerpt.corpus_sha256 == run.plan.corpus_sha256
+        && record.counts.raw_bytes.0 > 0
+        && record.in_sample_bytes == record.counts.raw_bytes
         && measurement.code() == WeightCode::F16
 }
 
@@ -64,8 +64,8 @@ mod tests {
         let steps = samples::steps(&plan, 2.0);
         let (_, bytes) = first_pass(&steps).expect("a first pass");
         let mut trained = samples::rate("200K", "enwik8", 0.30);
-        trained.span.end = 90_000_000;
-        trained.raw_bytes = Bytes(90_000_000);
+        trained.excerpt.span.end = 90_000_000;
+        trained.counts.raw_bytes = Bytes(90_000_000);
         let held_out = RateRecord { in_sample_bytes: Bytes(0), ..trained.clone() };
         let model = trained.model_bytes();
         let rate = trained.bits_per_byte().expect("measured");

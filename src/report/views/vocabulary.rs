@@ -22,7 +22,7 @@ pub(crate) fn vocabularies(records: &Records) -> Vec<(Condition, Vocabularies<'_
     for measurement in &records.compared {
         let record = &measurement.record;
         let (Some(condition), Some(size), Some(tokenization)) =
-            (Condition::of(measurement), record.size, &record.tokenization)
+            (Condition::of(measurement), record.size(), &record.tokenization())
         else {
             continue;
         };
@@ -39,7 +39,8 @@ pub(crate) fn vocabularies(records: &Records) -> Vec<(Condition, Vocabularies<'_
     conditions.sort_by_key(|(_, sizes)| {
         let of_all = || sizes.values().flat_map(BTreeMap::values);
         let held_out = of_all().all(|record| record.in_sample_bytes.0 == 0);
-        let length = of_all().map(|record| record.span.end - record.span.start).max();
+        let length =
+            of_all().map(|record| record.excerpt.span.end - record.excerpt.span.start).max();
         std::cmp::Reverse((count(sizes), held_out, length))
     });
     conditions

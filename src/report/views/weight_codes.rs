@@ -25,7 +25,7 @@ pub(crate) fn coded(records: &Records) -> Vec<(Condition, Vec<&Measurement>)> {
         measurements.retain(|measurement| {
             all.iter().any(|other| {
                 other.record.name == measurement.record.name
-                    && other.record.sample == measurement.record.sample
+                    && other.record.excerpt.sample == measurement.record.excerpt.sample
                     && other.code() != measurement.code()
             })
         });
@@ -45,7 +45,7 @@ pub(crate) fn rates(records: &Records) -> Option<Table> {
     let mut groups = Vec::new();
     for (condition, mut measurements) in coded(records) {
         measurements.sort_by_key(|measurement| {
-            (measurement.record.size, measurement.record.name.clone(), measurement.code())
+            (measurement.record.size(), measurement.record.name.clone(), measurement.code())
         });
         groups.push(Group {
             head: format!(
@@ -62,9 +62,9 @@ pub(crate) fn rates(records: &Records) -> Option<Table> {
 
 fn row(measurement: &Measurement) -> Vec<Cell> {
     let record = &measurement.record;
-    let tokenizer = record.tokenizer_bytes.map_or(0.0, Bytes::as_f64);
+    let tokenizer = record.tokenizer_bytes().map_or(0.0, Bytes::as_f64);
     let bytes = record.model_bytes() - tokenizer;
-    let bits = record.parameters.map(|count| 8.0 * bytes / count as f64);
+    let bits = record.parameters().map(|count| 8.0 * bytes / count as f64);
     vec![
         Cell::text(&record.name),
         Cell::text(measurement.code().name()),

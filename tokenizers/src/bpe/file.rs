@@ -8,8 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::TrainingText;
 use super::alphabet::{BYTES, spell};
+use super::training_text::TrainingText;
 use super::vocabulary::Vocabulary;
 use super::words::PATTERN;
 

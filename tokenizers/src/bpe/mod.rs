@@ -14,39 +14,20 @@ mod file;
 #[cfg(test)]
 mod tests;
 mod train;
+mod training_text;
 mod vocabulary;
 mod words;
 
 use std::path::Path;
 
-use lmtrain_runs::units::hex;
 use lmtrain_runs::{GIT_LFS_POINTER, Tokenization, is_git_lfs_pointer};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{Tokenizer, TokenizerError};
 pub(crate) use alphabet::byte_of;
 use encode::Encoder;
+pub use training_text::TrainingText;
+use training_text::seen;
 use vocabulary::Vocabulary;
-
-/// The text that a vocabulary was trained on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrainingText {
-    /// Its length.
-    pub bytes: u64,
-    /// SHA-256 of its bytes, hexadecimal.
-    pub sha256: String,
-}
-
-impl TrainingText {
-    /// The identity of what [`BpeTokenizer::train`] looks at of a text: all, or its first 2^31 − 1
-    /// bytes.
-    #[must_use]
-    pub fn of(text: &[u8]) -> Self {
-        let text = seen(text);
-        Self { bytes: text.len() as u64, sha256: hex(&Sha256::digest(text)) }
-    }
-}
 
 /// Byte-pair encoding with a vocabulary.
 pub struct BpeTokenizer {
@@ -170,11 +151,6 @@ impl Tokenizer for BpeTokenizer {
     fn code(&self) -> &[u8] {
         &self.code
     }
-}
-
-/// The bytes of a text that are trained on.
-fn seen(text: &[u8]) -> &[u8] {
-    &text[..text.len().min(train::MOST_TRAINING_BYTES)]
 }
 
 fn damaged(what: &str, reason: String) -> TokenizerError {

@@ -9,7 +9,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::tensor_file::FormatError;
+use crate::format_error::FormatError;
 
 /// What the metadata begin with, up to the digits.
 const BEGIN: &str = "{\"sha256\":\"";

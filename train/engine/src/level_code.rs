@@ -147,7 +147,10 @@ mod tests {
             let bytes = encode(matrices.into_iter());
             let bound = entropy(&one) + entropy(&two);
             let taken = bytes.len() as f64;
-            assert!(taken < more * bound + 100.0 && taken > bound, "{taken} bytes, entropy {bound}");
+            assert!(
+                taken < more * bound + 100.0 && taken > bound,
+                "{taken} bytes, entropy {bound}"
+            );
             let counts = matrices.map(|(name, bits, levels)| (name, bits, levels.len()));
             assert_eq!(decode(&bytes, counts.into_iter()).expect("whole"), [one, two]);
         }
@@ -158,7 +161,8 @@ mod tests {
         let levels = [-127, 127, 0, 127, -127, 1];
         let matrices = || [("up", Bits::Eight, &levels[..]), ("down", Bits::Four, &[-7, 7, 0])];
         let bytes = encode(matrices().into_iter());
-        let counts = || matrices().map(|(name, bits, levels)| (name, bits, levels.len())).into_iter();
+        let counts =
+            || matrices().map(|(name, bits, levels)| (name, bits, levels.len())).into_iter();
         let back = decode(&bytes, counts()).expect("whole");
         assert_eq!(back, [levels.to_vec(), vec![-7, 7, 0]]);
         for at in 0..bytes.len() {

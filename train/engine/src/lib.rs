@@ -11,12 +11,14 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod digest;
+mod format_error;
 #[cfg(test)]
 mod golden_tests;
 mod layout;
 mod level_code;
 pub mod levels;
 mod origin;
+mod packing;
 mod predictor;
 pub mod pretrained;
 mod recipes;
@@ -40,8 +42,7 @@ pub use predictor::{SavedWeights, WeightsError, check};
 pub use recipes::{depth_scale, held_by_run};
 pub use session::EngineSession;
 pub use shapes::shapes;
-pub use stream::{Between, Entry};
-pub use transformer::{Layer, Order, Transformer};
+pub use transformer::{Between, Entry, Layer, Order, Transformer};
 pub use whole::PartSink;
 
 use lmtrain_kernels::{PackedHead, level};

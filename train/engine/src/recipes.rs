@@ -8,6 +8,8 @@ use lmtrain_runs::recipe::{Activation, Choices, Norm, ROPE_BASE};
 use super::{
     Between, Engine, Entry, Layer, Order, Transformer, rotary_frequencies, source_dimension,
 };
+use crate::levels::Scaled;
+use crate::packing::Matrix;
 use crate::tensor_file::{FormatError, TensorFile};
 use lmtrain_kernels::{
     AttentionHeads, Gate, HeadNorm, HeldAs, NormOf, PackedWeights, Precision, RotaryTable, RowNorm,
@@ -58,10 +60,8 @@ impl Run<'_> {
         let (width, vocabulary) = (plan.size.width, plan.tokenization.vocabulary());
         let head_dimension = plan.head_dimension();
         let known = plan.embedding_rows();
-        let table = self.file.take("embedding", &[known, width])?;
-        let embedding = PackedWeights::pack(self.precision, [width, known], |token, column| {
-            column.copy_from_slice(&table[token * width..][..width]);
-        });
+        let table = self.matrix("embedding", [known, width], Scaled::Rows)?;
+        let embedding = table.pack([width, known], |token, input| Some(token * width + input));
         let pre_norm = choices.norm == Norm::PreRms;
         let norm = pre_norm.then_some(RowNorm::Rms { scale: None, epsilon: RMS_EPSILON });
         let layers = (0..plan.size.layers).map(|index| self.layer(index));
@@ -118,12 +118,18 @@ impl Run<'_> {
         })
     }
 
+    fn matrix(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        scaled: Scaled,
+    ) -> Result<Matrix, FormatError> {
+        Matrix::take(self.file, name, shape, scaled, self.precision)
+    }
+
     fn weights(&mut self, name: &str, shape: [usize; 2]) -> Result<PackedWeights, FormatError> {
-        let weights = self.file.take(name, &shape)?;
-        Ok(PackedWeights::pack(self.precision, shape, |output, column| {
-            let from = weights[output..].iter().step_by(shape[1]);
-            column.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        }))
+        let matrix = self.matrix(name, shape, Scaled::Columns)?;
+        Ok(matrix.pack(shape, |output, input| Some(input * shape[1] + output)))
     }
 
     fn biased(&mut self, weights: PackedWeights, name: &str) -> Result<PackedWeights, FormatError> {
@@ -207,15 +213,14 @@ impl Run<'_> {
             between.convolution = Some(taps.chunks_exact(3 * width).flat_map(tap).collect());
         }
         if choices.has_values(index, size.layers) {
-            let table = self.file.take(&format!("blocks.{index}.values"), &[known, width])?;
+            let name = format!("blocks.{index}.values");
+            let table = self.matrix(&name, [known, width], Scaled::Rows)?;
             let part = self.part();
-            let pack = |token: usize, column: &mut [f32]| {
-                for (output, to) in column.iter_mut().enumerate() {
-                    let source = self.qkv_source(2 * part + output);
-                    *to = source.map_or(0.0, |source| table[token * width + source - 2 * width]);
-                }
+            let place = |token: usize, output: usize| {
+                let source = self.qkv_source(2 * part + output)?;
+                Some(token * width + source - 2 * width)
             };
-            between.values = Some(PackedWeights::pack(self.precision, [part, known], pack));
+            between.values = Some(table.pack([part, known], place));
         }
         Ok(between)
     }
@@ -239,13 +244,9 @@ impl Run<'_> {
     /// The weights of queries, keys and values.
     fn qkv(&mut self, name: &str) -> Result<PackedWeights, FormatError> {
         let (width, outputs) = (self.plan.size.width, 3 * self.part());
-        let weights = self.file.take(name, &[width, 3 * width])?;
-        Ok(PackedWeights::pack(self.precision, [width, outputs], |output, column| {
-            column.fill(0.0);
-            if let Some(source) = self.qkv_source(output) {
-                let from = weights[source..].iter().step_by(3 * width);
-                column.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-            }
+        let weights = self.matrix(name, [width, 3 * width], Scaled::Columns)?;
+        Ok(weights.pack([width, outputs], |output, input| {
+            Some(input * 3 * width + self.qkv_source(output)?)
         }))
     }
 
@@ -253,14 +254,11 @@ impl Run<'_> {
     fn mixing(&mut self, name: &str) -> Result<PackedWeights, FormatError> {
         let (width, dimension) = (self.plan.size.width, self.plan.head_dimension());
         let dims = dimension.next_multiple_of(16);
-        let weights = self.file.take(name, &[width, width])?;
+        let weights = self.matrix(name, [width, width], Scaled::Columns)?;
         let inputs = self.plan.heads() * dims;
-        Ok(PackedWeights::pack(self.precision, [inputs, width], |output, column| {
-            for (input, to) in column.iter_mut().enumerate() {
-                let source = source_dimension(input % dims, dimension, 0);
-                let from = |source| weights[(input / dims * dimension + source) * width + output];
-                *to = source.map_or(0.0, from);
-            }
+        Ok(weights.pack([inputs, width], |output, input| {
+            let source = source_dimension(input % dims, dimension, 0)?;
+            Some((input / dims * dimension + source) * width + output)
         }))
     }
 }

@@ -2,29 +2,9 @@
 //! embeddings of values. Whole chunks and cached steps both go through here; what sequences remember of the tokens
 //! before is in [`Tails`].
 
-use lmtrain_kernels::{Level, PackedWeights, TAPS, convolve_rows, mix_rows};
+use lmtrain_kernels::{Level, TAPS, convolve_rows, mix_rows};
 
-use super::transformer::{Layer, Transformer};
-
-/// What a layer does with the stream before it reads it.
-#[derive(Default)]
-pub struct Entry {
-    /// Weights of the stream and of the embedding.
-    pub residual: Option<[f32; 2]>,
-    /// An earlier layer, and weights of the stream and of what came out of that.
-    pub skip: Option<(usize, [f32; 2])>,
-    /// Of the stream, along time: [4, width].
-    pub convolution: Option<Vec<f32>>,
-}
-
-/// What stands between a layer's products and its attention.
-#[derive(Default)]
-pub struct Between {
-    /// Of queries, keys and values, along time: [4, heads.row()].
-    pub convolution: Option<Vec<f32>>,
-    /// [values of a token, known tokens]: what is added to the values.
-    pub values: Option<PackedWeights>,
-}
+use super::transformer::{Entry, Layer, Transformer};
 
 /// The last three inputs of each convolution, of sequences side by side: [sequences, 3, width] each.
 #[derive(Default)]

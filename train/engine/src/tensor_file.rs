@@ -14,15 +14,11 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::digest;
 pub use crate::digest::Digest;
+pub use crate::format_error::FormatError;
 use crate::levels::{Levels, Scaled};
 
 /// Key of the one metadata entry: several would be written in an order of no one's choice.
 const KEY: &str = "lmtrain";
-
-/// What is wrong with a file of tensors.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct FormatError(pub String);
 
 /// A tensor as numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,10 +148,10 @@ impl TensorFile {
     /// # Errors
     /// If it is missing or of another shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, FormatError> {
-        let levels = self.levels.remove(name).map(|levels| Numbers {
-            shape: levels.shape.to_vec(),
-            values: levels.weights(),
-        });
+        let levels = self
+            .levels
+            .remove(name)
+            .map(|levels| Numbers { shape: levels.shape.to_vec(), values: levels.weights() });
         let found = levels.or_else(|| self.tensors.remove(name));
         let found = found.ok_or_else(|| FormatError(format!("tensor `{name}` is missing")))?;
         if found.shape == shape {
@@ -212,7 +208,11 @@ impl Levels {
         };
         [
             Stored { shape: self.shape.to_vec(), dtype: Dtype::I8, data: levels },
-            Stored { shape, dtype: Dtype::BF16, data: scales.flat_map(bf16::to_le_bytes).collect() },
+            Stored {
+                shape,
+                dtype: Dtype::BF16,
+                data: scales.flat_map(bf16::to_le_bytes).collect(),
+            },
         ]
     }
 

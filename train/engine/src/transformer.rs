@@ -2,8 +2,6 @@
 
 use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RotaryTable, RowNorm, TAPS};
 
-use super::stream::{Between, Entry};
-
 /// Where the norms stand around a layer's two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -45,6 +43,26 @@ pub struct Transformer {
     pub head: PackedWeights,
     /// Logits become c · tanh(logit / c).
     pub soft_cap: Option<f32>,
+}
+
+/// What a layer does with the stream before it reads it.
+#[derive(Default)]
+pub struct Entry {
+    /// Weights of the stream and of the embedding.
+    pub residual: Option<[f32; 2]>,
+    /// An earlier layer, and weights of the stream and of what came out of that.
+    pub skip: Option<(usize, [f32; 2])>,
+    /// Of the stream, along time: [4, width].
+    pub convolution: Option<Vec<f32>>,
+}
+
+/// What stands between a layer's products and its attention.
+#[derive(Default)]
+pub struct Between {
+    /// Of queries, keys and values, along time: [4, heads.row()].
+    pub convolution: Option<Vec<f32>>,
+    /// [values of a token, known tokens]: what is added to the values.
+    pub values: Option<PackedWeights>,
 }
 
 /// One layer: attention and MLP around the residual stream.

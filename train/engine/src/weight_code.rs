@@ -1,23 +1,22 @@
 //! Weights in fewer bits: what a model costs when its size counts. A code turns named tensors into
 //! bytes and back; names and shapes follow from the plan, and so are in no code. The rate of a code
 //! is measured with what came back out of it.
+//!
+//! `int8` and `int4` round matrices to levels ([`Levels`]), by whole numbers of which the network then
+//! computes. Their bytes: the numbers of everything else in halves, the scales in bf16, and the levels by
+//! the range coder with counts that adapt. A file that holds levels already is coded as it is.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
-use half::f16;
-use lmtrain_eval::compressors;
+use half::{bf16, f16};
+use lmtrain_runs::Bytes;
 use lmtrain_runs::record::WeightCode;
-use lmtrain_runs::{Bytes, Medium};
-use xz2::read::XzDecoder;
 
-use crate::tensor_file::{FormatError, Numbers, Precision, TensorFile};
+use crate::format_error::FormatError;
+use crate::level_code;
+use crate::levels::{Bits, Levels, Scaled};
+use crate::tensor_file::{Numbers, Precision, TensorFile};
 use crate::{SavedWeights, WeightsError};
-
-/// Tensors by name.
-type Tensors = BTreeMap<String, Numbers>;
-/// The largest integer of a row: its largest number by size.
-const LARGEST: f32 = 127.0;
 
 impl SavedWeights {
     /// These weights after a trip through a code, and the bytes that they took in it. As they were
@@ -27,12 +26,15 @@ impl SavedWeights {
     /// If they cannot be coded, a number being too large or none at all.
     pub fn recoded(&self, code: WeightCode) -> Result<(Self, Bytes), WeightsError> {
         let place = self.origin.plan.name.clone();
+        if !WeightCode::ALL.contains(&code) {
+            let source = FormatError(format!("{code} is read in records, and not made any more"));
+            return Err(WeightsError::Format { place, source });
+        }
         let recode = || -> Result<(Vec<u8>, Bytes), FormatError> {
-            let mut file = TensorFile::from_checked(&self.bytes)?;
-            let coded = encode(&file.tensors, code)?;
-            let shapes = file.tensors.iter();
-            let shapes = shapes.map(|(name, numbers)| (name.clone(), numbers.shape.clone()));
-            file.tensors = decode(&coded, &shapes.collect(), code)?;
+            let file = TensorFile::from_checked(&self.bytes)?;
+            let coded = encode(&file, code)?;
+            let tensors = decode(&coded, &shapes(&file), code)?;
+            let file = TensorFile { metadata: file.metadata, ..tensors };
             Ok((file.to_bytes(Precision::Single)?, Bytes(coded.len() as u64)))
         };
         let (bytes, coded) =
@@ -45,144 +47,151 @@ impl SavedWeights {
     }
 }
 
+/// Shapes by name.
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+fn shapes(file: &TensorFile) -> Shapes {
+    let floats = file.tensors.iter().map(|(name, it)| (name.clone(), it.shape.clone()));
+    let levels = file.levels.iter().map(|(name, it)| (name.clone(), it.shape.to_vec()));
+    floats.chain(levels).collect()
+}
+
+/// What shares a scale in a tensor, and in how many bits a code has it, if it is a matrix: those that multiply rows have
+/// a scale for each output, those that tokens look up have one for each token. What tokens look up, and the head, have
+/// eight bits in any case.
+fn rounding(name: &str, shape: &[usize], code: WeightCode) -> Option<([usize; 2], Scaled, Bits)> {
+    let shape: [usize; 2] = shape.try_into().ok()?;
+    let kind = name.rsplit('.').next().unwrap_or(name);
+    let scaled = match kind {
+        "embedding" | "values" => Scaled::Rows,
+        _ => Scaled::Columns,
+    };
+    let wide = scaled == Scaled::Rows || kind == "head";
+    match code {
+        WeightCode::F32 | WeightCode::F16 | WeightCode::Int8Xz => None,
+        WeightCode::Int8 => Some((shape, scaled, Bits::Eight)),
+        WeightCode::Int4 => Some((shape, scaled, if wide { Bits::Eight } else { Bits::Four })),
+    }
+}
+
+/// Rounds the matrices of a file to the levels of a code.
+///
+/// # Errors
+/// If a number is none, naming its tensor.
+pub(crate) fn round(file: &TensorFile, code: WeightCode) -> Result<TensorFile, FormatError> {
+    let mut rounded = TensorFile { metadata: file.metadata.clone(), ..TensorFile::default() };
+    rounded.levels.clone_from(&file.levels);
+    for (name, numbers) in &file.tensors {
+        let Some((shape, scaled, bits)) = rounding(name, &numbers.shape, code) else {
+            rounded.tensors.insert(name.clone(), numbers.clone());
+            continue;
+        };
+        if let Some(value) = numbers.values.iter().find(|value| !value.is_finite()) {
+            return Err(too_large(name, *value));
+        }
+        let levels = Levels::round(&numbers.values, shape, scaled, bits);
+        if let Some(scale) = levels.scales.iter().find(|scale| !scale.is_finite()) {
+            return Err(too_large(name, *scale));
+        }
+        rounded.levels.insert(name.clone(), levels);
+    }
+    Ok(rounded)
+}
+
 /// Tensors as the bytes of a code.
 ///
 /// # Errors
-/// If a number is too large for it, or none at all, naming its tensor.
-fn encode(tensors: &Tensors, code: WeightCode) -> Result<Vec<u8>, FormatError> {
-    let values =
-        || tensors.iter().flat_map(|(name, it)| it.values.iter().map(move |it| (name, it)));
-    match code {
-        WeightCode::F32 => Ok(values().flat_map(|(_, value)| value.to_le_bytes()).collect()),
-        WeightCode::F16 => {
-            let halves = values().map(|(name, value)| half(name, *value));
-            Ok(halves.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-        }
-        WeightCode::Int8 => integers(tensors),
-        WeightCode::Int8Xz => {
-            let refuse = |error: &dyn std::fmt::Display| FormatError(format!("LZMA2: {error}"));
-            let lzma2 = compressors::by_name("lzma2").map_err(|error| refuse(&error))?;
-            lzma2.compress_chunk(&integers(tensors)?, Medium::Bytes).map_err(|error| refuse(&error))
-        }
-    }
-}
-
-/// Reads [`encode`] back.
-///
-/// # Errors
-/// If there are more or fewer bytes than the shapes ask for, or what they are compressed with says
-/// that they are damaged.
-fn decode(
-    bytes: &[u8],
-    shapes: &BTreeMap<String, Vec<usize>>,
-    code: WeightCode,
-) -> Result<Tensors, FormatError> {
-    let mut rest = bytes;
-    let tensors = match code {
-        WeightCode::F32 => read(shapes, |count| {
-            let words = take(&mut rest, 4 * count)?.as_chunks().0;
-            Ok(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
-        })?,
-        WeightCode::F16 => read(shapes, |count| halves(&mut rest, count))?,
-        WeightCode::Int8 => integers_back(&mut rest, shapes)?,
-        WeightCode::Int8Xz => {
-            let length = integers_length(shapes);
-            let mut unpacked = Vec::new();
-            // One byte more than belongs there is enough to tell.
-            XzDecoder::new(bytes)
-                .take(length as u64 + 1)
-                .read_to_end(&mut unpacked)
-                .map_err(|error| FormatError(format!("LZMA2: {error}")))?;
-            return decode(&unpacked, shapes, WeightCode::Int8);
-        }
+/// If a number is too large for it, or none at all, naming its tensor; or if a matrix has levels that
+/// the code has not.
+fn encode(file: &TensorFile, code: WeightCode) -> Result<Vec<u8>, FormatError> {
+    let file = &match code {
+        WeightCode::F32 | WeightCode::F16 | WeightCode::Int8Xz => floats(file),
+        WeightCode::Int8 | WeightCode::Int4 => round(file, code)?,
     };
-    match rest.len() {
-        0 => Ok(tensors),
-        more => Err(FormatError(format!("{more} bytes more than the tensors have"))),
-    }
-}
-
-/// How a tensor is cut into rows that share a scale: a matrix by its first index, and a vector not
-/// at all, whose few numbers stay halves.
-fn rows(shape: &[usize]) -> Option<(usize, usize)> {
-    match shape {
-        [] | [_] => None,
-        [rows, columns @ ..] => Some((*rows, columns.iter().product())),
-    }
-}
-
-/// First every half, the scales of matrices and the numbers of vectors, then every integer, so
-/// that a compressor meets each kind by itself.
-fn integers(tensors: &Tensors) -> Result<Vec<u8>, FormatError> {
-    let (mut bytes, mut integers) = (Vec::new(), Vec::new());
-    for (name, Numbers { shape, values }) in tensors {
-        let Some((_, columns)) = rows(shape) else {
-            for value in values {
-                bytes.extend(half(name, *value)?);
+    let mut bytes = Vec::new();
+    for (name, numbers) in &file.tensors {
+        for value in &numbers.values {
+            match code {
+                WeightCode::F32 => bytes.extend(value.to_le_bytes()),
+                _ => bytes.extend(half(name, *value)?),
             }
-            continue;
-        };
-        for row in values.chunks_exact(columns.max(1)) {
-            let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            if let Some(value) = row.iter().find(|value| !value.is_finite()) {
-                return Err(too_large(name, *value));
-            }
-            let scale = half(name, largest / LARGEST)?;
-            bytes.extend(scale);
-            let scale = f16::from_le_bytes(scale).to_f32();
-            let integer = |value: &f32| {
-                let steps = if scale > 0.0 { (value / scale).round() } else { 0.0 };
-                #[expect(clippy::cast_possible_truncation, reason = "clamped to 8 bits")]
-                let integer = steps.clamp(-LARGEST, LARGEST) as i8;
-                integer.cast_unsigned()
-            };
-            integers.extend(row.iter().map(integer));
         }
     }
-    bytes.extend(integers);
+    let scales = file.levels.values().flat_map(|levels| &levels.scales);
+    bytes.extend(scales.flat_map(|scale| bf16::from_f32(*scale).to_le_bytes()));
+    let mut matrices = Vec::new();
+    for (name, levels) in &file.levels {
+        let bits = rounding(name, &levels.shape, code).map(|(.., bits)| bits);
+        let fits = |bits: &Bits| {
+            levels.levels.iter().all(|it| it.unsigned_abs() <= bits.largest().unsigned_abs())
+        };
+        let bits = bits.filter(fits).ok_or_else(|| {
+            FormatError(format!("the levels of `{name}` are more than {code} has"))
+        })?;
+        matrices.push((name.as_str(), bits, &levels.levels[..]));
+    }
+    if !matrices.is_empty() {
+        bytes.extend(level_code::encode(matrices.into_iter()));
+    }
     Ok(bytes)
 }
 
-fn integers_back(
-    rest: &mut &[u8],
-    shapes: &BTreeMap<String, Vec<usize>>,
-) -> Result<Tensors, FormatError> {
-    let mut tensors = Tensors::new();
+/// A file whose levels are the weights that they stand for.
+fn floats(file: &TensorFile) -> TensorFile {
+    let mut file = file.clone();
+    for (name, levels) in std::mem::take(&mut file.levels) {
+        let numbers = Numbers { shape: levels.shape.to_vec(), values: levels.weights() };
+        file.tensors.insert(name, numbers);
+    }
+    file
+}
+
+/// Reads [`encode`] back; what it gives has no metadata.
+///
+/// # Errors
+/// If there are more or fewer bytes than the shapes ask for, or what is coded says that it is damaged.
+fn decode(bytes: &[u8], shapes: &Shapes, code: WeightCode) -> Result<TensorFile, FormatError> {
+    let (mut rest, mut file) = (bytes, TensorFile::default());
     for (name, shape) in shapes {
-        let count = rows(shape).map_or_else(|| shape.iter().product(), |(rows, _)| rows);
-        let values = halves(rest, count)?;
-        tensors.insert(name.clone(), Numbers { shape: shape.clone(), values });
-    }
-    for Numbers { shape, values } in tensors.values_mut() {
-        let Some((_, columns)) = rows(shape) else { continue };
-        let scales = std::mem::take(values);
-        for scale in scales {
-            let integers = take(rest, columns)?.iter();
-            values.extend(integers.map(|byte| scale * f32::from(byte.cast_signed())));
+        if rounding(name, shape, code).is_some() {
+            continue;
         }
+        let count = shape.iter().product();
+        let values = match code {
+            WeightCode::F32 => {
+                let words = take(&mut rest, 4 * count)?.as_chunks().0;
+                words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+            }
+            _ => words(&mut rest, count)?.map(|word| f16::from_le_bytes(word).to_f32()).collect(),
+        };
+        file.tensors.insert(name.clone(), Numbers { shape: shape.clone(), values });
     }
-    Ok(tensors)
-}
-
-/// Bytes of [`integers`] for these shapes.
-fn integers_length(shapes: &BTreeMap<String, Vec<usize>>) -> usize {
-    let of_shape = |shape: &Vec<usize>| match rows(shape) {
-        Some((rows, columns)) => rows * (2 + columns),
-        None => 2 * shape.iter().product::<usize>(),
-    };
-    shapes.values().map(of_shape).sum()
-}
-
-/// Tensors of these shapes from what reads so many numbers.
-fn read(
-    shapes: &BTreeMap<String, Vec<usize>>,
-    mut numbers: impl FnMut(usize) -> Result<Vec<f32>, FormatError>,
-) -> Result<Tensors, FormatError> {
-    let tensor = |(name, shape): (&String, &Vec<usize>)| {
-        let values = numbers(shape.iter().product())?;
-        Ok((name.clone(), Numbers { shape: shape.clone(), values }))
-    };
-    shapes.iter().map(tensor).collect()
+    let rounded = shapes.iter().filter_map(|(name, shape)| {
+        rounding(name, shape, code).map(|(shape, scaled, bits)| (name, shape, scaled, bits))
+    });
+    let mut matrices = Vec::new();
+    for (name, shape, scaled, bits) in rounded {
+        let count = shape[usize::from(scaled == Scaled::Columns)];
+        let scales = words(&mut rest, count)?.map(|word| bf16::from_le_bytes(word).to_f32());
+        matrices.push((
+            name,
+            bits,
+            Levels { shape, scaled, levels: Vec::new(), scales: scales.collect() },
+        ));
+    }
+    if matrices.is_empty() {
+        return match rest.len() {
+            0 => Ok(file),
+            more => Err(FormatError(format!("{more} bytes more than the tensors have"))),
+        };
+    }
+    let counts =
+        matrices.iter().map(|(name, bits, it)| (name.as_str(), *bits, it.shape[0] * it.shape[1]));
+    let all = level_code::decode(rest, counts)?;
+    for ((name, _, it), levels) in matrices.into_iter().zip(all) {
+        file.levels.insert(name.clone(), Levels { levels, ..it });
+    }
+    Ok(file)
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], FormatError> {
@@ -192,9 +201,12 @@ fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], FormatError> 
     Ok(taken)
 }
 
-fn halves(rest: &mut &[u8], count: usize) -> Result<Vec<f32>, FormatError> {
-    let words = take(rest, 2 * count)?.as_chunks().0;
-    Ok(words.iter().map(|word| f16::from_le_bytes(*word).to_f32()).collect())
+/// So many words of 16 bits.
+fn words<'a>(
+    rest: &mut &'a [u8],
+    count: usize,
+) -> Result<impl Iterator<Item = [u8; 2]> + use<'a>, FormatError> {
+    Ok(take(rest, 2 * count)?.as_chunks().0.iter().copied())
 }
 
 fn half(name: &str, value: f32) -> Result<[u8; 2], FormatError> {
@@ -211,19 +223,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn shapes_of(tensors: &Tensors) -> BTreeMap<String, Vec<usize>> {
-        tensors.iter().map(|(name, it)| (name.clone(), it.shape.clone())).collect()
-    }
-
     /// A matrix and a vector of these numbers.
-    fn tensors(values: &[f32], columns: usize) -> Tensors {
+    fn file(values: &[f32], columns: usize) -> TensorFile {
         let rows = values.len() / columns;
         let matrix = values[..rows * columns].to_vec();
         let vector = values[rows * columns..].to_vec();
-        BTreeMap::from([
-            ("matrix".to_owned(), Numbers { shape: vec![rows, columns], values: matrix }),
+        let tensors = BTreeMap::from([
+            ("blocks.0.up".to_owned(), Numbers { shape: vec![rows, columns], values: matrix }),
             ("vector".to_owned(), Numbers { shape: vec![vector.len()], values: vector }),
-        ])
+        ]);
+        TensorFile { tensors, ..TensorFile::default() }
     }
 
     proptest! {
@@ -231,39 +240,33 @@ mod tests {
         fn single_precision_is_exact_and_half_is_rounded(
             values in prop::collection::vec(-6e4_f32..6e4, 0..60), columns in 1_usize..9,
         ) {
-            let tensors = tensors(&values, columns);
-            let shapes = shapes_of(&tensors);
-            let bytes = encode(&tensors, WeightCode::F32).expect("any number");
+            let file = file(&values, columns);
+            let shapes = shapes(&file);
+            let bytes = encode(&file, WeightCode::F32).expect("any number");
             prop_assert_eq!(bytes.len(), 4 * values.len());
-            prop_assert_eq!(decode(&bytes, &shapes, WeightCode::F32).expect("whole"), tensors.clone());
-            let bytes = encode(&tensors, WeightCode::F16).expect("all fit");
+            prop_assert_eq!(decode(&bytes, &shapes, WeightCode::F32).expect("whole"), file.clone());
+            let bytes = encode(&file, WeightCode::F16).expect("all fit");
             prop_assert_eq!(bytes.len(), 2 * values.len());
-            let mut rounded = tensors;
-            for numbers in rounded.values_mut() {
+            let mut rounded = file;
+            for numbers in rounded.tensors.values_mut() {
                 numbers.values.iter_mut().for_each(|it| *it = f16::from_f32(*it).to_f32());
             }
             prop_assert_eq!(decode(&bytes, &shapes, WeightCode::F16).expect("whole"), rounded);
         }
 
         #[test]
-        fn integers_are_within_half_a_step(
+        fn levels_come_back_and_stay_what_they_are(
             values in prop::collection::vec(-9.0_f32..9.0, 0..200), columns in 1_usize..20,
         ) {
-            let tensors = tensors(&values, columns);
-            let shapes = shapes_of(&tensors);
-            let plain = encode(&tensors, WeightCode::Int8).expect("all fit");
-            prop_assert_eq!(plain.len(), integers_length(&shapes));
-            let back = decode(&plain, &shapes, WeightCode::Int8).expect("whole");
-            let packed = encode(&tensors, WeightCode::Int8Xz).expect("all fit");
-            prop_assert_eq!(&decode(&packed, &shapes, WeightCode::Int8Xz).expect("whole"), &back);
-            let rows = tensors["matrix"].values.chunks_exact(columns);
-            for (row, back) in rows.zip(back["matrix"].values.chunks_exact(columns)) {
-                let largest = row.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-                // The scale's own rounding, 2^-11, counts up to 127 times at the row's largest.
-                let step = largest / 127.0;
-                for (value, back) in row.iter().zip(back) {
-                    prop_assert!((value - back).abs() <= 0.57 * step + 1e-5, "{value} {back}");
-                }
+            let file = file(&values, columns);
+            for code in [WeightCode::Int8, WeightCode::Int4] {
+                let bytes = encode(&file, code).expect("all fit");
+                let back = decode(&bytes, &shapes(&file), code).expect("whole");
+                prop_assert_eq!(&back.levels, &round(&file, code).expect("finite").levels);
+                // A file of levels is coded as it is, and its weights are those of its levels.
+                prop_assert_eq!(&encode(&back, code).expect("levels"), &bytes);
+                let weights = floats(&back);
+                prop_assert_eq!(&weights.tensors["blocks.0.up"].values, &back.levels["blocks.0.up"].weights());
             }
         }
 
@@ -271,32 +274,47 @@ mod tests {
         fn damaged_codes_are_errors_or_numbers(
             position in 0_usize..4000, byte: u8, cut in 1_usize..4000,
         ) {
-            let tensors = tensors(&[0.5; 67], 8);
-            let shapes = shapes_of(&tensors);
+            let file = file(&[0.5; 67], 8);
+            let shapes = shapes(&file);
             for code in WeightCode::ALL {
-                let mut bytes = encode(&tensors, code).expect("all fit");
+                let mut bytes = encode(&file, code).expect("all fit");
                 let length = bytes.len();
                 bytes[position % length] = byte;
                 let _ = decode(&bytes, &shapes, code);
-                bytes.push(0);
-                prop_assert!(code == WeightCode::Int8Xz || decode(&bytes, &shapes, code).is_err());
-                bytes.truncate(length - 1 - cut % length);
+                bytes.extend([0, 0]);
+                prop_assert!(decode(&bytes, &shapes, code).is_err());
+                bytes.truncate(length.saturating_sub(2 + cut % length));
                 prop_assert!(decode(&bytes, &shapes, code).is_err());
             }
         }
     }
 
     #[test]
+    fn fewer_bits_are_for_what_multiplies_rows() {
+        let bits = |name| {
+            rounding(name, &[4, 4], WeightCode::Int4).map(|(_, scaled, bits)| (scaled, bits))
+        };
+        assert_eq!(bits("blocks.3.qkv"), Some((Scaled::Columns, Bits::Four)));
+        assert_eq!(bits("head"), Some((Scaled::Columns, Bits::Eight)));
+        assert_eq!(bits("embedding"), Some((Scaled::Rows, Bits::Eight)));
+        assert_eq!(bits("blocks.3.values"), Some((Scaled::Rows, Bits::Eight)));
+        assert_eq!(rounding("blocks.0.gain", &[4], WeightCode::Int8), None);
+        // Levels of 8 bits are none of 4.
+        let file = round(&file(&[0.1, 0.9, -3.0, 2.0], 2), WeightCode::Int8).expect("finite");
+        let error = encode(&file, WeightCode::Int4).expect_err("too many");
+        assert!(error.0.contains("more than int4 has"), "{error}");
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
-        for value in [1e9, f32::NAN, f32::INFINITY] {
-            for code in [WeightCode::F16, WeightCode::Int8, WeightCode::Int8Xz] {
-                let error = encode(&tensors(&[value, 0.0], 1), code);
-                // A row of 10^9 has a scale that does not fit either.
-                assert!(error.is_err_and(|error| error.0.contains("`matrix`")), "{value} {code}");
+        for value in [f32::NEG_INFINITY, f32::NAN, f32::INFINITY] {
+            for code in [WeightCode::F16, WeightCode::Int8, WeightCode::Int4] {
+                let error = encode(&file(&[value, 0.0], 1), code);
+                assert!(
+                    error.is_err_and(|error| error.0.contains("`blocks.0.up`")),
+                    "{value} {code}"
+                );
             }
         }
-        let zeros = tensors(&[0.0; 8], 4);
-        let bytes = encode(&zeros, WeightCode::Int8).expect("zeros fit");
-        assert_eq!(decode(&bytes, &shapes_of(&zeros), WeightCode::Int8).expect("whole"), zeros);
     }
 }

@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,8 +19,9 @@ use burn_train::renderer::{
 };
 use burn_train::{Interrupter, LearnerSummary};
 
-use super::segments::held;
+use super::held::held;
 use super::terminal;
+use super::watched::Watched;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long closing may take.
@@ -28,29 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The thread that burn-train draws in, and how what it panics with begins when it is told to kill.
 const DRAWING: &str = "train-renderer";
 const KILLING: &str = "Killing training";
-
-const SHOWN: u8 = 0;
-const BROKEN: u8 = 1;
-const KILLED: u8 = 2;
-
-/// What has become of a dashboard.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Watched(Arc<AtomicU8>);
-
-impl Watched {
-    /// Whether it was told to kill the training.
-    pub(super) fn is_killed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == KILLED
-    }
-
-    fn is_shown(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == SHOWN
-    }
-
-    fn becomes(&self, state: u8) {
-        self.0.fetch_max(state, Ordering::Relaxed);
-    }
-}
 
 type Shared = Arc<Mutex<Option<TuiMetricsRendererWrapper>>>;
 
@@ -122,9 +100,9 @@ fn silence(watched: Watched) {
     let usual = take_hook();
     set_hook(Box::new(move |panic| {
         if panic.payload_as_str().is_some_and(|text| text.starts_with(KILLING)) {
-            watched.becomes(KILLED);
+            watched.was_killed();
         } else if thread::current().name() == Some(DRAWING) {
-            watched.becomes(BROKEN);
+            watched.has_broken();
         } else {
             usual(panic);
         }

@@ -5,148 +5,35 @@
 
 mod components;
 mod dashboard;
+mod held;
+mod job;
 mod rescue;
 mod segments;
 mod session;
 mod terminal;
+mod watched;
 mod workers;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use lmtrain_runs::{FileError, Plan, Run, StepRecord, StoreError};
+use lmtrain_runs::Plan;
 
 use crate::batches::{Batches, Tokens};
 use crate::checkpoint::{self, Progress, Saved};
+use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::{RecipeOptimizer, State};
 use components::{Components, Factor, Gauge, NoLoader, Silent};
 use dashboard::Dashboard;
-use lmtrain_engine::tensor_file::FormatError;
+pub use job::{Fitted, Job};
 use rescue::Rescuer;
-use segments::{Segments, held};
+use segments::Segments;
 use workers::Workers;
-
-/// What went wrong in training.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The data do not fill one sequence.
-    #[error("the training data have {tokens} tokens, and one sequence takes {context}")]
-    TooShort {
-        /// Tokens there are.
-        tokens: usize,
-        /// Tokens of a sequence.
-        context: usize,
-    },
-    /// The loss is no number any more.
-    #[error(
-        "training diverged: at step {step} the loss is {loss}; the checkpoint of step {kept} is kept"
-    )]
-    Diverged {
-        /// The step at which it was seen.
-        step: u64,
-        /// The loss.
-        loss: f64,
-        /// Step of the last good checkpoint, 0 if none.
-        kept: u64,
-    },
-    /// An update left a weight that is no number.
-    #[error(
-        "training diverged: at step {step} `{tensor}` is not finite; the last checkpoint is kept"
-    )]
-    Broken {
-        /// The step at which it was seen.
-        step: u64,
-        /// The tensor of the checkpoint that was not written.
-        tensor: String,
-    },
-    /// A file of the run is not what it should be.
-    #[error("{} is damaged: {reason}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file of the run cannot be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The checkpoint is of another plan.
-    #[error("the checkpoint of run `{0}` was made by another plan")]
-    OtherPlan(String),
-    /// Tensors cannot be written or read.
-    #[error(transparent)]
-    Format(#[from] FormatError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file of the run cannot be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The passes of a step do not go round.
-    #[error(
-        "{devices} devices share the {parts} passes of a step, which does not come out even\n\
-         hint: `--accumulate {devices}`, or a multiple, with a smaller `--batch`"
-    )]
-    Uneven {
-        /// Devices.
-        devices: usize,
-        /// Passes of a step.
-        parts: usize,
-    },
-    /// The device failed, or its memory ran out: what it said, and what to do.
-    #[error("{0}")]
-    Device(String),
-    /// The dashboard was told to kill the training.
-    #[error("training was killed; `--resume` goes on from the last checkpoint")]
-    Killed,
-}
-
-/// What to train, and who watches.
-pub struct Job {
-    /// The resolved plan.
-    pub plan: Plan,
-    /// Where it is kept.
-    pub run: Run,
-    /// What trains.
-    pub training: Arc<dyn Tokens>,
-    /// What validates.
-    pub validation: Arc<dyn Tokens>,
-    /// SHA-256 of the tokenizer's vocabulary.
-    pub tokenizer: [u8; 32],
-    /// Show burn-train's dashboard on the terminal.
-    pub dashboard: bool,
-    /// Set by whoever wants training to stop with everything kept; by the dashboard, if its terminal
-    /// has gone.
-    pub stop: Arc<AtomicBool>,
-    /// Dropped once everything is kept after a stop, or training has ended: whoever asked for the stop
-    /// may end the process then, whatever is still being computed.
-    pub keeping: Option<Box<dyn Send>>,
-    /// Told of each record as it is made.
-    pub observe: Box<dyn FnMut(&StepRecord) + Send>,
-}
-
-/// How training ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fitted {
-    /// Steps done.
-    pub step: u64,
-    /// Whether these are all of the plan's.
-    pub finished: bool,
-    /// The lowest validation, in bits a byte, and so that of the kept weights.
-    pub best_bits_per_byte: Option<f64>,
-    /// Seconds of training, over all sessions.
-    pub seconds: f64,
-}
 
 /// Trains a run from its last checkpoint, or from the start if it has none, on devices that share
 /// the passes of each step; the first holds everything else.
@@ -195,8 +82,9 @@ fn launch<B: Kernels>(
     let folder = job.run.checkpoint_folder();
     let dashboard = job.dashboard.then(|| Dashboard::open(interrupter.clone(), job.stop.clone()));
     let watched = dashboard.as_ref().map(Dashboard::watched).unwrap_or_default();
-    let segments = Segments::new(job, optimizer.clone(), progress, devices, watched)?;
-    let (outcome, _rescuer) = (segments.outcome(), Rescuer::watch(segments.shared_session()));
+    let (ended, outcome) = channel();
+    let segments = Segments::new(job, optimizer.clone(), progress, devices, (watched, ended))?;
+    let _rescuer = Rescuer::watch(segments.shared_session());
     let network = network.with_gradients();
 
     let loader = Arc::new(NoLoader);
@@ -213,8 +101,8 @@ fn launch<B: Kernels>(
         None => training.renderer(Silent),
     };
     training.launch(Learner::new(network, optimizer, schedule));
-    let outcome = held(&outcome).take();
-    outcome.unwrap_or(Err(TrainError::Killed))
+    // Of a learner that was killed nothing comes.
+    outcome.try_recv().unwrap_or(Err(TrainError::Killed))
 }
 
 /// Seconds that one step of this plan takes on this device, measured on a network that is thrown

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::segments::{SharedSession, held};
+use super::held::held;
+use super::segments::SharedSession;
 use crate::ops::Kernels;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);

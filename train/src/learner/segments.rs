@@ -1,7 +1,8 @@
 //! The strategy: walks the plan's steps in segments of a fixed number, each ended by a validation
 //! and a checkpoint. The host waits for the device only where it logs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::backend::Autodiff;
 use burn::data::dataloader::Progress as Count;
@@ -14,18 +15,19 @@ use burn_train::{
 use lmtrain_runs::StepRecord;
 
 use super::components::{Components, Shown, StepOutput};
-use super::dashboard::Watched;
+use super::held::held;
+use super::job::{Fitted, Job};
 use super::session::Session;
+use super::watched::Watched;
 use super::workers::{Passes, Workers};
-use super::{Fitted, Job, TrainError};
 use crate::batches::Batches;
 use crate::checkpoint::Progress;
+use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::RecipeOptimizer;
 use crate::validation::Validation;
 
-pub(super) type Outcome = Arc<Mutex<Option<Result<Fitted, TrainError>>>>;
 pub(super) type SharedSession<B> = Arc<Mutex<Session<B>>>;
 type Trained<B> = (Network<Autodiff<B>>, SupervisedTrainingEventProcessor<Components<B>>);
 type Events<B> = SupervisedTrainingEventProcessor<Components<B>>;
@@ -37,7 +39,8 @@ pub(super) struct Segments<B: Kernels> {
     validation: Validation,
     device: B::Device,
     watched: Watched,
-    outcome: Outcome,
+    /// Told how the training ended.
+    ended: Sender<Result<Fitted, TrainError>>,
 }
 
 impl<B: Kernels> Segments<B> {
@@ -46,7 +49,7 @@ impl<B: Kernels> Segments<B> {
         optimizer: RecipeOptimizer<B>,
         progress: Progress,
         devices: &[B::Device],
-        watched: Watched,
+        (watched, ended): (Watched, Sender<Result<Fitted, TrainError>>),
     ) -> Result<Self, TrainError> {
         let batches = Arc::new(Batches::new(&job.plan, job.training.clone())?);
         let workers = Workers::start(batches.clone(), progress.step, devices);
@@ -58,13 +61,8 @@ impl<B: Kernels> Segments<B> {
             validation,
             device: devices[0].clone(),
             watched,
-            outcome: Outcome::default(),
+            ended,
         })
-    }
-
-    /// What it will have come to.
-    pub(super) fn outcome(&self) -> Outcome {
-        self.outcome.clone()
     }
 
     /// For whoever has to save it.
@@ -75,11 +73,6 @@ impl<B: Kernels> Segments<B> {
     fn session(&self) -> MutexGuard<'_, Session<B>> {
         held(&self.session)
     }
-}
-
-/// Holds what a thread that panicked may have held before.
-pub(super) fn held<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<B: Kernels> SupervisedLearningStrategy<Components<B>> for Segments<B> {
@@ -93,8 +86,8 @@ impl<B: Kernels> SupervisedLearningStrategy<Components<B>> for Segments<B> {
     ) -> Trained<B> {
         let TrainingComponents { event_processor: events, interrupter, .. } = components;
         let mut walk = Walk { of: self, learner, interrupter, events };
-        let outcome = walk.train();
-        *held(&self.outcome) = Some(outcome);
+        // Whoever waited may have given up.
+        let _ = self.ended.send(walk.train());
         (walk.learner.model(), walk.events)
     }
 }

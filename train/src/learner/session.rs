@@ -11,9 +11,10 @@ use burn::tensor::Tensor;
 use lmtrain_runs::units::{BITS_PER_NAT, hex};
 use lmtrain_runs::{Bits, Bytes, StepRecord};
 
-use super::{Fitted, Job, TrainError};
+use super::job::{Fitted, Job};
 use crate::batches::Batches;
 use crate::checkpoint::{self, Progress};
+use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
 use crate::optimizer::RecipeOptimizer;

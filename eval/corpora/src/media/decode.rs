@@ -11,13 +11,13 @@ use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use sha2::{Digest, Sha256};
 
 use super::audio;
-use super::copy::{Fingerprint, Summary, VERSION, count_files};
 use super::decoded::Decoded;
 use super::files::Files;
 use super::folder::{Entry, FoundFile, Walk};
 use super::images;
 use super::in_order::in_order;
 use super::set::MediaSet;
+use super::summary::{Fingerprint, Summary, VERSION, count_files};
 use super::{MediaKind, Options};
 use crate::error::CorpusError;
 

@@ -1,5 +1,8 @@
 //! What becomes of a file of a set.
 
+/// Bytes of an image that its decoder may take.
+pub(crate) const MOST_IMAGE_BYTES: u64 = 1 << 30;
+
 /// What becomes of a file.
 #[derive(Debug)]
 pub(crate) enum Decoded {

@@ -13,8 +13,8 @@ use super::images;
 use super::published::{Origin, PublishedSet};
 use super::untar::untar;
 use crate::directory::DataDirectory;
+use crate::download::{FetchOptions, Fetched};
 use crate::error::CorpusError;
-use crate::fetch::{FetchOptions, Fetched};
 use crate::part_file::PartFile;
 use crate::progress::{Progress, ProgressCallback};
 use crate::transfer::Transfer;
@@ -43,7 +43,7 @@ pub(crate) fn fetch_set(
     options: &FetchOptions,
     progress: &mut ProgressCallback,
 ) -> Result<Fetched, CorpusError> {
-    let target = data.set_folder(set.kind, name);
+    let target = data.set_folder(set.kind.name(), name);
     let checked_by = match set.origin {
         Origin::Archive { .. } => "its published MD5",
         Origin::Images { .. } => "that every image decodes at its size (no checksum is published)",

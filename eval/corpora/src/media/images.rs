@@ -10,12 +10,9 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, ImageReader};
 use lmtrain_runs::medium::{PATCH_HEIGHT, PATCH_WIDTH};
 
-use super::decoded::Decoded;
+use super::decoded::{Decoded, MOST_IMAGE_BYTES};
 use super::guard::guarded;
 use super::{Grey, MediaKind, jpeg};
-
-/// Bytes of an image that its decoder may take.
-pub(crate) const MOST_BYTES: u64 = 1 << 30;
 
 /// The patches of an image file's bytes.
 pub(crate) fn patches(file: &[u8], grey: Grey) -> Decoded {
@@ -43,7 +40,7 @@ fn decode(file: &[u8]) -> Result<DynamicImage, String> {
         _ => {
             let mut reader = ImageReader::with_format(Cursor::new(file), format);
             let mut limits = image::Limits::default();
-            limits.max_alloc = Some(MOST_BYTES);
+            limits.max_alloc = Some(MOST_IMAGE_BYTES);
             reader.limits(limits);
             reader.decode().map_err(|error| one_line(&error.to_string()))
         }

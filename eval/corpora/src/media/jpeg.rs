@@ -9,7 +9,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use mozjpeg::Decompress;
 use mozjpeg::decompress::{DecompressStarted, Format};
 
-use super::images::MOST_BYTES;
+use super::decoded::MOST_IMAGE_BYTES;
 
 /// The pixels of a JPEG. libjpeg unwinds where it fails: whoever calls this catches that.
 ///
@@ -27,7 +27,7 @@ fn read(file: &[u8]) -> Result<Option<DynamicImage>, String> {
     let says = |error: io::Error| error.to_string();
     let header = Decompress::new_mem(file).map_err(says)?;
     let (width, height) = (header.width(), header.height());
-    if (width * height) as u64 > MOST_BYTES / 4 {
+    if (width * height) as u64 > MOST_IMAGE_BYTES / 4 {
         return Err(format!("{width} × {height} pixels are more than is decoded"));
     }
     let pixels = |mut started: DecompressStarted<_>| started.read_scanlines::<u8>().map_err(says);

@@ -30,6 +30,7 @@ mod reference_tests;
 mod set;
 #[cfg(test)]
 mod set_tests;
+mod summary;
 mod untar;
 
 use std::ffi::OsStr;

@@ -63,7 +63,7 @@ fn locate(text: &str, base: &str, data: &DataDirectory) -> Result<Option<Place>,
         let set = base.strip_prefix(kind.name())?.strip_prefix('/')?.trim_end_matches('/');
         is_name(set).then_some((kind, set))
     });
-    let there = |kind: MediaKind, set: &str| data.set_folder(kind, set).is_dir();
+    let there = |kind: MediaKind, set: &str| data.set_folder(kind.name(), set).is_dir();
     if let Some((kind, set)) = named.filter(|(kind, set)| there(*kind, set)) {
         return Ok(Some(in_directory(kind, set, data)));
     }
@@ -93,10 +93,12 @@ fn locate(text: &str, base: &str, data: &DataDirectory) -> Result<Option<Place>,
 pub(crate) fn in_directory(kind: MediaKind, set: &str, data: &DataDirectory) -> Place {
     let is_taken = known(set).is_some_and(|row| !matches!(row.kind, Kind::Set(_)))
         || data.file_of(set).is_some()
-        || MediaKind::ALL.into_iter().any(|it| it != kind && data.set_folder(it, set).is_dir());
+        || MediaKind::ALL
+            .into_iter()
+            .any(|it| it != kind && data.set_folder(it.name(), set).is_dir());
     let long = format!("{}/{set}", kind.name());
     let name = if is_taken { long } else { set.to_owned() };
-    Place { name, folder: data.set_folder(kind, set), kind: Some(kind) }
+    Place { name, folder: data.set_folder(kind.name(), set), kind: Some(kind) }
 }
 
 /// Whether it is a name of one folder, and no way to elsewhere.

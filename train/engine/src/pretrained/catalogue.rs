@@ -6,7 +6,6 @@ use super::error::PretrainedError;
 use super::weights::Weights;
 use super::{gemma, gpt2, granite, llama, mistral, neox, olmo, phi, qwen, smollm, stablelm};
 use crate::Transformer;
-use lmtrain_kernels::Gate;
 
 /// An architecture of language models.
 pub struct Architecture {
@@ -192,26 +191,4 @@ fn refuse_other_kinds(config: &Config) -> Result<(), PretrainedError> {
     let faults: Vec<_> =
         set.iter().map(|(key, why)| config.fault(format!("`{key}`: {why}"))).collect();
     faults.into_iter().next().map_or(Ok(()), Err)
-}
-
-/// The activation of a name; `default` where none is given.
-pub(super) fn gate(config: &Config, key: &str, default: &str) -> Result<Gate, PretrainedError> {
-    let name = config.text(key)?.unwrap_or(default);
-    Ok(match name {
-        "silu" | "swish" => Gate::Silu,
-        "gelu" | "gelu_python" => Gate::GeluErf,
-        "gelu_new" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_fast" | "gelu_accurate" => {
-            Gate::GeluTanh
-        }
-        "quick_gelu" => Gate::QuickGelu,
-        "relu" => Gate::Relu,
-        "relu2" => Gate::ReluSquared,
-        other => {
-            let known = "silu, swish, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, \
-                         relu and relu2 are";
-            config.fault(format!("the activation `{other}` is not known; {known}"));
-            // In its place, so that whatever else is wrong is found too.
-            Gate::Silu
-        }
-    })
 }

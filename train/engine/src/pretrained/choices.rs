@@ -1,8 +1,8 @@
 //! In what the architectures of Llama's form differ; `llama.rs` builds the network by them.
 
-use super::catalogue::gate;
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::rope::Rope;
 use lmtrain_kernels::{Gate, NormOf};
 

@@ -14,10 +14,10 @@
 //!
 //! The activation is GELU's tanh form: `hidden_act` (1; its old `gelu` means the same) or `hidden_activation`.
 
-use super::catalogue::gate;
 use super::choices::{BEFORE, Choices, Norms};
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;

@@ -21,9 +21,9 @@
 //!
 //! The matrices of layers lie [inputs, outputs] (Conv1D).
 
-use super::catalogue::gate;
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::heads::{HeadShape, Part, Scores};
 use super::matrix::Lies;
 use super::parts::Parts;

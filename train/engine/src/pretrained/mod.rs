@@ -14,6 +14,7 @@ mod catalogue;
 mod choices;
 mod config;
 mod error;
+mod gate;
 mod gemma;
 mod gpt2;
 mod granite;
@@ -112,7 +113,7 @@ impl PretrainedModel {
         tokenizer: Option<PretrainedTokenizer>,
     ) -> Result<Self, PretrainedError> {
         let transformer = (architecture.read)(config, weights)?;
-        weights.check_all_used(architecture);
+        weights.check_all_used(architecture.class, architecture.beside);
         let engine = Engine::new(transformer).map_err(|reason| config.refuse(reason))?;
         let known = engine.known_tokens();
         config.check_vocabulary(known)?;

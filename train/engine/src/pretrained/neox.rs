@@ -19,9 +19,9 @@
 //! | `layers.N.mlp.dense_h_to_4h.*`, `layers.N.mlp.dense_4h_to_h.*` | up, down |
 //! | `embed_out.weight` (no prefix) | head, unless tied |
 
-use super::catalogue::gate;
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::heads::{HeadShape, Part, Scores};
 use super::matrix::Lies;
 use super::parts::Parts;

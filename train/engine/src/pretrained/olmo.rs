@@ -3,10 +3,10 @@
 //!   `post_feedforward_layernorm`);
 //! - all heads of queries are normed together, and all heads of keys: `self_attn.{q,k}_norm.weight` are as long.
 
-use super::catalogue::gate;
 use super::choices::{Choices, Norms};
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;

@@ -6,10 +6,10 @@
 //! - positions of type `longrope` turn by `short_factor`, so the context is `original_max_position_embeddings`;
 //! - every layer sees a `sliding_window`, if there is one.
 
-use super::catalogue::gate;
 use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;

@@ -3,10 +3,10 @@
 //!   `no_rope_layer_interval`th, 4 if absent;
 //! - with `use_sliding_window`, layers of `layer_types` see a `sliding_window`; if it is absent, those that do not turn.
 
-use super::catalogue::gate;
 use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;

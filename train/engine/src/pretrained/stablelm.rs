@@ -6,10 +6,10 @@
 //! - `use_parallel_residual`: attention and MLP of the same normed x, by one norm;
 //! - `qk_layernorm`: each head of queries and keys has a layer norm of its own, `self_attn.{q,k}_layernorm.norms.H.weight`.
 
-use super::catalogue::gate;
 use super::choices::{BEFORE, Choices, Norms};
 use super::config::Config;
 use super::error::PretrainedError;
+use super::gate::gate;
 use super::llama::read_with;
 use super::rope::Rope;
 use super::weights::Weights;

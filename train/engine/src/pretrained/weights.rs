@@ -9,7 +9,6 @@ use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use sha2::{Digest, Sha256};
 
-use super::catalogue::Architecture;
 use super::error::PretrainedError;
 use super::matrix::{Inputs, Lies, Matrix, Tensor, pack};
 use super::safetensors::{File, Place, Places, open};
@@ -229,17 +228,16 @@ impl Weights {
         self.tied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes as faults the tensors that the network has no place for.
-    pub(super) fn check_all_used(&self, architecture: &Architecture) {
+    /// Notes as faults the tensors that the network, of this class, has no place for, but for those with such ends.
+    pub(super) fn check_all_used(&self, class: &str, beside: &[&str]) {
         let (noted, tied) = (self.noted(), self.tied());
         let surplus = self.places.iter().filter(|(name, _)| {
             !noted.contains_key(*name)
                 && !tied.contains(*name)
-                && !architecture.beside.iter().any(|end| name.ends_with(end))
+                && !beside.iter().any(|end| name.ends_with(end))
         });
         for (name, place) in surplus {
-            let model = architecture.class;
-            self.refuse(Some(place), format!("tensor `{name}` is no part of a {model}"));
+            self.refuse(Some(place), format!("tensor `{name}` is no part of a {class}"));
         }
     }
 

@@ -7,7 +7,7 @@
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even};
 use super::KEY_BLOCK;
-use super::cached::{FAR, PARTS, ask_for, only};
+use super::blocks::{FAR, PARTS, ask_for, only};
 use super::forward_tile::{HIGHEST, LOWEST};
 use super::heads::{
     AttentionHeads, LEAST_EXPONENTS, round_weight, to_bytes, weight_unit, whole_bytes,

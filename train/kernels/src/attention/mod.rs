@@ -13,6 +13,7 @@
 
 mod backward;
 mod backward_tile;
+mod blocks;
 mod cached;
 mod cached_bytes;
 mod forward;

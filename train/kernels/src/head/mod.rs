@@ -2,56 +2,21 @@
 //!
 //! A block's logits stay in the cache: they become probabilities, then gradients, in place.
 
+mod layer;
 mod packed;
 mod softmax;
 
+pub use layer::Head;
 pub use packed::{PackedHead, head_nats, head_probabilities};
 
-use super::level::{self, Level};
+use super::level;
 use super::linear::{self, LinearShape, Panels};
 use super::parallel::Shared;
 use softmax::{Goal, for_rows};
 
-/// The last linear layer, whose logits go into a soft-max.
-#[derive(Clone, Copy, Debug)]
-pub struct Head<'a> {
-    /// Columns of h.
-    pub width: usize,
-    /// Logits of a row.
-    pub vocabulary: usize,
-    /// [width, vocabulary].
-    pub weights: &'a [f32],
-    /// \[vocabulary\].
-    pub bias: Option<&'a [f32]>,
-    /// The cap c of z = c·tanh(z/c) (Gemma Team, "Gemma 2").
-    pub softcap: Option<f32>,
-}
-
 /// Logits of a block: 16 MiB of them, in 64 to 1024 rows.
 fn block_rows(vocabulary: usize) -> usize {
     ((1 << 22) / vocabulary.max(1)).clamp(64, 1024)
-}
-
-impl Head<'_> {
-    /// Asserts the shapes and gives the rows of h.
-    fn rows(&self, h: &[f32]) -> usize {
-        let Head { width, vocabulary, .. } = *self;
-        assert_eq!(self.weights.len(), width * vocabulary, "weights [{width}, {vocabulary}]");
-        assert!(h.len().is_multiple_of(width), "h [rows, {width}]: {}", h.len());
-        h.len() / width
-    }
-
-    /// Asserts that there is a known target for each row.
-    fn check_targets(&self, rows: usize, targets: &[u32]) {
-        assert_eq!(targets.len(), rows, "targets");
-        let known = targets.iter().all(|target| (*target as usize) < self.vocabulary);
-        assert!(known, "a target ≥ {}", self.vocabulary);
-    }
-
-    /// The logits of some rows, before the cap.
-    fn logits(&self, level: Level, h: &[f32], panels: &Panels<'_>, logits: &mut [f32]) {
-        linear::multiply_panels(level, h.len() / self.width, h, panels, self.bias, logits);
-    }
 }
 
 /// Nats of each row's target \[rows\], for h [rows, width].

@@ -4,7 +4,7 @@ use super::super::lanes::{Kernel, LANES, Lanes, dispatch, largest};
 use super::super::level::Level;
 use super::super::math::{exp, ln, soft_cap};
 use super::super::parallel::{self, Shared};
-use super::Head;
+use super::layer::Head;
 
 /// What to make of a row of logits.
 pub(super) enum Goal<'a> {

@@ -1,6 +1,6 @@
 //! Sixteen lanes as two AVX registers, with FMA and F16C.
 
-use super::{Int8Panel, Kernel, LANES, Lanes};
+use super::operations::{Int8Panel, Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
 
 /// The token of the AVX2 level: it exists only inside `run`.

@@ -1,6 +1,6 @@
 //! Sixteen lanes as one AVX-512 register.
 
-use super::{Int8Panel, Kernel, LANES, Lanes};
+use super::operations::{Int8Panel, Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
 
 /// The token of the AVX-512 level: it exists only inside `run`.

@@ -1,6 +1,6 @@
 //! Sixteen lanes as four NEON registers. Every 64-bit ARM processor has them.
 
-use super::{Int8Panel, LANES, Lanes};
+use super::operations::{Int8Panel, LANES, Lanes};
 use std::arch::aarch64::*;
 
 /// The token of the NEON level.

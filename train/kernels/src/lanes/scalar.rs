@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust: the reference that every other level is held to.
 
-use super::{Int8Panel, LANES, Lanes};
+use super::operations::{Int8Panel, LANES, Lanes};
 use half::{bf16, f16};
 
 /// The token of the scalar level.

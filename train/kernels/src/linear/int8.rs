@@ -8,7 +8,7 @@
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Int8Panel, Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
-use super::packed::Call;
+use super::call::Call;
 use super::tile::PANEL;
 
 /// The largest whole number.
@@ -119,7 +119,7 @@ impl Kernel for Rows<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
         let (rows, fours) = (self.call.rows, self.matrix.fours);
-        let inputs = self.call.x.len() / rows.max(1);
+        let inputs = self.call.inputs;
         for row in 0..rows {
             let x = &self.call.x[row * inputs..][..inputs];
             self.steps[row] = round(lanes, x, &mut self.x[row * fours..][..fours]);
@@ -157,7 +157,7 @@ impl Rows<'_> {
                 let scale = lanes.load_slice(&scales[first..], 0.0);
                 let scale = lanes.mul(lanes.splat(step), scale);
                 let mut y = lanes.mul(lanes.load_slice(&sums[first..], 0.0), scale);
-                if let Some(bias) = self.call.bias(panel) {
+                if let Some(bias) = self.call.bias_of(panel) {
                     y = lanes.add(y, lanes.load_slice(&bias[first..], 0.0));
                 }
                 lanes.store_slice(&mut sums[first..], y);
@@ -199,7 +199,8 @@ fn round<L: Lanes>(lanes: L, x: &[f32], to: &mut [f32]) -> f32 {
 mod tests {
     use super::super::super::level::current;
     use super::super::super::testing::{Numbers, assert_same_bits};
-    use super::super::packed::{After, PackedWeights, product};
+    use super::super::call::After;
+    use super::super::packed::{PackedWeights, product};
 
     /// Whole numbers within ± `largest`, and scales.
     fn packed(

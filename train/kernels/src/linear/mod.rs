@@ -2,6 +2,7 @@
 //!
 //! Each output is one chain in index order, from 0 or the bias; gradients of weights sum rows in index order.
 
+mod call;
 mod int8;
 mod outer;
 mod packed;
@@ -12,8 +13,9 @@ use super::activation::{Activation, Kept};
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level::{self, Level};
 use super::parallel::{self, Shared};
+pub use call::After;
 pub(super) use packed::product_panels;
-pub use packed::{After, PackedWeights, Precision, product};
+pub use packed::{PackedWeights, Precision, product};
 use product::Finish;
 pub(super) use product::Panels;
 

@@ -5,11 +5,11 @@
 //! its bias or 0, so both give the same bits.
 
 use super::super::aligned::{Aligned, with_scratch};
-use super::super::gate::{Gate, gate};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
+use super::call::{After, Call};
 use super::int8::Int8Matrix;
-use super::tile::{PANEL, TILE_ROWS, Tile, ZEROS, compute};
+use super::tile::{PANEL, TILE_ROWS, Tile, compute};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -162,19 +162,6 @@ impl PackedWeights {
     }
 }
 
-/// What becomes of a product, in y.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// y = product.
-    Plain,
-    /// y += product.
-    Add,
-    /// y = gate(product).
-    Gate(Gate),
-    /// y = gate(y)·product.
-    Multiply(Gate),
-}
-
 /// y [rows, stride] from x [rows, inputs]·w + bias, on this thread.
 pub fn product(
     level: Level,
@@ -203,79 +190,26 @@ pub(in super::super) fn product_panels(
     assert_eq!(x.len(), rows * w.inputs, "x [{rows}, {}]", w.inputs);
     assert_eq!(y.len(), rows * stride, "y [{rows}, {stride}]");
     assert!(panels.end <= w.outputs.div_ceil(PANEL) && first <= panels.start * PANEL);
-    let call = Call { rows, x, w, panels, finish, stride, first, y };
+    let (inputs, bias) = (w.inputs, w.bias.as_ref().map(Aligned::as_slice));
+    let call = Call { rows, x, inputs, bias, panels, finish, stride, first, y };
     match &w.values {
-        Values::Float(Precision::Single, values) => call.run::<Single>(level, values),
-        Values::Float(Precision::Half, values) => call.run::<Half>(level, values),
-        Values::Float(Precision::Bfloat, values) => call.run::<Bfloat>(level, values),
+        Values::Float(Precision::Single, values) => run::<Single>(call, level, values),
+        Values::Float(Precision::Half, values) => run::<Half>(call, level, values),
+        Values::Float(Precision::Bfloat, values) => run::<Bfloat>(call, level, values),
         Values::Int8(matrix) => matrix.product(level, call),
     }
 }
 
-/// A product to compute.
-pub(super) struct Call<'a> {
-    pub(super) rows: usize,
-    pub(super) x: &'a [f32],
-    w: &'a PackedWeights,
-    pub(super) panels: Range<usize>,
-    finish: After,
-    stride: usize,
-    first: usize,
-    y: &'a mut [f32],
-}
-
-impl Call<'_> {
-    fn run<E: Element>(self, level: Level, values: &Aligned) {
-        let values = E::of(values);
-        if self.rows <= FEW_ROWS {
-            return dispatch(level, FewRows::<E> { call: self, values });
-        }
-        let sums = self.rows * PANEL;
-        with_scratch([DEPTH_BLOCK * PANEL, sums], |[slice, sums]| {
-            dispatch(level, ManyRows::<E> { call: self, values, slice, sums });
-        });
+/// Chooses how rows are multiplied by stored numbers.
+fn run<E: Element>(call: Call<'_>, level: Level, values: &Aligned) {
+    let values = E::of(values);
+    if call.rows <= FEW_ROWS {
+        return dispatch(level, FewRows::<E> { call, values });
     }
-
-    /// Columns of y that a panel fills.
-    pub(super) fn columns(&self, panel: usize) -> Range<usize> {
-        let start = panel * PANEL - self.first;
-        start..self.stride.min(start + PANEL)
-    }
-
-    /// The bias of a panel, \[64\].
-    pub(super) fn bias(&self, panel: usize) -> Option<&[f32]> {
-        self.w.bias.as_ref().map(|bias| &bias.as_slice()[panel * PANEL..][..PANEL])
-    }
-
-    /// What the chains of a panel start from.
-    fn start(&self, panel: usize) -> *const f32 {
-        self.bias(panel).map_or(ZEROS.as_ptr(), <[f32]>::as_ptr)
-    }
-
-    /// Makes a row's part of y from its sums.
-    #[inline(always)]
-    pub(super) fn finish<L: Lanes>(
-        &mut self,
-        lanes: L,
-        row: usize,
-        columns: Range<usize>,
-        sums: &[f32],
-    ) {
-        let start = row * self.stride;
-        let y = &mut self.y[start + columns.start..start + columns.end];
-        for (y, sums) in y.chunks_mut(LANES).zip(sums.chunks_exact(LANES)) {
-            let sum = lanes.load_slice(sums, 0.0);
-            let value = match self.finish {
-                After::Plain => sum,
-                After::Add => lanes.add(lanes.load_slice(y, 0.0), sum),
-                After::Gate(kind) => gate(lanes, kind, sum),
-                After::Multiply(kind) => {
-                    lanes.mul(gate(lanes, kind, lanes.load_slice(y, 0.0)), sum)
-                }
-            };
-            lanes.store_slice(y, value);
-        }
-    }
+    let sums = call.rows * PANEL;
+    with_scratch([DEPTH_BLOCK * PANEL, sums], |[slice, sums]| {
+        dispatch(level, ManyRows::<E> { call, values, slice, sums });
+    });
 }
 
 /// A stored number, and how sixteen of them are widened.
@@ -357,7 +291,7 @@ impl<E: Element> Kernel for ManyRows<'_, E> {
 
     #[inline(always)]
     fn run<L: Lanes>(mut self, lanes: L) {
-        let depth = self.call.w.inputs;
+        let depth = self.call.inputs;
         for panel in self.call.panels.clone() {
             for first in (0..depth.max(1)).step_by(DEPTH_BLOCK) {
                 let count = DEPTH_BLOCK.min(depth - first);
@@ -392,7 +326,7 @@ fn slice_of_panel<L: Lanes>(
     slice: &[f32],
     sums: &mut [f32],
 ) {
-    let depth = call.w.inputs;
+    let depth = call.inputs;
     let last = first + slice.len() / PANEL == depth;
     let columns = call.columns(panel);
     for row in (0..call.rows).step_by(TILE_ROWS) {
@@ -488,7 +422,7 @@ fn few_rows<L: Lanes, E: Element, const ROWS: usize, const VECTORS: usize>(
     first: usize,
     sums: &mut [f32; 4 * PANEL],
 ) {
-    let depth = call.w.inputs;
+    let depth = call.inputs;
     let stored = &values[panel * depth * PANEL..][..depth * PANEL];
     let x = &call.x[row * depth..][..ROWS * depth];
     assert!(first + VECTORS * LANES <= PANEL && ROWS <= 4);
@@ -528,6 +462,7 @@ fn few_rows<L: Lanes, E: Element, const ROWS: usize, const VECTORS: usize>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::gate::Gate;
     use super::super::super::level::current;
     use super::super::super::testing::{Numbers, assert_same_bits, bits};
     use super::*;

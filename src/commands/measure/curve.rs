@@ -1,14 +1,15 @@
 //! The rate against context, beside rates: `eval --curve`.
 
 use anyhow::Result;
-use lmtrain_corpora::Corpus;
-use lmtrain_eval::compressors::Compressor;
 use lmtrain_eval::measure::{Curve, PrefixMeasurement, Progress};
-use lmtrain_runs::record::{Chunking, Kind};
-use lmtrain_runs::{Bytes, CurveRecord, RateRecord, Run};
+use lmtrain_runs::record::{Chunking, RateRecord};
+use lmtrain_runs::{Bytes, CurveRecord, Run};
 
-use super::eval::{Settings, blank, length_of, span_of, tell};
-use crate::context::Context;
+use super::compressor::Cut;
+use super::compressor::facts;
+use super::settings::length_of;
+use super::subject::{Subject, Task};
+use super::watching::tell;
 use crate::progress::Progress as Shown;
 
 /// Seed of the intervals.
@@ -29,21 +30,15 @@ pub(super) fn keep(run: &Run, rate: &RateRecord, curve: Option<Curve>) -> Result
 }
 
 /// Measures a compressor's, unless it is recorded.
-pub(super) fn of_compressor(
-    compressor: &'static Compressor,
-    corpus: &Corpus,
-    settings: &Settings,
-    context: &Context,
-) -> Result<()> {
-    let (span, chunk) = (span_of(corpus, settings.part), length_of(settings.chunk));
-    let mut rate = blank(compressor.name, Kind::Compressor, Chunking::Bytes(chunk), corpus, span);
-    rate.preset = Some(compressor.preset.to_owned());
-    rate.library = Some(compressor.library());
-    rate.sample = settings.sample.and_then(|draw| draw.of(span, chunk));
-    let store = context.store.compressors();
+pub(in crate::commands) fn of_compressor(cut: &Cut, task: &Task<'_>) -> Result<()> {
+    let Task { corpus, settings, context } = *task;
+    let (compressor, chunk) = (cut.compressor, length_of(settings.chunk));
+    let rate = task.wanted(compressor.name, facts(compressor), Chunking::Bytes(chunk));
+    let store = cut.store(context);
     if context.is_stopping() || (!settings.again && is_recorded(&store, &rate)?) {
         return Ok(());
     }
+    let span = rate.excerpt.span;
     let measurement = PrefixMeasurement {
         compressor,
         corpus: corpus.bytes(),

@@ -12,9 +12,10 @@ use lmtrain_runs::{Bytes, plans};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use super::output::{print_json, print_table};
-use super::select::best_text;
-use super::sweep::{Line, plan_of, seconds};
+use super::super::output::{print_json, print_table};
+use super::super::select::best_text;
+use super::cost::seconds;
+use super::line::{Line, draft_of};
 use crate::cli::{self, Fit};
 use crate::context::Context;
 use crate::device::Device;
@@ -150,9 +151,11 @@ fn of_plan(name: &'static str, text: &str, device: Device, flops_per_s: f64) -> 
         let (name, sha256) = (flags.corpus().to_owned(), String::new());
         let corpus = CorpusIdentity { name, bytes: Bytes(0), sha256 };
         let data = Planned { corpus, train_span: None, parts: Vec::new() };
-        let plan = plan_of(&flags, &line, data)?;
+        let draft = draft_of(&flags, &line, data)?;
+        let steps = draft.known_steps();
+        let plan = draft.with_steps(steps.unwrap_or(1));
         listed.runs += 1;
-        listed.training_flops += plan.flops();
+        listed.training_flops += steps.map_or(0.0, |_| plan.flops());
         listed.training_seconds += seconds(&plan, flops_per_s);
     }
     Ok(listed)

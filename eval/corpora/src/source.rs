@@ -1,0 +1,4 @@
+//! The project's own text, which is always there.
+
+/// The project's own text: `build.rs` packs it.
+pub(super) static SOURCE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/source.txt"));

@@ -1,0 +1,56 @@
+//! `lmtrain bench`.
+
+use clap::{Args, ValueEnum};
+use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::{Precision, Setting, Size, Tokenization};
+
+use super::values::{parse_context, parse_positive, parse_trained};
+use crate::device::Device;
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Sizes to measure
+    #[arg(long, alias = "sizes", value_delimiter = ',', default_value = "200K,3.2M")]
+    pub(crate) size: Vec<Size>,
+    /// How bytes become tokens
+    #[arg(long, default_value = "bytes", value_parser = parse_trained)]
+    pub(crate) tokenizer: Tokenization,
+    /// Row of choices
+    #[arg(long, default_value = "modern")]
+    pub(crate) recipe: Recipe,
+    /// Choose otherwise than the recipe, as with `fit`
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Setting>,
+    /// Sequences of one pass
+    #[arg(long, default_value = "4", value_parser = parse_positive)]
+    pub(crate) batch: usize,
+    /// Tokens of a sequence
+    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
+    pub(crate) context: usize,
+    /// Timed steps, of which the median is taken
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) steps: u64,
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) only: Vec<Surface>,
+    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
+    #[arg(long, default_value = "auto")]
+    pub(crate) device: Device,
+    /// Numbers to multiply in, f32 or bf16 [default: bf16 on a GPU that knows it]
+    #[arg(long, value_name = "f32|bf16")]
+    pub(crate) precision: Option<Precision>,
+    /// Within a process of its own: the size to measure
+    #[arg(long, hide = true, value_name = "SIZE")]
+    pub(crate) within: Option<Size>,
+}
+
+/// What can be measured of a network's speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Surface {
+    /// Training steps
+    Train,
+    /// Ideal bits of whole chunks
+    Score,
+    /// Compressing and decompressing, and scoring
+    Code,
+}

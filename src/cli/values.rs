@@ -1,0 +1,44 @@
+//! Values that several commands take.
+
+#[cfg(feature = "train")]
+use lmtrain_runs::Tokenization;
+#[cfg(feature = "train")]
+use lmtrain_runs::plan::MOST_CONTEXT;
+use lmtrain_runs::units::parse_count;
+
+/// What `--model` takes.
+pub(super) const MODEL: &str = if cfg!(feature = "hub") { "DIR|OWNER/NAME" } else { "DIR" };
+
+pub(super) fn parse_positive(text: &str) -> Result<usize, String> {
+    match parse_count(text)? {
+        0 => Err("it must be at least 1".to_owned()),
+        count => usize::try_from(count).map_err(|_| "it is too large".to_owned()),
+    }
+}
+
+#[cfg(feature = "train")]
+/// A tokenization that a run may have.
+pub(super) fn parse_trained(text: &str) -> Result<Tokenization, String> {
+    match text.parse()? {
+        Tokenization::Pretrained(_) => {
+            Err("a run has `bytes`, or a vocabulary such as `bpe-5000`".to_owned())
+        }
+        tokenization => Ok(tokenization),
+    }
+}
+
+#[cfg(feature = "train")]
+pub(super) fn parse_context(text: &str) -> Result<usize, String> {
+    match parse_positive(text)? {
+        tokens if tokens <= MOST_CONTEXT => Ok(tokens),
+        _ => Err(format!("it may be at most {MOST_CONTEXT}")),
+    }
+}
+
+#[cfg(feature = "train")]
+pub(super) fn parse_minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if minutes > 0.0 && minutes < 1e6 => Ok(minutes),
+        _ => Err("minutes are a number above 0, such as 10 or 0.5".to_owned()),
+    }
+}

@@ -1,0 +1,9 @@
+//! What was drawn.
+
+use lmtrain_runs::SampleRecord;
+
+/// A sample, and where its first byte came from.
+pub(super) struct Drawn {
+    pub(super) record: SampleRecord,
+    pub(super) first_byte: Option<Vec<f64>>,
+}
