@@ -60,9 +60,9 @@ pub(crate) struct Eval {
     /// Sum ideal bits only, and do not run the coder
     #[arg(long)]
     pub(crate) ideal: bool,
-    /// Codes of the weights: f16 as they are saved, f32, int8 and int4 (whole numbers, with which the network then
-    /// computes); each is decoded and measured
-    #[arg(long, value_delimiter = ',', value_name = "CODE", default_value = "f16")]
+    /// Codes of the weights: f32, f16, int8 and int4 (whole numbers, with which the network then computes); each is
+    /// decoded and measured [default: the one that the run saves]
+    #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,
     /// Measure again what is recorded already
     #[arg(long)]

@@ -69,7 +69,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
             }
         }
         for (run, plan) in &runs {
-            for &code in &arguments.weight_codes {
+            let saved = [plan.choices.weights.into()];
+            let codes = Some(&arguments.weight_codes[..]).filter(|codes| !codes.is_empty());
+            for &code in codes.unwrap_or(&saved) {
                 records.extend(rates(&Coded { run, plan, code }, &task)?);
             }
         }

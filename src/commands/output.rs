@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 
 use anyhow::Result;
-use lmtrain_runs::record::{Kind, WeightCode};
+use lmtrain_runs::record::{Kind, RunFacts, WeightCode};
 use lmtrain_runs::units::short_count;
 use lmtrain_runs::{Bits, RateRecord};
 use serde::Serialize;
@@ -185,9 +185,10 @@ fn print_models(records: &[RateRecord]) -> Result<()> {
 
 /// The name, with the code of the weights if they are not as they were saved.
 fn name_label(record: &RateRecord) -> String {
+    let saved = record.facts.run().map_or(WeightCode::F16, RunFacts::saved_code);
     match record.weight_code() {
-        None | Some(WeightCode::F16) => record.name.clone(),
-        Some(code) => format!("{} ({code})", record.name),
+        Some(code) if code != saved => format!("{} ({code})", record.name),
+        _ => record.name.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use lmtrain_runs::record::{Chunking, Kind, WeightCode};
+use lmtrain_runs::record::{Chunking, Kind, RunFacts, WeightCode};
 use lmtrain_runs::{CurveRecord, Plan, RateRecord, SampleRecord, StepRecord, Store};
 
 use super::gallery;
@@ -45,7 +45,14 @@ pub(crate) struct Measurement {
 }
 
 impl Measurement {
-    /// What the weights were stored in: runs save their own in half precision.
+    /// Whether the weights, if there are any, were measured as the run saved them.
+    #[must_use]
+    pub(crate) fn is_as_saved(&self) -> bool {
+        let saved = self.record.facts.run().map_or(WeightCode::F16, RunFacts::saved_code);
+        self.code() == saved
+    }
+
+    /// What the weights were stored in.
     #[must_use]
     pub(crate) fn code(&self) -> WeightCode {
         self.record.weight_code().unwrap_or(WeightCode::F16)
@@ -175,7 +182,7 @@ fn row_order(record: &RateRecord) -> impl Ord + use<> {
 
 fn most_complete(rates: &[Measurement]) -> Vec<Measurement> {
     let mut kept: Vec<Measurement> = Vec::new();
-    let as_saved = |measurement: &&Measurement| measurement.code() == WeightCode::F16;
+    let as_saved = |measurement: &&Measurement| measurement.is_as_saved();
     for measurement in rates.iter().filter(as_saved) {
         let same = |other: &&mut Measurement| {
             other.subject == measurement.subject

@@ -16,6 +16,7 @@ use crate::optimizer::State;
 use crate::weights::{network_from, tensors_of};
 use lmtrain_engine::Origin;
 use lmtrain_engine::tensor_file::{Digest, FormatError, Numbers, Precision, TensorFile};
+use lmtrain_engine::weight_code::round;
 
 /// How far training has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -127,8 +128,8 @@ pub fn load<B: Kernels>(run: &Run, device: &B::Device) -> Result<Option<Saved<B>
     Ok(Some(Saved { network, state, progress, origin }))
 }
 
-/// Saves the best network so far as the run's weights, in half precision: what is measured later is
-/// what is counted at 2 bytes a parameter.
+/// Saves the best network so far as the run's weights, in half precision or as the levels that it was trained for: what
+/// is measured later is what is counted.
 ///
 /// # Errors
 /// If a file cannot be written, or a weight does not fit into 16 bits.
@@ -139,6 +140,7 @@ pub fn save_best<B: Kernels>(
 ) -> Result<(), TrainError> {
     let file =
         TensorFile { metadata: json(origin)?, tensors: tensors_of(network), ..Default::default() };
+    let file = round(&file, origin.plan.choices.weights.into()).map_err(TrainError::Format)?;
     write(&run.weights_path(), &file, Precision::Half)
 }
 

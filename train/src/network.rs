@@ -7,12 +7,13 @@ use burn::module::{AutodiffModule, Module, ModuleMapper, Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_engine::depth_scale;
+use lmtrain_engine::weight_code::rounding;
 use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::recipe::Norm;
 use lmtrain_runs::{Choices, Plan, Precision};
 
-use crate::ops::{AttentionHalf, Head, Heads, MlpHalf, Ops, number_type};
+use crate::ops::{AttentionHalf, Head, Heads, MlpHalf, Ops, Rounding, number_type};
 
 /// A normal cut off at ±2 has this deviation; haiku divides it out of its linear layers.
 const CUT_NORMAL_DEVIATION: f32 = 0.879_625_7;
@@ -125,7 +126,7 @@ impl<B: Ops> Network<B> {
     #[must_use]
     pub fn output_head(&self) -> Head<B> {
         Head {
-            weights: self.architecture.compute(&self.head),
+            weights: self.architecture.compute("head", &self.head),
             bias: self.head_bias.as_ref().map(Param::val),
             soft_cap: self.architecture.choices.soft_cap,
         }
@@ -163,27 +164,38 @@ impl<B: Ops> Network<B> {
     fn embed(&self, tokens: Tensor<B, 1, Int>) -> Tensor<B, 2> {
         let Architecture { width, choices, .. } = self.architecture;
         let scale = if choices.scale_embeddings { (width as f64).sqrt() } else { 1.0 };
-        let x = B::embed(self.embedding.val(), tokens, scale);
+        let table = self.architecture.rounded("embedding", &self.embedding);
+        let x = B::embed(table, tokens, scale);
         if choices.norm == Norm::PreRms { B::normalize_rms(x) } else { x }
     }
 }
 
 impl Architecture {
-    /// A matrix in the numbers that it multiplies in.
-    fn compute<B: Backend>(&self, weights: &Param<Tensor<B, 2>>) -> Tensor<B, 2> {
-        weights.val().cast(number_type(self.precision))
+    /// A matrix of this kind, rounded to the levels that it is trained for.
+    fn rounded<B: Ops>(&self, kind: &str, weights: &Param<Tensor<B, 2>>) -> Tensor<B, 2> {
+        let weights = weights.val();
+        match rounding(kind, &weights.dims(), self.choices.weights.into()) {
+            Some((_, scaled, bits)) => B::round(Rounding { scaled, bits }, weights),
+            None => weights,
+        }
+    }
+
+    /// The same in the numbers that it multiplies in.
+    fn compute<B: Ops>(&self, kind: &str, weights: &Param<Tensor<B, 2>>) -> Tensor<B, 2> {
+        self.rounded(kind, weights).cast(number_type(self.precision))
     }
 
     /// One that a block's normed input is multiplied by; dividing it divides the input.
-    fn compute_input<B: Backend>(
+    fn compute_input<B: Ops>(
         &self,
+        kind: &str,
         weights: &Param<Tensor<B, 2>>,
         block: usize,
     ) -> Tensor<B, 2> {
         match self.choices.depth_scale {
-            false => self.compute(weights),
+            false => self.compute(kind, weights),
             true => {
-                let weights = weights.val() * depth_scale(block);
+                let weights = self.rounded(kind, weights) * depth_scale(block);
                 weights.cast(number_type(self.precision))
             }
         }
@@ -281,8 +293,8 @@ impl<B: Ops> Block<B> {
     ) -> Tensor<B, 2> {
         let mlp = MlpHalf {
             activation: architecture.choices.activation,
-            up: architecture.compute_input(&self.up, place.index),
-            down: architecture.compute(&self.down),
+            up: architecture.compute_input("up", &self.up, place.index),
+            down: architecture.compute("down", &self.down),
         };
         B::mlp_half(mlp, self.attention_half(x, architecture, place))
     }
@@ -295,8 +307,8 @@ impl<B: Ops> Block<B> {
         Place { index, time, tokens }: Place<'_, B>,
     ) -> Tensor<B, 2> {
         let (heads, gain) = (architecture.heads, self.gain.as_ref().map(Param::val));
-        let qkv = architecture.compute_input(&self.qkv, index);
-        let proj = architecture.compute(&self.proj);
+        let qkv = architecture.compute_input("qkv", &self.qkv, index);
+        let proj = architecture.compute("proj", &self.proj);
         if self.qkv_convolution.is_none() && self.values.is_none() {
             return B::attention_half(AttentionHalf { heads, time, qkv, gain, proj }, x);
         }
@@ -306,7 +318,7 @@ impl<B: Ops> Block<B> {
             qkv = B::convolve(time, qkv, taps.val());
         }
         if let Some(table) = &self.values {
-            let values = B::embed(table.val(), tokens.clone(), 1.0);
+            let values = B::embed(architecture.rounded("values", table), tokens.clone(), 1.0);
             let nothing = Tensor::zeros([rows, 2 * width], &values.device());
             qkv = qkv + Tensor::cat(vec![nothing, values], 1);
         }
@@ -317,21 +329,21 @@ impl<B: Ops> Block<B> {
     /// x [batch · time, width] → the same, for sequences of `time` tokens.
     fn post_norm(&self, x: Tensor<B, 2>, architecture: &Architecture, time: usize) -> Tensor<B, 2> {
         let [rows, width] = x.dims();
-        let qkv = B::project(x.clone(), architecture.compute(&self.qkv));
+        let qkv = B::project(x.clone(), architecture.compute("qkv", &self.qkv));
         let qkv = qkv.reshape([rows / time, time, 3 * width]);
         let mixed = B::attend(architecture.heads, qkv, self.gain.as_ref().map(Param::val));
         let mixed = mixed.reshape([rows, width]);
-        let x = x + B::project(mixed, architecture.compute(&self.proj));
+        let x = x + B::project(mixed, architecture.compute("proj", &self.proj));
         let x = normed(&self.attention_norm, x);
         let mlp = self.mlp(x.clone(), architecture);
         normed(&self.mlp_norm, x + mlp)
     }
 
     fn mlp(&self, x: Tensor<B, 2>, architecture: &Architecture) -> Tensor<B, 2> {
-        let up = B::project(x, architecture.compute(&self.up));
+        let up = B::project(x, architecture.compute("up", &self.up));
         let up = biased(up, &self.up_bias); // [batch · time, 4 · width]
         let after = B::activate(architecture.choices.activation, up);
-        biased(B::project(after, architecture.compute(&self.down)), &self.down_bias)
+        biased(B::project(after, architecture.compute("down", &self.down)), &self.down_bias)
     }
 }
 

@@ -42,6 +42,19 @@ pub enum ValueEmbeddings {
     All,
 }
 
+/// The numbers that weights are trained for, and saved in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// IEEE half precision.
+    #[default]
+    F16,
+    /// Whole numbers of 8 bits with scales.
+    Int8,
+    /// Whole numbers of 4 bits with scales; embeddings and head of 8 bits.
+    Int4,
+}
+
 /// What is fed before the first token of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +134,8 @@ pub struct Choices {
     pub qkv_convolution: bool,
     #[serde(default)]
     pub value_embeddings: ValueEmbeddings,
+    #[serde(default)]
+    pub weights: Weights,
     pub optimizer: Optimizer,
     pub matrix_learning_rate: f64,
     pub embedding_learning_rate: f64,

@@ -22,7 +22,7 @@ use crate::size::Size;
 pub const ROPE_BASE: f64 = 10_000.0;
 
 pub use choices::{
-    Activation, Begin, Choices, DecayForm, DecaySchedule, Norm, Optimizer, ValueEmbeddings,
+    Activation, Begin, Choices, DecayForm, DecaySchedule, Norm, Optimizer, ValueEmbeddings, Weights,
 };
 pub use table::{CHOICES, Choice, Kind, Row, Setting, choice, text};
 
@@ -78,6 +78,7 @@ impl Recipe {
                     block_convolution: false,
                     qkv_convolution: false,
                     value_embeddings: ValueEmbeddings::None,
+                    weights: Weights::F16,
                     optimizer: Optimizer::Muon,
                     matrix_learning_rate: 0.02,
                     embedding_learning_rate: 0.02,

@@ -143,6 +143,12 @@ pub const CHOICES: &[Choice] = &[
         Kind::Word(&["none", "alternate", "all"]),
         "blocks that add an embedding of the token to their values",
     ),
+    row(
+        "weights",
+        "w",
+        Kind::Word(&["f16", "int8", "int4"]),
+        "numbers that weights are trained for and saved in: whole ones are rounded to in every step",
+    ),
     row("optimizer", "opt", Kind::Word(&["muon", "adam"]), "what moves the blocks' matrices"),
     row("matrix-learning-rate", "mlr", RATE, "step size of the blocks' matrices"),
     row("embedding-learning-rate", "elr", RATE, "step size of the embedding table"),

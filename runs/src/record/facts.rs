@@ -120,6 +120,15 @@ pub struct RunFacts {
     pub seed: Option<u64>,
 }
 
+impl RunFacts {
+    /// The code that the weights were trained for and saved in.
+    #[must_use]
+    pub fn saved_code(&self) -> WeightCode {
+        let chosen = self.choices.get("weights").and_then(Value::as_str);
+        chosen.and_then(|code| code.parse().ok()).unwrap_or(WeightCode::F16)
+    }
+}
+
 /// What is known of a pretrained model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelFacts {

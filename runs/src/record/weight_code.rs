@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::Weights;
+
 /// How weights are stored where they count: what a model costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +36,17 @@ impl WeightCode {
             Self::Int8 => "int8",
             Self::Int4 => "int4",
             Self::Int8Xz => "int8-xz",
+        }
+    }
+}
+
+/// What weights of a recipe are saved in.
+impl From<Weights> for WeightCode {
+    fn from(weights: Weights) -> Self {
+        match weights {
+            Weights::F16 => Self::F16,
+            Weights::Int8 => Self::Int8,
+            Weights::Int4 => Self::Int4,
         }
     }
 }

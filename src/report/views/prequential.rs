@@ -2,7 +2,6 @@
 //! (Blier & Ollivier, arXiv 1802.07044); and in two parts, the weights and then the data under them.
 
 use lmtrain_runs::StepRecord;
-use lmtrain_runs::record::WeightCode;
 
 use crate::report::records::{Measurement, Records, RunData};
 
@@ -49,7 +48,7 @@ fn is_of_training_text(measurement: &Measurement, run: &RunData) -> bool {
         && record.excerpt.corpus_sha256 == run.plan.corpus_sha256
         && record.counts.raw_bytes.0 > 0
         && record.in_sample_bytes == record.counts.raw_bytes
-        && measurement.code() == WeightCode::F16
+        && measurement.is_as_saved()
 }
 
 #[cfg(test)]

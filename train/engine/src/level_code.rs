@@ -119,12 +119,12 @@ pub(crate) fn decode<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lmtrain_kernels::testing::Numbers;
+    use lmtrain_runs::random::SplitMix64;
 
     /// About Gaussian levels: sums of three uniform numbers.
-    fn levels(numbers: &mut Numbers, count: usize, largest: usize) -> Vec<i8> {
-        let one = |numbers: &mut Numbers| {
-            let sum: usize = (0..3).map(|_| numbers.below(2 * largest + 1)).sum();
+    fn levels(numbers: &mut SplitMix64, count: usize, largest: u64) -> Vec<i8> {
+        let one = |numbers: &mut SplitMix64| {
+            let sum: u64 = (0..3).map(|_| numbers.below(2 * largest + 1)).sum();
             i8::try_from(sum as i64 / 3 - largest as i64).expect("within a byte")
         };
         (0..count).map(|_| one(numbers)).collect()
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn levels_come_back_and_take_little_more_than_their_entropy() {
-        let mut numbers = Numbers::new(5);
+        let mut numbers = SplitMix64::new(5);
         for (bits, largest, more) in [(Bits::Eight, 127, 1.01), (Bits::Four, 7, 1.003)] {
             let [one, two] = [100_000, 30_000].map(|count| levels(&mut numbers, count, largest));
             let matrices = [("blocks.0.up", bits, &one[..]), ("head", bits, &two[..])];

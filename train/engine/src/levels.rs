@@ -105,6 +105,12 @@ impl Levels {
         let [rows, columns] = self.shape;
         rows.checked_mul(columns) == Some(self.levels.len()) && self.scales.len() == self.lines().0
     }
+
+    /// Whether all levels are some of so many.
+    #[must_use]
+    pub fn fits_in(&self, bits: Bits) -> bool {
+        self.levels.iter().all(|level| level.unsigned_abs() <= bits.largest().unsigned_abs())
+    }
 }
 
 fn level(value: f32, scale: f32, bits: Bits) -> i8 {

@@ -33,7 +33,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod transformer;
-mod weight_code;
+pub mod weight_code;
 mod whole;
 
 pub use layout::{rotary_frequencies, source_dimension};

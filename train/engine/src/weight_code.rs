@@ -20,7 +20,7 @@ use crate::{SavedWeights, WeightsError};
 
 impl SavedWeights {
     /// These weights after a trip through a code, and the bytes that they took in it. As they were
-    /// saved they are in [`WeightCode::F16`].
+    /// saved they are in the code that they were trained for.
     ///
     /// # Errors
     /// If they cannot be coded, a number being too large or none at all.
@@ -39,9 +39,9 @@ impl SavedWeights {
         };
         let (bytes, coded) =
             recode().map_err(|source| WeightsError::Format { place: place.clone(), source })?;
-        let weights = match code {
-            WeightCode::F16 => self.clone(),
-            _ => Self::from_bytes(bytes, &place)?,
+        let weights = match code == self.origin.plan.choices.weights.into() {
+            true => self.clone(),
+            false => Self::from_bytes(bytes, &place)?,
         };
         Ok((weights, coded))
     }
@@ -59,7 +59,12 @@ fn shapes(file: &TensorFile) -> Shapes {
 /// What shares a scale in a tensor, and in how many bits a code has it, if it is a matrix: those that multiply rows have
 /// a scale for each output, those that tokens look up have one for each token. What tokens look up, and the head, have
 /// eight bits in any case.
-fn rounding(name: &str, shape: &[usize], code: WeightCode) -> Option<([usize; 2], Scaled, Bits)> {
+#[must_use]
+pub fn rounding(
+    name: &str,
+    shape: &[usize],
+    code: WeightCode,
+) -> Option<([usize; 2], Scaled, Bits)> {
     let shape: [usize; 2] = shape.try_into().ok()?;
     let kind = name.rsplit('.').next().unwrap_or(name);
     let scaled = match kind {
@@ -74,13 +79,22 @@ fn rounding(name: &str, shape: &[usize], code: WeightCode) -> Option<([usize; 2]
     }
 }
 
-/// Rounds the matrices of a file to the levels of a code.
+/// Rounds the matrices of a file to the levels of a code; what levels there are stay.
 ///
 /// # Errors
 /// If a number is none, naming its tensor.
-pub(crate) fn round(file: &TensorFile, code: WeightCode) -> Result<TensorFile, FormatError> {
+pub fn round(file: &TensorFile, code: WeightCode) -> Result<TensorFile, FormatError> {
     let mut rounded = TensorFile { metadata: file.metadata.clone(), ..TensorFile::default() };
-    rounded.levels.clone_from(&file.levels);
+    // Levels that the code has stay as they are; others are rounded like any weights.
+    let mut file = file.clone();
+    for (name, levels) in std::mem::take(&mut file.levels) {
+        let bits = rounding(&name, &levels.shape, code).map(|(.., bits)| bits);
+        if bits.is_some_and(|bits| levels.fits_in(bits)) {
+            rounded.levels.insert(name, levels);
+        } else {
+            file.tensors.insert(name, numbers_of(&levels));
+        }
+    }
     for (name, numbers) in &file.tensors {
         let Some((shape, scaled, bits)) = rounding(name, &numbers.shape, code) else {
             rounded.tensors.insert(name.clone(), numbers.clone());
@@ -101,8 +115,7 @@ pub(crate) fn round(file: &TensorFile, code: WeightCode) -> Result<TensorFile, F
 /// Tensors as the bytes of a code.
 ///
 /// # Errors
-/// If a number is too large for it, or none at all, naming its tensor; or if a matrix has levels that
-/// the code has not.
+/// If a number is too large for it, or none at all, naming its tensor.
 fn encode(file: &TensorFile, code: WeightCode) -> Result<Vec<u8>, FormatError> {
     let file = &match code {
         WeightCode::F32 | WeightCode::F16 | WeightCode::Int8Xz => floats(file),
@@ -119,19 +132,12 @@ fn encode(file: &TensorFile, code: WeightCode) -> Result<Vec<u8>, FormatError> {
     }
     let scales = file.levels.values().flat_map(|levels| &levels.scales);
     bytes.extend(scales.flat_map(|scale| bf16::from_f32(*scale).to_le_bytes()));
-    let mut matrices = Vec::new();
-    for (name, levels) in &file.levels {
-        let bits = rounding(name, &levels.shape, code).map(|(.., bits)| bits);
-        let fits = |bits: &Bits| {
-            levels.levels.iter().all(|it| it.unsigned_abs() <= bits.largest().unsigned_abs())
-        };
-        let bits = bits.filter(fits).ok_or_else(|| {
-            FormatError(format!("the levels of `{name}` are more than {code} has"))
-        })?;
-        matrices.push((name.as_str(), bits, &levels.levels[..]));
-    }
-    if !matrices.is_empty() {
-        bytes.extend(level_code::encode(matrices.into_iter()));
+    let matrices = file.levels.iter().filter_map(|(name, levels)| {
+        let (.., bits) = rounding(name, &levels.shape, code)?;
+        Some((name.as_str(), bits, &levels.levels[..]))
+    });
+    if !file.levels.is_empty() {
+        bytes.extend(level_code::encode(matrices));
     }
     Ok(bytes)
 }
@@ -140,10 +146,13 @@ fn encode(file: &TensorFile, code: WeightCode) -> Result<Vec<u8>, FormatError> {
 fn floats(file: &TensorFile) -> TensorFile {
     let mut file = file.clone();
     for (name, levels) in std::mem::take(&mut file.levels) {
-        let numbers = Numbers { shape: levels.shape.to_vec(), values: levels.weights() };
-        file.tensors.insert(name, numbers);
+        file.tensors.insert(name, numbers_of(&levels));
     }
     file
+}
+
+fn numbers_of(levels: &Levels) -> Numbers {
+    Numbers { shape: levels.shape.to_vec(), values: levels.weights() }
 }
 
 /// Reads [`encode`] back; what it gives has no metadata.
@@ -299,10 +308,14 @@ mod tests {
         assert_eq!(bits("embedding"), Some((Scaled::Rows, Bits::Eight)));
         assert_eq!(bits("blocks.3.values"), Some((Scaled::Rows, Bits::Eight)));
         assert_eq!(rounding("blocks.0.gain", &[4], WeightCode::Int8), None);
-        // Levels of 8 bits are none of 4.
-        let file = round(&file(&[0.1, 0.9, -3.0, 2.0], 2), WeightCode::Int8).expect("finite");
-        let error = encode(&file, WeightCode::Int4).expect_err("too many");
-        assert!(error.0.contains("more than int4 has"), "{error}");
+        // Levels of 4 bits are some of 8; those of 8 are rounded again, as the weights that they are.
+        let weights = file(&[0.1, 0.9, -3.0, 2.0], 2);
+        let [int8, int4] =
+            [WeightCode::Int8, WeightCode::Int4].map(|code| round(&weights, code).expect("finite"));
+        assert_eq!(round(&int4, WeightCode::Int8).expect("finite"), int4);
+        let again = round(&int8, WeightCode::Int4).expect("finite");
+        assert_eq!(again, round(&floats(&int8), WeightCode::Int4).expect("finite"));
+        assert_eq!(round(&int8, WeightCode::F16).expect("finite"), floats(&int8));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Int, Tensor, TensorPrimitive};
 use lmtrain_runs::recipe::Activation;
 
-use super::{AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf, Ops};
+use super::{
+    AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf, Ops, Rounding,
+};
 
 fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
     tensor.into_primitive().tensor()
@@ -72,6 +74,16 @@ struct EmbeddingGradient<B: Backend> {
 impl<B: Kernels> Gradient<B, 1> for EmbeddingGradient<B> {
     fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 1] {
         [primitive(B::embed_backward(self.rows, self.tokens, self.scale, tensor(output)))]
+    }
+}
+
+/// The gradient as it comes.
+#[derive(Clone, Debug)]
+struct StraightThrough;
+
+impl<B: Backend> Gradient<B, 1> for StraightThrough {
+    fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 1] {
+        [output]
     }
 }
 
@@ -289,6 +301,10 @@ impl<B: Kernels> Ops for B {
         B::project_forward(x, weights)
     }
 
+    fn round(rounding: Rounding, weights: Tensor<B, 2>) -> Tensor<B, 2> {
+        B::round_forward(rounding, weights)
+    }
+
     fn add_bias(x: Tensor<B, 2>, bias: Tensor<B, 1>) -> Tensor<B, 2> {
         B::add_bias_forward(x, bias)
     }
@@ -372,6 +388,12 @@ impl<B: Kernels, C: CheckpointStrategy> Ops for Autodiff<B, C> {
         let kept: Tensor<B, 2> = inner::<B, C, _>(&x);
         let gradient = LinearGradient::<B>(kept.cast(matrix.dtype()), matrix);
         tensor(node::<B, C, _, 2>([&x, &weights], primitive(output), gradient))
+    }
+
+    fn round(rounding: Rounding, weights: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        let weights = primitive(weights);
+        let output = B::round_forward(rounding, inner::<B, C, _>(&weights));
+        tensor(node::<B, C, _, 1>([&weights], primitive(output), StraightThrough))
     }
 
     fn add_bias(x: Tensor<Self, 2>, bias: Tensor<Self, 1>) -> Tensor<Self, 2> {

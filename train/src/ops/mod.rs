@@ -18,6 +18,7 @@ mod stream_tests;
 
 pub use parts::{
     AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Heads, MlpHalf, MuonSettings,
+    Rounding,
 };
 pub(crate) use reference::number_type;
 
@@ -40,6 +41,10 @@ pub trait Ops: Backend {
         scale: Tensor<Self, 1>,
         offset: Tensor<Self, 1>,
     ) -> Tensor<Self, 2>;
+
+    /// Weights rounded to levels and back: what a network of whole numbers computes with. Where it is differentiated,
+    /// the gradient passes straight through (Bengio et al., arXiv 1308.3432).
+    fn round(rounding: Rounding, weights: Tensor<Self, 2>) -> Tensor<Self, 2>;
 
     /// x [rows, inputs] · weights [inputs, outputs].
     fn project(x: Tensor<Self, 2>, weights: Tensor<Self, 2>) -> Tensor<Self, 2>;
@@ -135,6 +140,11 @@ pub trait Kernels: Backend {
         gradient: Tensor<Self, 2>,
     ) -> (Tensor<Self, 2>, Tensor<Self, 1>, Tensor<Self, 1>) {
         reference::layer_norm_backward(x, scale, gradient)
+    }
+
+    /// See [`Ops::round`].
+    fn round_forward(rounding: Rounding, weights: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        reference::round(rounding, weights)
     }
 
     /// See [`Ops::project`].

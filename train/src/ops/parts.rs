@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use lmtrain_engine::levels::{Bits, Scaled};
 use lmtrain_runs::Precision;
 use lmtrain_runs::recipe::Activation;
 
@@ -110,4 +111,13 @@ pub struct MuonSettings {
     pub column_blocks: usize,
     /// Numbers to orthogonalise in; the processor has f32 only.
     pub precision: Precision,
+}
+
+/// How a matrix is rounded to levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rounding {
+    /// What shares a scale.
+    pub scaled: Scaled,
+    /// How many levels there are.
+    pub bits: Bits,
 }

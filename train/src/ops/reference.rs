@@ -7,12 +7,13 @@
 //! the tensor cores); what is not a product is f32.
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use lmtrain_engine::levels::Levels;
 use lmtrain_runs::Precision;
 use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::recipe::Activation;
 
-use super::{AdamSettings, MuonSettings};
+use super::{AdamSettings, MuonSettings, Rounding};
 
 const RMS_EPSILON: f64 = 1e-6;
 const LAYER_EPSILON: f64 = 1e-5;
@@ -30,6 +31,14 @@ const MOST_PARTS: usize = 32;
 /// The same in f32.
 pub(crate) fn single<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     x.cast(DType::F32)
+}
+
+/// Weights rounded to levels and back, by the processor: the very levels that are saved.
+pub(super) fn round<B: Backend>(rounding: Rounding, weights: Tensor<B, 2>) -> Tensor<B, 2> {
+    let (shape, device) = (weights.dims(), weights.device());
+    let values: Vec<f32> = weights.into_data().iter::<f32>().collect();
+    let levels = Levels::round(&values, shape, rounding.scaled, rounding.bits);
+    Tensor::from_data(TensorData::new(levels.weights(), shape), &device)
 }
 
 /// x · weights in the weights' type.
