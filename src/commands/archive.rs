@@ -42,9 +42,10 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     if let Some(model) = &arguments.by.model {
         let model = pretrained::open(model, context)?;
-        let options = ArchiveOptions::new(model.archive_name(), &model.model);
+        let options = ArchiveOptions::new(model.archive_name(), model.model.predictor());
         let (file, output) = (&arguments.file, &arguments.output);
-        let by: (&dyn Predictor, &dyn Tokenizer) = (&model.model, model.model.tokenizer());
+        let by: (&dyn Predictor, &dyn Tokenizer) =
+            (model.model.predictor(), model.model.tokenizer());
         let summary = compress_with(file, output, by, &options, context)?;
         return tell(&summary, output, context);
     }
@@ -92,7 +93,6 @@ pub(super) fn compress_file(
     options.embedded = embed_model.then(|| Embedded {
         vocabulary: tokenizer.code().to_vec(),
         weights: weights.bytes.to_vec(),
-        ..Embedded::default()
     });
     compress_with(file, output, (predictor.as_ref(), tokenizer.as_ref()), &options, context)
 }
@@ -164,7 +164,8 @@ pub(super) fn decompress_file(
     let mut reader = ArchiveReader::open(input)
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
     if let Some(model) = model {
-        let by: (&dyn Predictor, &dyn Tokenizer) = (&model.model, model.model.tokenizer());
+        let by: (&dyn Predictor, &dyn Tokenizer) =
+            (model.model.predictor(), model.model.tokenizer());
         return restore(reader, (file, output), by, (start, length), context);
     }
     let (weights, tokenizer) = match reader.take_embedded() {

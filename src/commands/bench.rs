@@ -10,7 +10,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{self, ArchiveOptions, ArchiveReader};
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::units::short_count;
-use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization};
+use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization, machine};
 use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
 use serde::{Deserialize, Serialize};
 
@@ -147,12 +147,12 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
         speed.score_tokens_per_s = Some(tokens_per_s);
         speed.score_peak_flops_per_s = Some(peak.flops_per_s);
         speed.score_peak_share = Some(peak.share);
-        speed.score_memory_bytes = peak_memory();
+        speed.score_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
         if wanted(Surface::Code) && predictor.is_exact() {
             let [encode, decode] = code(&plan, &*predictor, tokens_per_s, context)?;
             speed.encode_bytes_per_s = Some(encode);
             speed.decode_bytes_per_s = Some(decode);
-            speed.code_memory_bytes = peak_memory();
+            speed.code_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
         }
     }
     if wanted(Surface::Train) && !context.is_stopping() {
@@ -164,7 +164,7 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
         speed.train_tokens_per_s = Some(tokens_per_s);
         speed.train_peak_flops_per_s = Some(peak.flops_per_s);
         speed.train_peak_share = Some(peak.share);
-        speed.train_memory_bytes = peak_memory();
+        speed.train_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
     }
     Ok(speed)
 }
@@ -288,14 +288,6 @@ fn code(
 /// The median of some times.
 fn typical(seconds: Vec<f64>) -> Result<f64> {
     median(seconds).context("no step was timed")
-}
-
-/// The most memory that the process had at once, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(1024 * kilobytes)
 }
 
 fn print(outcome: &Outcome) -> Result<()> {

@@ -39,6 +39,8 @@ mod split;
 #[cfg(test)]
 mod test_download;
 #[cfg(test)]
+mod test_folder;
+#[cfg(test)]
 mod test_server;
 mod trained_on;
 mod transfer;

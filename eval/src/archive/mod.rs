@@ -10,9 +10,9 @@
 //!            chunk_tokens u32 · block_bytes u32 · stream_chunks u16 · group_chunks u16
 //!            identity of the weights [32] · identity of the tokenizer [32]
 //!            tokenization u8 + text · name of the model u8 + text
-//!            if embedded: lengths of plan u64, vocabulary u64, weights u64
+//!            if embedded: 0 u64 (once room for a plan), lengths of vocabulary u64, weights u64
 //!            seal
-//! model      if embedded: plan · vocabulary · weights · seal
+//! model      if embedded: vocabulary · weights · seal
 //! block…     1 u8 · raw length u32 · payload length u32 · tokens u32 unless they are the bytes
 //!            CRC-32 of the raw bytes u32 · payload · seal
 //! or         2 u8 · raw length u32 · raw bytes · seal: a block that coding would have made longer
@@ -102,8 +102,6 @@ impl ArchiveOptions {
 /// A model within an archive, as bytes that this crate does not look into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Embedded {
-    /// The run's plan.
-    pub plan: Vec<u8>,
     /// The tokenizer's vocabulary; empty for bytes.
     pub vocabulary: Vec<u8>,
     /// The weights.

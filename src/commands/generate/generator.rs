@@ -84,7 +84,7 @@ impl Generator {
                 Maker::Compressor(CompressorFacts { preset, library: Some(compressor.library()) })
             }
             Self::Run { predictor, .. } => Maker::Run(of(predictor.as_ref())),
-            Self::Pretrained(named) => Maker::Pretrained(of(&named.model)),
+            Self::Pretrained(named) => Maker::Pretrained(of(named.model.predictor())),
         }
     }
 
@@ -100,7 +100,7 @@ impl Generator {
             Self::Run { predictor, tokenizer, .. } => {
                 Some((predictor.as_ref(), tokenizer.as_ref()))
             }
-            Self::Pretrained(named) => Some((&named.model, named.model.tokenizer())),
+            Self::Pretrained(named) => Some((named.model.predictor(), named.model.tokenizer())),
         }
     }
 

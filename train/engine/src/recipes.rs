@@ -36,8 +36,7 @@ impl Engine {
 }
 
 /// How runs hold keys and values: as bytes where keys are normed, which bounds them.
-#[must_use]
-pub fn held_by_run(choices: &Choices, head_dimension: usize) -> HeldAs {
+fn held_by_run(choices: &Choices, head_dimension: usize) -> HeldAs {
     if choices.qk_norm && head_dimension <= 256 { HeldAs::Bytes } else { HeldAs::Halves }
 }
 

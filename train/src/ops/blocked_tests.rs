@@ -72,7 +72,7 @@ proptest! {
         count in 1_usize..4, wide: bool, normed: bool, some: bool,
     ) {
         let (seed, width) = (u64::from(seed), count * if wide { 32 } else { 16 });
-        let heads = Heads { rotated: some.then_some(8), ..Heads::of(count) };
+        let heads = Heads { count, rotated: some.then_some(8) };
         let qkv = random(seed, 1.5, [batch, time, 3 * width]);
         let gain = normed.then(|| random(seed + 1, 0.3, [count]) + 1.5);
         let upstream = random(seed + 2, 1.0, [batch, time, width]);
