@@ -23,7 +23,9 @@ use lmtrain_eval::archive::ArchiveReader;
 use lmtrain_eval::compressors;
 use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::{CurveRecord, Medium, Plan, RateRecord, SampleRecord, StepRecord};
-use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, PretrainedTokenizer, Tokenizer, from_code};
+use lmtrain_tokenizers::{
+    BpeTokenizer, ByteTokenizer, PretrainedTokenizer, Tokenizer, from_packed,
+};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -37,8 +39,16 @@ struct Kind {
 const KINDS: [Kind; 8] = [
     Kind { name: "archive", seeds: archives, read: restore },
     Kind { name: "weights", seeds: weights, read: load },
-    Kind { name: "safetensors", seeds: || files("train/reference/pretrained", "safetensors"), read: model },
-    Kind { name: "config", seeds: || files("train/reference/pretrained", "config.json"), read: config },
+    Kind {
+        name: "safetensors",
+        seeds: || files("train/reference/pretrained", "safetensors"),
+        read: model,
+    },
+    Kind {
+        name: "config",
+        seeds: || files("train/reference/pretrained", "config.json"),
+        read: config,
+    },
     Kind { name: "tokenizer", seeds: tokenizers, read: tokenize },
     Kind { name: "records", seeds: || files("runs/studies", "jsonl"), read: records },
     Kind { name: "plan", seeds: || files("runs/studies", "plan.toml"), read: plan },
@@ -137,7 +147,7 @@ fn restore(bytes: &[u8], _: &Path) {
     let name = reader.header().tokenization.clone();
     let Ok(saved) = SavedWeights::from_bytes(embedded.weights, "a campaign") else { return };
     let Ok(predictor) = saved.predictor() else { return };
-    let Ok(tokenizer) = from_code(&name, &embedded.vocabulary, "a campaign") else { return };
+    let Ok(tokenizer) = from_packed(&name, &embedded.vocabulary, "a campaign") else { return };
     let mut go_on = |_| ControlFlow::Continue(());
     let _ = reader.decompress(predictor.as_ref(), tokenizer.as_ref(), &mut io::sink(), &mut go_on);
 }
@@ -181,14 +191,14 @@ fn tokenizers() -> Outcome<Vec<Vec<u8>>> {
     let mut seeds = files("train/reference/pretrained", "tokenizer.json")?;
     let trained = BpeTokenizer::train(include_bytes!("campaign.rs"), 300)?;
     seeds.push(trained.to_json());
-    seeds.push(trained.code().to_vec());
+    seeds.push(trained.packed().to_vec());
     Ok(seeds)
 }
 
 fn tokenize(bytes: &[u8], _: &Path) {
     let read = [
         BpeTokenizer::from_json(bytes, "a campaign").ok().map(boxed),
-        BpeTokenizer::from_code(bytes, "a campaign").ok().map(boxed),
+        BpeTokenizer::from_packed(bytes, "a campaign").ok().map(boxed),
         PretrainedTokenizer::from_json(bytes, "a campaign").ok().map(boxed),
         Some(boxed(ByteTokenizer)),
     ];

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use lmtrain_engine::SavedWeights;
 use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
-    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
+    self, ArchiveOptions, ArchiveProgress, ArchiveReader, ArchiveSummary, Embedded, Header,
 };
 use lmtrain_runs::files::{Input, Output, write_atomic};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{Bytes, Tokenization};
-use lmtrain_tokenizers::{Tokenizer, from_code};
+use lmtrain_tokenizers::{Tokenizer, from_packed};
 use serde::Serialize;
 
 use super::output::print_json;
@@ -22,7 +22,7 @@ use super::select::weights;
 use super::tokenizer::{keep, of_weights};
 use crate::cli;
 use crate::context::Context;
-use crate::progress::Progress as Shown;
+use crate::progress::ShownProgress;
 
 /// Where an archive's bytes went, as it is printed in JSON.
 #[derive(Serialize)]
@@ -91,7 +91,7 @@ pub(super) fn compress_file(
     let tokenizer = of_weights(weights, context)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
     options.embedded = embed_model.then(|| Embedded {
-        vocabulary: tokenizer.code().to_vec(),
+        vocabulary: tokenizer.packed().to_vec(),
         weights: weights.bytes.to_vec(),
     });
     compress_with(file, output, (predictor.as_ref(), tokenizer.as_ref()), &options, context)
@@ -109,7 +109,7 @@ fn compress_with(
     let mut input = Input::open(file)?;
     let mut output = BufWriter::new(Output::of(&input, output)?);
     let length = input.length();
-    let mut shown = Shown::new(format!("compressing {}", file.display()), context.quiet);
+    let mut shown = ShownProgress::new(format!("compressing {}", file.display()), context.quiet);
     let summary = archive::compress(
         &mut input,
         &mut output,
@@ -171,7 +171,7 @@ pub(super) fn decompress_file(
     let (weights, tokenizer) = match reader.take_embedded() {
         Some(embedded) => {
             let name = &reader.header().tokenization;
-            let tokenizer = from_code(name, &embedded.vocabulary, "the archive's vocabulary")?;
+            let tokenizer = from_packed(name, &embedded.vocabulary, "the archive's vocabulary")?;
             (SavedWeights::from_bytes(embedded.weights, "the archive")?, tokenizer)
         }
         None => {
@@ -194,7 +194,7 @@ fn restore(
     context: &Context,
 ) -> Result<Summary> {
     let mut output = BufWriter::new(output);
-    let mut shown = Shown::new(format!("decompressing {}", file.display()), context.quiet);
+    let mut shown = ShownProgress::new(format!("decompressing {}", file.display()), context.quiet);
     let summary = reader
         .decompress(predictor, tokenizer, &mut output, &mut |progress| {
             step(&mut shown, progress, progress.archive_bytes, length, context)
@@ -256,8 +256,8 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
 }
 
 fn step(
-    shown: &mut Shown,
-    progress: Progress,
+    shown: &mut ShownProgress,
+    progress: ArchiveProgress,
     done: u64,
     of: Option<u64>,
     context: &Context,

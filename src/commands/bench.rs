@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is printed.
 #[derive(Serialize)]
-struct Outcome {
+struct PrintedSpeeds {
     machine: String,
     simd: String,
     threads: usize,
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     let peaks = sizes.iter().flat_map(|it| [it.train_peak_flops_per_s, it.score_peak_flops_per_s]);
     let peak_flops_per_s = peaks.flatten().fold(peak.flops_per_s, f64::max);
     let provenance = context.provenance("");
-    let outcome = Outcome {
+    let outcome = PrintedSpeeds {
         machine: provenance.machine,
         simd,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -290,8 +290,8 @@ fn typical(seconds: Vec<f64>) -> Result<f64> {
     median(seconds).context("no step was timed")
 }
 
-fn print(outcome: &Outcome) -> Result<()> {
-    let Outcome { machine, simd, device, precision, .. } = outcome;
+fn print(outcome: &PrintedSpeeds) -> Result<()> {
+    let PrintedSpeeds { machine, simd, device, precision, .. } = outcome;
     let [peak, gemm, copy] =
         [outcome.peak_flops_per_s, outcome.gemm_flops_per_s, outcome.copy_bytes_per_s]
             .map(|rate| rate / 1e9);

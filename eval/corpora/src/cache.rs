@@ -14,7 +14,7 @@ use super::directory::DataDirectory;
 use super::error::CorpusError;
 use super::files::ensure_space;
 use super::format::Format;
-use super::progress::{Progress, ProgressCallback};
+use super::progress::{CorpusProgress, ProgressCallback};
 
 /// How often a process that waits for another's copy looks whether it is there.
 const WAIT: Duration = Duration::from_millis(100);
@@ -81,7 +81,7 @@ pub(super) fn wait_for_lock(
             Err(TryLockError::Error(_)) => return Ok(None),
             Err(TryLockError::WouldBlock) => {}
         }
-        if progress(Progress::Unpacking { bytes: 0, of: None }).is_break() {
+        if progress(CorpusProgress::Unpacking { bytes: 0, of: None }).is_break() {
             return Err(CorpusError::Interrupted);
         }
         std::thread::sleep(WAIT);

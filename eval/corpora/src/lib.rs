@@ -63,7 +63,7 @@ pub use media::{Files, LeftOut, PublishedSet};
 pub use mixture::{Ingredient, Mixture, Planned};
 pub use name::{MarkovOptions, RandomOptions};
 pub use open::{open, open_strictly, open_with};
-pub use progress::{Progress, ProgressCallback};
+pub use progress::{CorpusProgress, ProgressCallback};
 pub use split::{Part, Split};
 pub use trained_on::TrainedOn;
 pub use verify::{Verdict, Verification, verify};

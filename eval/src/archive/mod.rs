@@ -110,7 +110,7 @@ pub struct Embedded {
 
 /// How far compressing or decompressing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ArchiveProgress {
     /// Bytes of the original that are done.
     pub raw_bytes: u64,
     /// Bytes of the archive written or read.
@@ -118,7 +118,7 @@ pub struct Progress {
 }
 
 /// Called now and then; a break stops with [`ArchiveError::Stopped`].
-pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+pub type ProgressCallback<'a> = dyn FnMut(ArchiveProgress) -> ControlFlow<()> + 'a;
 
 /// Where an archive's bytes went; every byte is in one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use lmtrain_eval::Predictor;
-use lmtrain_eval::measure::{Measured, Outcome, ProgressCallback};
+use lmtrain_eval::measure::{MeasureOutcome, Measured, ProgressCallback};
 use lmtrain_runs::record::{Facts, ModelFacts, NetworkFacts, RateRecord};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bytes, Run};
@@ -43,7 +43,7 @@ impl Subject for Named {
         record: &mut RateRecord,
         task: &Task<'_>,
         progress: &mut ProgressCallback<'_>,
-    ) -> Result<Outcome> {
+    ) -> Result<MeasureOutcome> {
         let (model, settings) = (&self.model, task.settings);
         let elsewhere = settings.device.pretrained(model, settings.precision);
         let elsewhere = elsewhere.map_err(anyhow::Error::msg)?;

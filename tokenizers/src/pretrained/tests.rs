@@ -218,7 +218,7 @@ fn files_of_other_kinds_are_refused() {
 #[test]
 fn the_code_and_the_layout_keep_the_identity() {
     let (_, tokenizer) = &KINDS[6];
-    let again = PretrainedTokenizer::from_code(tokenizer.code(), "a code").expect("its own");
+    let again = PretrainedTokenizer::from_packed(tokenizer.packed(), "a code").expect("its own");
     assert_eq!(again.identity(), tokenizer.identity());
     let file = characters(true, |file| {
         file["post_processor"] = json!({ "type": "ByteLevel",
@@ -228,7 +228,7 @@ fn the_code_and_the_layout_keep_the_identity() {
     let pretty = PretrainedTokenizer::from_json(&pretty, "pretty").expect("a tokenizer");
     assert_eq!(pretty.identity(), tokenizer.identity());
     assert_ne!(KINDS[7].1.identity(), tokenizer.identity());
-    assert!(PretrainedTokenizer::from_code(b"nothing", "a code").is_err());
+    assert!(PretrainedTokenizer::from_packed(b"nothing", "a code").is_err());
 }
 
 #[test]

@@ -173,7 +173,7 @@ mod tests {
         let mut file = weights(&plan);
         let origin = Origin { plan, tokenizer: String::new(), step: 1 };
         file.metadata = serde_json::to_string(&origin).expect("serialises");
-        let bytes = file.to_bytes(tensor_file::Precision::Half).expect("fits");
+        let bytes = file.to_bytes(tensor_file::StoredPrecision::Half).expect("fits");
         let saved = SavedWeights::from_bytes(bytes, "a test").expect("weights");
         saved.predictor().expect("complete")
     }

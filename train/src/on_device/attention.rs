@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor};
 use lmtrain_kernels::{AttentionHeads, HeadNorm, HeldAs, NormOf};
 
-use super::network::{DeviceLayer, Network};
+use super::network::{DeviceLayer, DeviceNetwork};
 use super::rounding::{LARGEST_KEY, LARGEST_VALUE, rounded, rounded_powers};
 use crate::ops::reference::{convolve, single};
 
@@ -19,7 +19,7 @@ struct Prepared<B: Backend> {
     steps: Option<Tensor<B, 3>>,
 }
 
-impl<B: Backend> Network<B> {
+impl<B: Backend> DeviceNetwork<B> {
     /// Normed rows [batch · time, width] of tokens [batch · time] → what the attention adds to them.
     pub(super) fn attention(
         &self,

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::guard::guarded;
 use crate::ops::reference::number_type;
 use layers::Place;
-use network::Network;
+use network::DeviceNetwork;
 
 /// Numbers of a pass's residual stream, roughly, and the fewest and most tokens of it: enough to keep a GPU busy.
 const NUMBERS_A_PASS: usize = 1 << 25;
@@ -30,7 +30,7 @@ const TOKENS_A_PASS: (usize, usize) = (1 << 14, 1 << 16);
 /// A network on a device.
 pub(crate) struct OnDevice<B: Backend> {
     signature: Signature,
-    network: Network<B>,
+    network: DeviceNetwork<B>,
     precision: Precision,
     tokens_a_pass: usize,
     device: B::Device,
@@ -48,7 +48,7 @@ impl<B: Backend> OnDevice<B> {
     ) -> Result<Self, String> {
         let place = Place { numbers: number_type(precision), device: &device };
         let transformer = exact.engine().network();
-        let network = guarded(|| Network::new(transformer, &place))?;
+        let network = guarded(|| DeviceNetwork::new(transformer, &place))?;
         let (least, most) = TOKENS_A_PASS;
         let tokens_a_pass = (NUMBERS_A_PASS / transformer.width).clamp(least, most);
         Ok(Self { signature: exact.signature().clone(), network, precision, tokens_a_pass, device })

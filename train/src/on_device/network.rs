@@ -44,7 +44,7 @@ struct DeviceEntry<B: Backend> {
 }
 
 /// The network: `engine::Transformer`.
-pub(super) struct Network<B: Backend> {
+pub(super) struct DeviceNetwork<B: Backend> {
     pub(super) numbers: DType,
     /// [tokens, width].
     embedding: Tensor<B, 2>,
@@ -66,7 +66,7 @@ pub(super) struct Network<B: Backend> {
     pub(super) block: usize,
 }
 
-impl<B: Backend> Network<B> {
+impl<B: Backend> DeviceNetwork<B> {
     pub(super) fn new(network: &Transformer, place: &Place<'_, B>) -> Self {
         let width = network.width;
         let norm = |norm: &Option<RowNorm>| norm.as_ref().map(|norm| Norm::new(norm, width, place));
@@ -108,7 +108,7 @@ impl<B: Backend> Network<B> {
         let rotary = |table: &RotaryTable| {
             place.tensor(table.values().to_vec(), [table.positions(), 2, table.dims()])
         };
-        Network {
+        DeviceNetwork {
             numbers: place.numbers,
             embedding: table.unwrap_or_else(|| head.weights.clone().swap_dims(0, 1)),
             embedding_scale: network.embedding_scale,

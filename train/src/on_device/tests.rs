@@ -5,7 +5,7 @@ use lmtrain_runs::random::SplitMix64;
 
 use super::*;
 use lmtrain_engine::pretrained::PretrainedModel;
-use lmtrain_engine::tensor_file::Precision as Stored;
+use lmtrain_engine::tensor_file::StoredPrecision as Stored;
 use lmtrain_engine::testing::{FIXTURES, copy, variants, weights};
 use lmtrain_engine::{Origin, SavedWeights};
 use lmtrain_runs::Plan;

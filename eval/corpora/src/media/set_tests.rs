@@ -9,7 +9,7 @@ use super::audio::tests::wav;
 use crate::corpus::sha256_of;
 use crate::directory::DataDirectory;
 use crate::error::CorpusError;
-use crate::progress::{Progress, silent};
+use crate::progress::{CorpusProgress, silent};
 use crate::test_folder::TestFolder;
 use crate::{open, open_strictly, open_with};
 
@@ -53,7 +53,7 @@ fn a_set_is_decoded_once_for_each_state_of_its_folder() {
     let decodings = || {
         let mut decodings = 0;
         let mut count = |progress| {
-            if matches!(progress, Progress::Decoding { bytes: 1.., .. }) {
+            if matches!(progress, CorpusProgress::Decoding { bytes: 1.., .. }) {
                 decodings = 1;
             }
             ControlFlow::Continue(())
@@ -112,7 +112,7 @@ fn a_bound_stops_decoding() {
     // What comes after does not matter; what comes before does.
     fixture.put("images/set/49.pgm", &picture(1, 0));
     let stop = &mut |progress| match progress {
-        Progress::Decoding { .. } => ControlFlow::Break(()),
+        CorpusProgress::Decoding { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     open_with("set:chunks=4", &fixture.data, stop).expect("kept");
@@ -201,7 +201,7 @@ fn decoding_stops_when_told_and_leaves_nothing() {
         fixture.put(&format!("images/set/{index:02}.pgm"), &picture(1, index));
     }
     let mut stop = |progress| match progress {
-        Progress::Decoding { files: 10.., .. } => ControlFlow::Break(()),
+        CorpusProgress::Decoding { files: 10.., .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     let error = open_with("set", &fixture.data, &mut stop).expect_err("stopped");
