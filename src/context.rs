@@ -8,7 +8,7 @@ use crate::device::Device;
 use anyhow::Result;
 use lmtrain_corpora::DataDirectory;
 use lmtrain_runs::record::Provenance;
-use lmtrain_runs::{Store, notice};
+use lmtrain_runs::{Store, machine, notice};
 
 use crate::cli::Common;
 use crate::say::say;
@@ -99,7 +99,7 @@ impl Context {
     pub(crate) fn provenance(&self, device: &str) -> Provenance {
         Provenance {
             commit: option_env!("LMTRAIN_COMMIT").map(str::to_owned),
-            machine: machine(),
+            machine: machine_label(),
             device: device.to_owned(),
             command: command_line(),
         }
@@ -107,12 +107,8 @@ impl Context {
 }
 
 /// Processor, cores that we may use, system.
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
-        .map_or(std::env::consts::ARCH, |(_, model)| model.trim());
+fn machine_label() -> String {
+    let model = machine::processor().unwrap_or_else(|| std::env::consts::ARCH.to_owned());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{model}, {cores} cores, {}", std::env::consts::OS)
 }

@@ -13,7 +13,7 @@ use crate::say::say;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Work of a known or unknown length.
-pub(crate) struct Progress {
+pub(crate) struct ShownProgress {
     bar: Option<ProgressBar>,
     label: String,
     quiet: bool,
@@ -21,7 +21,7 @@ pub(crate) struct Progress {
     last_line: Instant,
 }
 
-impl Progress {
+impl ShownProgress {
     /// Starts showing `label`.
     pub(crate) fn new(label: impl Into<String>, quiet: bool) -> Self {
         let label = label.into();
@@ -60,7 +60,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ShownProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

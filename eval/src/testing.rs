@@ -260,7 +260,7 @@ impl Tokenizer for NoSpaces {
         [9; 32]
     }
 
-    fn code(&self) -> &[u8] {
+    fn packed(&self) -> &[u8] {
         &[]
     }
 }
@@ -307,7 +307,7 @@ impl Tokenizer for PairTokenizer {
         (at.min(bytes.len())..=bytes.len()).find(differ).unwrap_or(bytes.len())
     }
 
-    fn code(&self) -> &[u8] {
+    fn packed(&self) -> &[u8] {
         &[97, 141]
     }
 }

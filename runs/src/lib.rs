@@ -10,6 +10,7 @@ mod git_lfs;
 pub mod identity;
 #[cfg(test)]
 mod kept_tests;
+pub mod machine;
 pub mod medium;
 pub mod notice;
 pub mod plan;
@@ -22,6 +23,8 @@ pub mod size;
 pub mod store;
 pub mod sweep;
 pub mod temporaries;
+#[doc(hidden)]
+pub mod testing;
 pub mod tokenization;
 pub mod units;
 

@@ -33,8 +33,8 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "NAME|PATH")]
     pub(crate) corpus: Vec<String>,
     /// Which part of each corpus
-    #[arg(long, value_enum, default_value_t = Part::Whole)]
-    pub(crate) part: Part,
+    #[arg(long, value_enum, default_value_t = CorpusPart::Whole)]
+    pub(crate) part: CorpusPart,
     /// Length of a chunk, each compressed from an empty context: bytes, or as 2048tokens [default: 2048]
     #[arg(long, value_name = "LENGTH", value_parser = parse_chunking)]
     pub(crate) chunk: Option<Chunking>,
@@ -76,7 +76,7 @@ pub(crate) struct Eval {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
+pub(crate) enum CorpusPart {
     /// All bytes
     Whole,
     /// The first 90 %; of images and sounds, of whole files

@@ -24,7 +24,7 @@ pub(crate) use archive::{Compress, Decompress};
 #[cfg(feature = "train")]
 pub(crate) use bench::{Bench, Surface};
 pub(crate) use data::{Data, Tokenizer};
-pub(crate) use eval::{Eval, Part, Protocol};
+pub(crate) use eval::{CorpusPart, Eval, Protocol};
 #[cfg(feature = "train")]
 pub(crate) use fit::{BudgetArguments, Fit, Quickstart};
 pub(crate) use generate::Generate;

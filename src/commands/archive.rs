@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use lmtrain_engine::SavedWeights;
 use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
-    self, ArchiveOptions, ArchiveReader, ArchiveSummary, Embedded, Header, Progress,
+    self, ArchiveOptions, ArchiveProgress, ArchiveReader, ArchiveSummary, Embedded, Header,
 };
 use lmtrain_runs::files::{Input, Output, write_atomic};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{Bytes, Tokenization};
-use lmtrain_tokenizers::{Tokenizer, from_code};
+use lmtrain_tokenizers::{Tokenizer, from_packed};
 use serde::Serialize;
 
 use super::output::print_json;
@@ -22,7 +22,7 @@ use super::select::weights;
 use super::tokenizer::{keep, of_weights};
 use crate::cli;
 use crate::context::Context;
-use crate::progress::Progress as Shown;
+use crate::progress::ShownProgress;
 
 /// Where an archive's bytes went, as it is printed in JSON.
 #[derive(Serialize)]
@@ -42,9 +42,10 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     if let Some(model) = &arguments.by.model {
         let model = pretrained::open(model, context)?;
-        let options = ArchiveOptions::new(model.archive_name(), &model.model);
+        let options = ArchiveOptions::new(model.archive_name(), model.model.predictor());
         let (file, output) = (&arguments.file, &arguments.output);
-        let by: (&dyn Predictor, &dyn Tokenizer) = (&model.model, model.model.tokenizer());
+        let by: (&dyn Predictor, &dyn Tokenizer) =
+            (model.model.predictor(), model.model.tokenizer());
         let summary = compress_with(file, output, by, &options, context)?;
         return tell(&summary, output, context);
     }
@@ -90,9 +91,8 @@ pub(super) fn compress_file(
     let tokenizer = of_weights(weights, context)?;
     let mut options = ArchiveOptions::new(plan.name.clone(), predictor.as_ref());
     options.embedded = embed_model.then(|| Embedded {
-        vocabulary: tokenizer.code().to_vec(),
+        vocabulary: tokenizer.packed().to_vec(),
         weights: weights.bytes.to_vec(),
-        ..Embedded::default()
     });
     compress_with(file, output, (predictor.as_ref(), tokenizer.as_ref()), &options, context)
 }
@@ -109,7 +109,7 @@ fn compress_with(
     let mut input = Input::open(file)?;
     let mut output = BufWriter::new(Output::of(&input, output)?);
     let length = input.length();
-    let mut shown = Shown::new(format!("compressing {}", file.display()), context.quiet);
+    let mut shown = ShownProgress::new(format!("compressing {}", file.display()), context.quiet);
     let summary = archive::compress(
         &mut input,
         &mut output,
@@ -164,13 +164,14 @@ pub(super) fn decompress_file(
     let mut reader = ArchiveReader::open(input)
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
     if let Some(model) = model {
-        let by: (&dyn Predictor, &dyn Tokenizer) = (&model.model, model.model.tokenizer());
+        let by: (&dyn Predictor, &dyn Tokenizer) =
+            (model.model.predictor(), model.model.tokenizer());
         return restore(reader, (file, output), by, (start, length), context);
     }
     let (weights, tokenizer) = match reader.take_embedded() {
         Some(embedded) => {
             let name = &reader.header().tokenization;
-            let tokenizer = from_code(name, &embedded.vocabulary, "the archive's vocabulary")?;
+            let tokenizer = from_packed(name, &embedded.vocabulary, "the archive's vocabulary")?;
             (SavedWeights::from_bytes(embedded.weights, "the archive")?, tokenizer)
         }
         None => {
@@ -193,7 +194,7 @@ fn restore(
     context: &Context,
 ) -> Result<Summary> {
     let mut output = BufWriter::new(output);
-    let mut shown = Shown::new(format!("decompressing {}", file.display()), context.quiet);
+    let mut shown = ShownProgress::new(format!("decompressing {}", file.display()), context.quiet);
     let summary = reader
         .decompress(predictor, tokenizer, &mut output, &mut |progress| {
             step(&mut shown, progress, progress.archive_bytes, length, context)
@@ -255,8 +256,8 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
 }
 
 fn step(
-    shown: &mut Shown,
-    progress: Progress,
+    shown: &mut ShownProgress,
+    progress: ArchiveProgress,
     done: u64,
     of: Option<u64>,
     context: &Context,

@@ -10,7 +10,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{self, ArchiveOptions, ArchiveReader};
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::units::short_count;
-use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization};
+use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization, machine};
 use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What is printed.
 #[derive(Serialize)]
-struct Outcome {
+struct PrintedSpeeds {
     machine: String,
     simd: String,
     threads: usize,
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     let peaks = sizes.iter().flat_map(|it| [it.train_peak_flops_per_s, it.score_peak_flops_per_s]);
     let peak_flops_per_s = peaks.flatten().fold(peak.flops_per_s, f64::max);
     let provenance = context.provenance("");
-    let outcome = Outcome {
+    let outcome = PrintedSpeeds {
         machine: provenance.machine,
         simd,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -147,12 +147,12 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
         speed.score_tokens_per_s = Some(tokens_per_s);
         speed.score_peak_flops_per_s = Some(peak.flops_per_s);
         speed.score_peak_share = Some(peak.share);
-        speed.score_memory_bytes = peak_memory();
+        speed.score_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
         if wanted(Surface::Code) && predictor.is_exact() {
             let [encode, decode] = code(&plan, &*predictor, tokens_per_s, context)?;
             speed.encode_bytes_per_s = Some(encode);
             speed.decode_bytes_per_s = Some(decode);
-            speed.code_memory_bytes = peak_memory();
+            speed.code_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
         }
     }
     if wanted(Surface::Train) && !context.is_stopping() {
@@ -164,7 +164,7 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
         speed.train_tokens_per_s = Some(tokens_per_s);
         speed.train_peak_flops_per_s = Some(peak.flops_per_s);
         speed.train_peak_share = Some(peak.share);
-        speed.train_memory_bytes = peak_memory();
+        speed.train_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
     }
     Ok(speed)
 }
@@ -290,16 +290,8 @@ fn typical(seconds: Vec<f64>) -> Result<f64> {
     median(seconds).context("no step was timed")
 }
 
-/// The most memory that the process had at once, where the system tells.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(1024 * kilobytes)
-}
-
-fn print(outcome: &Outcome) -> Result<()> {
-    let Outcome { machine, simd, device, precision, .. } = outcome;
+fn print(outcome: &PrintedSpeeds) -> Result<()> {
+    let PrintedSpeeds { machine, simd, device, precision, .. } = outcome;
     let [peak, gemm, copy] =
         [outcome.peak_flops_per_s, outcome.gemm_flops_per_s, outcome.copy_bytes_per_s]
             .map(|rate| rate / 1e9);

@@ -10,7 +10,7 @@ use super::output::{print_json, print_line, print_table};
 use super::select::{open_silently, show};
 use crate::cli::Data;
 use crate::context::Context;
-use crate::progress::Progress;
+use crate::progress::ShownProgress;
 
 pub(super) fn run(arguments: &Data, context: &Context) -> Result<()> {
     match arguments {
@@ -96,7 +96,7 @@ pub(super) fn fetch_shown(
     options: &FetchOptions,
     context: &Context,
 ) -> Result<corpora::Fetched, corpora::CorpusError> {
-    let mut shown = Progress::new(name, context.quiet);
+    let mut shown = ShownProgress::new(name, context.quiet);
     corpora::fetch(name, &context.data, options, &mut |progress| {
         show(&mut shown, progress);
         if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -110,7 +110,7 @@ fn verify(names: &[String], strict: bool, context: &Context) -> Result<()> {
         if strict {
             open_silently(name, true, context)?;
         }
-        let mut shown = Progress::new(name.as_str(), context.quiet);
+        let mut shown = ShownProgress::new(name.as_str(), context.quiet);
         verifications.push(corpora::verify(name, &context.data, &mut |progress| {
             show(&mut shown, progress);
             if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -133,7 +133,7 @@ fn corpora(
     arguments: &Eval,
     runs: &[(Run, Plan)],
     context: &Context,
-) -> Result<Vec<(Arc<Corpus>, cli::Part)>> {
+) -> Result<Vec<(Arc<Corpus>, cli::CorpusPart)>> {
     let named = arguments.corpora();
     if !named.is_empty() {
         let open = |name: &String| Ok((open_for(name, arguments.strict, context)?, arguments.part));
@@ -151,7 +151,11 @@ fn corpora(
             "nothing to measure on\nhint: `lmtrain eval --corpus enwik8`, or `lmtrain data list`"
         );
     }
-    let part = if arguments.part == cli::Part::Whole { cli::Part::Test } else { arguments.part };
+    let part = if arguments.part == cli::CorpusPart::Whole {
+        cli::CorpusPart::Test
+    } else {
+        arguments.part
+    };
     let open = |name: String| Ok((open_for(&name, arguments.strict, context)?, part));
     names.into_iter().map(open).collect()
 }

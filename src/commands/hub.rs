@@ -12,7 +12,7 @@ use hf_hub::{Cache, CacheRepo};
 use serde::Deserialize;
 
 use crate::context::Context;
-use crate::progress::Progress as Shown;
+use crate::progress::ShownProgress;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -118,7 +118,7 @@ impl Remote<'_> {
                 self.name
             );
         };
-        let shown = Shown::new(format!("{} {file}", self.name), self.context.quiet);
+        let shown = ShownProgress::new(format!("{} {file}", self.name), self.context.quiet);
         let progress = Shows { shown, done: 0, of: 0 };
         let fetched = api.model(self.name.to_owned()).download_with_progress(file, progress);
         fetched.with_context(|| format!("cannot fetch {file} of {} from the hub", self.name))
@@ -136,7 +136,7 @@ fn is_absent(error: &anyhow::Error) -> bool {
 
 /// Shows how far a download is.
 struct Shows {
-    shown: Shown,
+    shown: ShownProgress,
     done: u64,
     of: u64,
 }

@@ -35,8 +35,8 @@ pub(super) fn open(name: &str, context: &Context) -> Result<Named> {
         "{name}: {}, {} parameters, {} tokens, context {}",
         model.architecture(),
         short_count(model.parameters()),
-        model.vocabulary(),
-        model.context(),
+        model.predictor().vocabulary(),
+        model.predictor().context(),
     ));
     Ok(Named { name, model })
 }

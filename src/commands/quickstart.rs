@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     let run = context.store.run(&name);
     let Some(plan) = run.plan()? else { bail!("run `{name}` has no plan") };
     let settings = Settings {
-        part: cli::Part::Test,
+        part: cli::CorpusPart::Test,
         chunk: Chunking::Bytes(CONTEXT as u64),
         sample: Some(Draw { chunks: SAMPLE_CHUNKS, seed: 0 }),
         coding: true,

@@ -12,7 +12,7 @@ use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Plan, Run, Size, StepRecord, Tokenization};
 
 use crate::context::Context;
-use crate::progress::Progress;
+use crate::progress::ShownProgress;
 
 /// A text shorter than this shows nothing.
 #[cfg(feature = "train")]
@@ -216,7 +216,7 @@ pub(super) fn open_again(name: &str, context: &Context) -> Result<Arc<Corpus>> {
 pub(super) fn open_silently(name: &str, strict: bool, context: &Context) -> Result<Arc<Corpus>> {
     let mut shown = None;
     let mut progress = |progress| {
-        show(shown.get_or_insert_with(|| Progress::new(name, context.quiet)), progress);
+        show(shown.get_or_insert_with(|| ShownProgress::new(name, context.quiet)), progress);
         if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let open = if strict { corpora::open_strictly } else { corpora::open_with };
@@ -234,16 +234,16 @@ pub(super) fn open_mixture(
 }
 
 /// Shows how far a download, an unpacking, a decoding or a checksum is.
-pub(super) fn show(shown: &mut Progress, progress: corpora::Progress) {
+pub(super) fn show(shown: &mut ShownProgress, progress: corpora::CorpusProgress) {
     use lmtrain_runs::Bytes;
     let (what, bytes, of) = match progress {
-        corpora::Progress::Downloading { bytes, of } => ("downloaded", bytes, of),
-        corpora::Progress::Unpacking { bytes, of } => ("unpacked", bytes, of),
-        corpora::Progress::Hashing { bytes, of } => ("checked", bytes, of),
-        corpora::Progress::Looking { files } => {
+        corpora::CorpusProgress::Downloading { bytes, of } => ("downloaded", bytes, of),
+        corpora::CorpusProgress::Unpacking { bytes, of } => ("unpacked", bytes, of),
+        corpora::CorpusProgress::Hashing { bytes, of } => ("checked", bytes, of),
+        corpora::CorpusProgress::Looking { files } => {
             return shown.update(files, None, &format!("{files} files looked at"));
         }
-        corpora::Progress::Decoding { files, of_files, bytes, of_bytes } => {
+        corpora::CorpusProgress::Decoding { files, of_files, bytes, of_bytes } => {
             let note = format!("{files} files decoded, {}", Bytes(bytes));
             let (done, of) = if of_bytes.is_some() { (bytes, of_bytes) } else { (files, of_files) };
             return shown.update(done, of, &note);

@@ -11,7 +11,7 @@ use lmtrain_runs::files::serialize_path;
 use lmtrain_runs::units::{hex, short_seconds};
 use lmtrain_runs::{Bytes, Span, Tokenization};
 use lmtrain_tokenizers::{
-    BpeTokenizer, ByteTokenizer, Tokenizer, TokenizerError, TrainingText, from_code,
+    BpeTokenizer, ByteTokenizer, Tokenizer, TokenizerError, TrainingText, from_packed,
 };
 use serde::Serialize;
 
@@ -171,7 +171,7 @@ pub(super) fn of_weights(weights: &SavedWeights, context: &Context) -> Result<Bo
         return Ok(Box::new(ByteTokenizer));
     }
     if let Ok(code) = std::fs::read(kept(identity, context)) {
-        let tokenizer = from_code(&plan.tokenization, &code, "the kept vocabulary");
+        let tokenizer = from_packed(&plan.tokenization, &code, "the kept vocabulary");
         if let Some(tokenizer) = tokenizer.ok().filter(|it| hex(&it.identity()) == *identity) {
             return Ok(tokenizer);
         }
@@ -220,8 +220,8 @@ fn kept(identity: &str, context: &Context) -> PathBuf {
 /// Keeps what an archive needs to be decoded, whatever becomes of the run.
 pub(super) fn keep(tokenizer: &dyn Tokenizer, context: &Context) -> Result<()> {
     let path = kept(&hex(&tokenizer.identity()), context);
-    if !tokenizer.code().is_empty() && !path.exists() {
-        lmtrain_runs::files::write_atomic(&path, tokenizer.code())?;
+    if !tokenizer.packed().is_empty() && !path.exists() {
+        lmtrain_runs::files::write_atomic(&path, tokenizer.packed())?;
     }
     Ok(())
 }

@@ -34,8 +34,7 @@ fn main() {
         }
     };
     let seconds = start.elapsed().as_secs_f64();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim();
+    let peak = lmtrain_runs::machine::peak_memory().map_or("?".to_owned(), |it| it.to_string());
     println!(
         "{what}: {seconds:.2} s, {:.2} MB/s, {made} tokens, peak memory {peak} (the text {} kB)",
         text.len() as f64 / 1e6 / seconds,

@@ -33,7 +33,7 @@ impl Tokenizer for ByteTokenizer {
         [0; 32]
     }
 
-    fn code(&self) -> &[u8] {
+    fn packed(&self) -> &[u8] {
         &[]
     }
 }

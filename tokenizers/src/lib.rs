@@ -56,13 +56,13 @@ pub trait Tokenizer: Send + Sync {
     /// vocabulary.
     fn identity(&self) -> [u8; 32];
 
-    /// The vocabulary in few bytes, which are enough to make the tokenizer again ([`from_code`]);
+    /// The vocabulary in few bytes, which are enough to make the tokenizer again ([`from_packed`]);
     /// none for bytes, which have no vocabulary.
-    fn code(&self) -> &[u8];
+    fn packed(&self) -> &[u8];
 
     /// Compressed bytes of the vocabulary, which a decoder must have; absent for bytes.
     fn vocabulary_bytes(&self) -> Option<u64> {
-        (!self.code().is_empty()).then_some(self.code().len() as u64)
+        (!self.packed().is_empty()).then_some(self.packed().len() as u64)
     }
 }
 
@@ -131,19 +131,19 @@ pub enum TokenizerError {
     File(#[from] FileError),
 }
 
-/// The tokenizer of a [`Tokenizer::code`]; `what` names it in errors.
+/// The tokenizer of a [`Tokenizer::packed`]; `what` names it in errors.
 ///
 /// # Errors
-/// If it is no code of this tokenization.
-pub fn from_code(
+/// If it is none of this tokenization.
+pub fn from_packed(
     name: &Tokenization,
-    code: &[u8],
+    packed: &[u8],
     what: &str,
 ) -> Result<Box<dyn Tokenizer>, TokenizerError> {
     let tokenizer: Box<dyn Tokenizer> = match name {
         Tokenization::Bytes => return Ok(Box::new(ByteTokenizer)),
-        Tokenization::Bpe(_) => Box::new(BpeTokenizer::from_code(code, what)?),
-        Tokenization::Pretrained(_) => Box::new(PretrainedTokenizer::from_code(code, what)?),
+        Tokenization::Bpe(_) => Box::new(BpeTokenizer::from_packed(packed, what)?),
+        Tokenization::Pretrained(_) => Box::new(PretrainedTokenizer::from_packed(packed, what)?),
     };
     if tokenizer.tokenization() != *name {
         let reason = format!("it is of {}, not of {name}", tokenizer.tokenization());

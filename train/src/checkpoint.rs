@@ -15,12 +15,12 @@ use crate::ops::Kernels;
 use crate::optimizer::State;
 use crate::weights::{network_from, tensors_of};
 use lmtrain_engine::Origin;
-use lmtrain_engine::tensor_file::{Digest, FormatError, Numbers, Precision, TensorFile};
+use lmtrain_engine::tensor_file::{Digest, FormatError, Numbers, StoredPrecision, TensorFile};
 use lmtrain_engine::weight_code::round;
 
 /// How far training has come.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
+pub struct Reached {
     /// Optimizer steps done.
     pub step: u64,
     /// Seconds of training, over all sessions.
@@ -39,7 +39,7 @@ pub struct Progress {
 #[derive(Serialize, Deserialize)]
 struct Metadata {
     origin: Origin,
-    progress: Progress,
+    progress: Reached,
 }
 
 const NETWORK: &str = "network.";
@@ -59,7 +59,7 @@ pub fn save<B: Kernels>(
     origin: Origin,
     network: &Network<B>,
     state: &State<B>,
-    progress: &Progress,
+    progress: &Reached,
 ) -> Result<(), TrainError> {
     let mut file = TensorFile::default();
     for (path, numbers) in tensors_of(network) {
@@ -82,7 +82,7 @@ pub fn save<B: Kernels>(
         return Err(TrainError::Broken { step: progress.step, tensor: tensor.clone() });
     }
     file.metadata = json(&Metadata { origin, progress: progress.clone() })?;
-    write(&last_path(run), &file, Precision::Single)
+    write(&last_path(run), &file, StoredPrecision::Single)
 }
 
 /// What [`save`] saved.
@@ -92,7 +92,7 @@ pub struct Saved<B: Kernels> {
     /// What the optimizer remembered.
     pub state: State<B>,
     /// How far training had come.
-    pub progress: Progress,
+    pub progress: Reached,
     /// By what plan.
     pub origin: Origin,
 }
@@ -141,14 +141,14 @@ pub fn save_best<B: Kernels>(
     let file =
         TensorFile { metadata: json(origin)?, tensors: tensors_of(network), ..Default::default() };
     let file = round(&file, origin.plan.choices.weights.into()).map_err(TrainError::Format)?;
-    write(&run.weights_path(), &file, Precision::Half)
+    write(&run.weights_path(), &file, StoredPrecision::Half)
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, TrainError> {
     serde_json::to_string(value).map_err(|error| TrainError::Format(FormatError(error.to_string())))
 }
 
-fn write(path: &Path, file: &TensorFile, precision: Precision) -> Result<(), TrainError> {
+fn write(path: &Path, file: &TensorFile, precision: StoredPrecision) -> Result<(), TrainError> {
     Ok(write_atomic(path, &file.to_bytes(precision)?)?)
 }
 

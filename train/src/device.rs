@@ -17,6 +17,8 @@ use crate::batches::Tokens;
 use crate::cuda::{self, Cuda};
 use crate::error::TrainError;
 use crate::learner::{self, Fitted, Job};
+#[cfg(feature = "cuda")]
+use crate::on_device::OnDevice;
 
 /// A place to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +155,8 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => {
                 let device = self.cuda_devices()[0].clone();
-                Ok(Box::new(crate::scorer::Scorer::<Cuda>::new(saved, precision, device)?))
+                let run = OnDevice::<Cuda>::new(&saved.exact()?, precision, device);
+                Ok(Box::new(run.map_err(WeightsError::Device)?))
             }
         }
     }
@@ -164,17 +167,17 @@ impl Device {
     /// # Errors
     /// What the device failed with.
     #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the model itself"))]
-    pub fn pretrained<'a>(
+    pub fn pretrained(
         &self,
-        model: &'a PretrainedModel,
+        model: &PretrainedModel,
         precision: Precision,
-    ) -> Result<Option<Box<dyn Predictor + 'a>>, String> {
+    ) -> Result<Option<Box<dyn Predictor>>, String> {
         match self {
             Self::Auto | Self::Cpu => Ok(None),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => {
                 let device = self.cuda_devices()[0].clone();
-                let model = crate::on_device::OnDevice::<Cuda>::new(model, precision, device)?;
+                let model = OnDevice::<Cuda>::new(model.predictor(), precision, device)?;
                 Ok(Some(Box::new(model)))
             }
         }

@@ -26,8 +26,6 @@ mod optimizer;
 mod paths;
 #[cfg(test)]
 mod reference_tests;
-#[cfg(any(feature = "cuda", test))]
-mod scorer;
 mod speed;
 mod validation;
 mod weights;

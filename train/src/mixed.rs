@@ -7,10 +7,10 @@ use crate::batches::{Stretch, Tokens};
 
 /// Rows of tokens, one after another, each with its share.
 pub struct MixedTokens {
-    parts: Vec<Part>,
+    parts: Vec<MixedPart>,
 }
 
-struct Part {
+struct MixedPart {
     tokens: Arc<dyn Tokens>,
     /// Where its tokens are among all.
     range: Range<usize>,
@@ -25,7 +25,7 @@ impl MixedTokens {
         let place = |(tokens, share): (Arc<dyn Tokens>, f64)| {
             let range = end..end + tokens.count();
             end = range.end;
-            Part { tokens, range, share }
+            MixedPart { tokens, range, share }
         };
         Self { parts: parts.into_iter().map(place).collect() }
     }
@@ -58,7 +58,7 @@ impl Tokens for MixedTokens {
     }
 
     fn stretches(&self) -> Vec<Stretch> {
-        let of_part = |part: &Part| {
+        let of_part = |part: &MixedPart| {
             let within = part.tokens.stretches().into_iter();
             let placed = within.map(|stretch| Stretch {
                 range: part.range.start + stretch.range.start..part.range.start + stretch.range.end,

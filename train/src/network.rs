@@ -84,19 +84,9 @@ impl<B: Backend> Network<B> {
         let head_bias = choices.biases.then(|| draw.vector(vocabulary, 0.0));
         let embedding_convolution = choices.embedding_convolution.then(|| draw.taps(width));
         let rotated = choices.rotary_dimensions;
-        let heads = Heads { count: plan.heads(), rotated, rounded: false };
+        let heads = Heads { count: plan.heads(), rotated };
         let architecture = Architecture { width, heads, choices, precision: plan.precision };
         Self { embedding, embedding_convolution, blocks, head, head_bias, architecture }
-    }
-
-    /// The same network with its attention rounded as in inference on the processor.
-    #[cfg(any(test, feature = "cuda"))]
-    #[must_use]
-    pub fn rounded(mut self) -> Self {
-        let Architecture { width, heads, choices, .. } = self.architecture;
-        let held = lmtrain_engine::held_by_run(&choices, width / heads.count);
-        self.architecture.heads.rounded = held == lmtrain_kernels::HeldAs::Bytes;
-        self
     }
 
     /// The same weights as leaves of a graph, each of which gets a gradient.

@@ -131,7 +131,7 @@ pub fn untrained(plan: &Plan) -> Result<SavedWeights, WeightsError> {
     let metadata = serde_json::to_string(&origin).unwrap_or_default();
     let file = TensorFile { metadata, tensors: tensors_of(&network), ..Default::default() };
     let bytes = file
-        .to_bytes(tensor_file::Precision::Half)
+        .to_bytes(tensor_file::StoredPrecision::Half)
         .map_err(|source| WeightsError::Format { place: place.clone(), source })?;
     SavedWeights::from_bytes(bytes, &place)
 }

@@ -14,7 +14,7 @@ use super::directory::DataDirectory;
 use super::error::CorpusError;
 use super::files::ensure_space;
 use super::format::Format;
-use super::progress::{Progress, ProgressCallback};
+use super::progress::{CorpusProgress, ProgressCallback};
 
 /// How often a process that waits for another's copy looks whether it is there.
 const WAIT: Duration = Duration::from_millis(100);
@@ -81,7 +81,7 @@ pub(super) fn wait_for_lock(
             Err(TryLockError::Error(_)) => return Ok(None),
             Err(TryLockError::WouldBlock) => {}
         }
-        if progress(Progress::Unpacking { bytes: 0, of: None }).is_break() {
+        if progress(CorpusProgress::Unpacking { bytes: 0, of: None }).is_break() {
             return Err(CorpusError::Interrupted);
         }
         std::thread::sleep(WAIT);
@@ -93,19 +93,13 @@ mod tests {
     use super::*;
     use crate::archive::tests::packed;
     use crate::progress::silent;
+    use crate::test_folder::TestFolder;
 
-    struct Fixture {
-        _folder: tempfile::TempDir,
-        data: DataDirectory,
-        file: PathBuf,
-    }
-
-    fn fixture(content: &[u8]) -> Fixture {
-        let folder = tempfile::tempdir().expect("a folder");
-        let data = DataDirectory::at(folder.path()).with_cache(folder.path().join("cache"));
-        let file = folder.path().join("corpus.xz");
-        fs::write(&file, content).expect("written");
-        Fixture { _folder: folder, data, file }
+    /// A folder with a compressed corpus, and that.
+    fn fixture(content: &[u8]) -> (TestFolder, PathBuf) {
+        let folder = TestFolder::new();
+        let file = folder.put("corpus.xz", content);
+        (folder, file)
     }
 
     fn copies(data: &DataDirectory) -> Vec<String> {
@@ -116,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_made_once_for_each_content() {
-        let Fixture { data, file, .. } = &fixture(&packed(b"first", Format::Xz));
+        let (TestFolder { data, .. }, file) = &fixture(&packed(b"first", Format::Xz));
         let mut unpackings = 0;
         let mut count = |_| {
             unpackings += 1;
@@ -135,7 +129,7 @@ mod tests {
     #[test]
     fn damaged_files_leave_nothing_behind() {
         let whole = packed(&crate::random::uniform_bytes(0, 1 << 20), Format::Xz);
-        let Fixture { data, file, .. } = &fixture(&whole[..whole.len() / 2]);
+        let (TestFolder { data, .. }, file) = &fixture(&whole[..whole.len() / 2]);
         let error = unpacked(file, Format::Xz, data, &mut silent).expect_err("cut short");
         assert!(matches!(error, CorpusError::Archive { .. }), "{error}");
         assert!(copies(data).is_empty());
@@ -144,7 +138,7 @@ mod tests {
     #[test]
     fn many_at_once_get_the_same_copy() {
         let content = crate::random::uniform_bytes(0, 1 << 20);
-        let Fixture { data, file, .. } = &fixture(&packed(&content, Format::Xz));
+        let (TestFolder { data, .. }, file) = &fixture(&packed(&content, Format::Xz));
         std::thread::scope(|scope| {
             let open = || unpacked(file, Format::Xz, data, &mut silent).expect("unpacks");
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();

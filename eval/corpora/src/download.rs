@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
     use crate::archive::tests::packed;
-    use crate::progress::{Progress, silent};
+    use crate::progress::{CorpusProgress, silent};
     use crate::random::uniform_bytes;
     use crate::test_download::Fixture;
     use crate::test_server::{Reply, Server};
@@ -202,7 +202,7 @@ mod tests {
         assert!(matches!(error, CorpusError::BrokenOff { bytes: 400_000, .. }), "{error}");
         assert!(error.is_network());
         let mut stop = |progress| match progress {
-            Progress::Downloading { bytes: 600_000.., .. } => ControlFlow::Break(()),
+            CorpusProgress::Downloading { bytes: 600_000.., .. } => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
         let error = fixture.fetch_with(&server, 0, &mut stop).expect_err("stopped");
@@ -216,7 +216,7 @@ mod tests {
         let fixture = Fixture::new();
         let server = Server::of_file(fixture.archive.clone());
         let mut stop = |progress| match progress {
-            Progress::Unpacking { .. } => ControlFlow::Break(()),
+            CorpusProgress::Unpacking { .. } => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
         let error = fixture.fetch_with(&server, 0, &mut stop).expect_err("stopped");

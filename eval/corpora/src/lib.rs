@@ -39,6 +39,8 @@ mod split;
 #[cfg(test)]
 mod test_download;
 #[cfg(test)]
+mod test_folder;
+#[cfg(test)]
 mod test_server;
 mod trained_on;
 mod transfer;
@@ -61,7 +63,7 @@ pub use media::{Files, LeftOut, PublishedSet};
 pub use mixture::{Ingredient, Mixture, Planned};
 pub use name::{MarkovOptions, RandomOptions};
 pub use open::{open, open_strictly, open_with};
-pub use progress::{Progress, ProgressCallback};
+pub use progress::{CorpusProgress, ProgressCallback};
 pub use split::{Part, Split};
 pub use trained_on::TrainedOn;
 pub use verify::{Verdict, Verification, verify};

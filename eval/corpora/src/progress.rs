@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 /// What is being done, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum CorpusProgress {
     /// Bytes of a download that are here, of how many if the server said.
     Downloading {
         /// Bytes here.
@@ -44,12 +44,12 @@ pub enum Progress {
     },
 }
 
-/// Told of [`Progress`] many times a second; answers whether to go on. After
+/// Told of [`CorpusProgress`] many times a second; answers whether to go on. After
 /// [`ControlFlow::Break`] the work stops cleanly with
 /// [`CorpusError::Interrupted`](super::CorpusError::Interrupted).
-pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+pub type ProgressCallback<'a> = dyn FnMut(CorpusProgress) -> ControlFlow<()> + 'a;
 
 /// For callers who do not care.
-pub(super) fn silent(_: Progress) -> ControlFlow<()> {
+pub(super) fn silent(_: CorpusProgress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }

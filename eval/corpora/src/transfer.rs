@@ -13,7 +13,7 @@ use ureq::{Agent, Body, Error};
 use super::error::CorpusError;
 use super::files::ensure_space;
 use super::part_file::{Origin, PartFile};
-use super::progress::{Progress, ProgressCallback};
+use super::progress::{CorpusProgress, ProgressCallback};
 
 const BUFFER_BYTES: usize = 1 << 16;
 
@@ -136,7 +136,7 @@ impl Transfer<'_> {
         let mut body = response.into_body().into_reader();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            let told = Progress::Downloading { bytes: received.bytes, of: received.of };
+            let told = CorpusProgress::Downloading { bytes: received.bytes, of: received.of };
             if progress(told).is_break() {
                 return Err(CorpusError::Interrupted);
             }

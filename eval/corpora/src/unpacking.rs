@@ -7,7 +7,7 @@ use std::path::Path;
 use super::container::{HEAD_BYTES, check_unpacked};
 use super::error::CorpusError;
 use super::format::Format;
-use super::progress::{Progress, ProgressCallback};
+use super::progress::{CorpusProgress, ProgressCallback};
 
 pub(super) const BUFFER_BYTES: usize = 1 << 18;
 
@@ -53,7 +53,7 @@ impl<'a> Unpacking<'a> {
                 .write_all(&buffer[..count])
                 .map_err(CorpusError::file("write what is unpacked from", self.path))?;
             self.bytes += count as u64;
-            let told = Progress::Unpacking { bytes: self.bytes, of: self.of };
+            let told = CorpusProgress::Unpacking { bytes: self.bytes, of: self.of };
             if (self.progress)(told) == ControlFlow::Break(()) {
                 return Err(CorpusError::Interrupted);
             }

@@ -11,7 +11,7 @@ use super::directory::DataDirectory;
 use super::error::CorpusError;
 use super::name::{Request, parse};
 use super::open::{find_published, open_file, open_with};
-use super::progress::{Progress, ProgressCallback};
+use super::progress::{CorpusProgress, ProgressCallback};
 
 const STEP_BYTES: usize = 1 << 22;
 
@@ -93,7 +93,7 @@ fn hash(corpus: &Corpus, progress: &mut ProgressCallback) -> Result<String, Corp
         let end = bytes + piece.len() as u64;
         corpus.release(Span { start: bytes, end });
         bytes = end;
-        if progress(Progress::Hashing { bytes, of: Some(corpus.length()) }).is_break() {
+        if progress(CorpusProgress::Hashing { bytes, of: Some(corpus.length()) }).is_break() {
             return Err(CorpusError::Interrupted);
         }
     }

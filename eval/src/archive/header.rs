@@ -121,7 +121,7 @@ impl Header {
             head.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
             head.extend(text.as_bytes());
         }
-        let parts = embedded.map(|model| [&model.plan, &model.vocabulary, &model.weights]);
+        let parts = embedded.map(|model| [&[], &model.vocabulary[..], &model.weights[..]]);
         for part in parts.iter().flatten() {
             head.extend((part.len() as u64).to_le_bytes());
         }
@@ -195,13 +195,11 @@ impl Header {
 
 fn read_model<R: Read>(
     source: &mut Source<R>,
-    [plan, vocabulary, weights]: [u64; 3],
+    [unused, vocabulary, weights]: [u64; 3],
 ) -> Result<Embedded, ArchiveError> {
-    let model = Embedded {
-        plan: source.bytes(plan)?,
-        vocabulary: source.bytes(vocabulary)?,
-        weights: source.bytes(weights)?,
-    };
+    // Nobody ever wrote anything here; the weights have their plan within.
+    source.bytes(unused)?;
+    let model = Embedded { vocabulary: source.bytes(vocabulary)?, weights: source.bytes(weights)? };
     source.seal("the model")?;
     Ok(model)
 }

@@ -10,9 +10,9 @@
 //!            chunk_tokens u32 · block_bytes u32 · stream_chunks u16 · group_chunks u16
 //!            identity of the weights [32] · identity of the tokenizer [32]
 //!            tokenization u8 + text · name of the model u8 + text
-//!            if embedded: lengths of plan u64, vocabulary u64, weights u64
+//!            if embedded: 0 u64 (once room for a plan), lengths of vocabulary u64, weights u64
 //!            seal
-//! model      if embedded: plan · vocabulary · weights · seal
+//! model      if embedded: vocabulary · weights · seal
 //! block…     1 u8 · raw length u32 · payload length u32 · tokens u32 unless they are the bytes
 //!            CRC-32 of the raw bytes u32 · payload · seal
 //! or         2 u8 · raw length u32 · raw bytes · seal: a block that coding would have made longer
@@ -102,8 +102,6 @@ impl ArchiveOptions {
 /// A model within an archive, as bytes that this crate does not look into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Embedded {
-    /// The run's plan.
-    pub plan: Vec<u8>,
     /// The tokenizer's vocabulary; empty for bytes.
     pub vocabulary: Vec<u8>,
     /// The weights.
@@ -112,7 +110,7 @@ pub struct Embedded {
 
 /// How far compressing or decompressing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ArchiveProgress {
     /// Bytes of the original that are done.
     pub raw_bytes: u64,
     /// Bytes of the archive written or read.
@@ -120,7 +118,7 @@ pub struct Progress {
 }
 
 /// Called now and then; a break stops with [`ArchiveError::Stopped`].
-pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+pub type ProgressCallback<'a> = dyn FnMut(ArchiveProgress) -> ControlFlow<()> + 'a;
 
 /// Where an archive's bytes went; every byte is in one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

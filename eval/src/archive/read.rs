@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::source::Source;
 use super::{
-    ArchiveError, ArchiveSummary, BLOCK, Embedded, Header, MAXIMUM_CHUNKS, Progress,
+    ArchiveError, ArchiveProgress, ArchiveSummary, BLOCK, Embedded, Header, MAXIMUM_CHUNKS,
     ProgressCallback, STORED, TRAILER, chunk_lengths, share, tokens_are_bytes,
 };
 use crate::block::{BlockError, decode_block};
@@ -154,7 +154,7 @@ impl<R: Read> ArchiveReader<R> {
         self.summary.raw_bytes += Bytes(raw.len() as u64);
         self.summary.stored_bytes += Bytes(raw.len() as u64);
         let (raw_bytes, archive_bytes) = (self.summary.raw_bytes.0, self.source.position);
-        match progress(Progress { raw_bytes, archive_bytes }) {
+        match progress(ArchiveProgress { raw_bytes, archive_bytes }) {
             ControlFlow::Break(()) => Err(ArchiveError::Stopped),
             ControlFlow::Continue(()) => Ok(raw),
         }
@@ -173,7 +173,7 @@ impl<R: Read> ArchiveReader<R> {
         let archive_bytes = self.source.position;
         let mut pulse = |done| {
             let raw_bytes = self.summary.raw_bytes.0 + share(done, tokens, raw_bytes);
-            progress(Progress { raw_bytes, archive_bytes })
+            progress(ArchiveProgress { raw_bytes, archive_bytes })
         };
         let lengths = chunk_lengths(tokens, self.header.chunk_tokens);
         let chunks = decode_block(predictor, self.header.layout, &lengths, payload, &mut pulse);

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::{CountModel, NoSpaces, PairTokenizer, text};
 
-fn go(_: Progress) -> ControlFlow<()> {
+fn go(_: ArchiveProgress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -55,9 +55,7 @@ fn noise(length: usize) -> Vec<u8> {
 /// An archive of three blocks with a model in it.
 fn example() -> (Vec<u8>, CountModel) {
     let model = CountModel::exact(256);
-    let parts = [b"plan".to_vec(), Vec::new(), vec![9; 50]];
-    let [plan, vocabulary, weights] = parts;
-    let embedded = Some(Embedded { plan, vocabulary, weights });
+    let embedded = Some(Embedded { vocabulary: b"word".to_vec(), weights: vec![9; 50] });
     let options = ArchiveOptions { embedded, ..options(&model) };
     (pack(&sample(400), &model, &ByteTokenizer, &options).0, model)
 }
@@ -69,7 +67,7 @@ fn every_byte_is_accounted_for_and_the_model_comes_back() {
     assert_eq!(reader.header().model, "50K-bytes-modern-s0");
     assert!(reader.header().exact);
     let embedded = reader.take_embedded().expect("embedded");
-    assert_eq!((&embedded.plan[..], embedded.weights.len()), (&b"plan"[..], 50));
+    assert_eq!((&embedded.vocabulary[..], embedded.weights.len()), (&b"word"[..], 50));
     let (raw, summary) = unpack(&archive[..], &model, &ByteTokenizer).expect("unpacks");
     assert_eq!(raw, sample(400));
     assert_eq!(summary.archive_bytes(), Bytes(archive.len() as u64));
@@ -293,7 +291,7 @@ fn lengths_that_lie_take_no_memory() {
 #[test]
 fn a_break_stops() {
     let model = CountModel::exact(256);
-    let stop = &mut |_: Progress| ControlFlow::Break(());
+    let stop = &mut |_: ArchiveProgress| ControlFlow::Break(());
     let options = options(&model);
     let (input, output) = (&mut &b"abc"[..], &mut io::sink());
     let stopped = compress(input, output, &model, &ByteTokenizer, &options, stop);

@@ -7,7 +7,7 @@ use lmtrain_tokenizers::{Tokenizer, TokenizerError};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ArchiveError, ArchiveOptions, ArchiveSummary, BLOCK, Header, MAXIMUM_CHUNKS, Progress,
+    ArchiveError, ArchiveOptions, ArchiveProgress, ArchiveSummary, BLOCK, Header, MAXIMUM_CHUNKS,
     ProgressCallback, STORED, TRAILER, share, tokens_are_bytes,
 };
 use crate::block::{BlockError, CodedBlock, encode_block};
@@ -124,7 +124,7 @@ impl Writer<'_> {
         let archive_bytes = self.summary.archive_bytes().0;
         let mut pulse = |done| {
             let raw_bytes = self.summary.raw_bytes.0 + share(done, tokens.len(), raw.len());
-            progress(Progress { raw_bytes, archive_bytes })
+            progress(ArchiveProgress { raw_bytes, archive_bytes })
         };
         encode_block(self.predictor, self.header.layout, &chunks, &mut pulse).map_err(|source| {
             match source {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, fingerprint};
 use super::pieces::{Draw, Pieces, slice};
-use super::{MeasureError, Measured, Outcome, Progress, ProgressCallback};
+use super::{MeasureError, MeasureOutcome, MeasureProgress, Measured, ProgressCallback};
 use crate::compressors::{Compressor, Input};
 use crate::interval::ChunkBits;
 
@@ -70,14 +70,14 @@ impl CompressorMeasurement<'_> {
         &self,
         journal: Option<&Path>,
         progress: &mut ProgressCallback,
-    ) -> Result<Outcome, MeasureError> {
+    ) -> Result<MeasureOutcome, MeasureError> {
         let pieces = self.pieces()?;
         let header = self.compressor.header_bytes(self.medium);
         let header_bytes = Bytes(header.map_err(|error| self.failed(error))?);
         let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
         let mut measured = Measured { sample: pieces.sample, header_bytes, ..Default::default() };
         measured.coded_bytes = Some(header_bytes);
-        let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
+        let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
         for (index, ranges) in (0..).zip(pieces.ranges.chunks(GROUP_CHUNKS)) {
             let resumed = journal.take(index).filter(|group| group.lengths.len() == ranges.len());
             let is_resumed = resumed.is_some();
@@ -88,7 +88,7 @@ impl CompressorMeasurement<'_> {
                         journal.append(index, &group)?;
                         group
                     }
-                    None => return Ok(Outcome::Stopped),
+                    None => return Ok(MeasureOutcome::Stopped),
                 },
             };
             let before = measured.raw_bytes.0;
@@ -97,10 +97,10 @@ impl CompressorMeasurement<'_> {
             so_far.raw_bytes_resumed += if is_resumed { measured.raw_bytes.0 - before } else { 0 };
             so_far.bits = measured.coded_bytes.unwrap_or_default().as_bits().0;
             if progress(so_far).is_break() {
-                return Ok(Outcome::Stopped);
+                return Ok(MeasureOutcome::Stopped);
             }
         }
-        Ok(Outcome::Finished(measured))
+        Ok(MeasureOutcome::Finished(measured))
     }
 
     /// The ranges to compress each by itself.
@@ -120,7 +120,7 @@ impl CompressorMeasurement<'_> {
     fn group(
         &self,
         ranges: &[Range<u64>],
-        so_far: Progress,
+        so_far: MeasureProgress,
         progress: &mut ProgressCallback,
     ) -> Result<Option<Group>, MeasureError> {
         let started = Instant::now();
@@ -141,7 +141,7 @@ impl CompressorMeasurement<'_> {
     /// Compressed length of the whole span; nothing if stopped.
     fn whole(
         &self,
-        so_far: Progress,
+        so_far: MeasureProgress,
         progress: &mut ProgressCallback,
     ) -> Result<Option<u64>, MeasureError> {
         let rest = slice(self.corpus, &self.span);
@@ -176,7 +176,7 @@ fn add(group: Group, ranges: &[Range<u64>], measured: &mut Measured) {
 /// Bytes being read, with progress told of them.
 struct Watched<'a, 'b> {
     rest: &'a [u8],
-    so_far: Progress,
+    so_far: MeasureProgress,
     progress: &'a mut ProgressCallback<'b>,
     stopped: bool,
 }

@@ -31,7 +31,7 @@ pub use prefixes::PrefixMeasurement;
 
 /// How far a measurement is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Progress {
+pub struct MeasureProgress {
     /// Raw bytes measured, those of an earlier session included.
     pub raw_bytes_done: u64,
     /// Raw bytes there are to measure.
@@ -44,12 +44,12 @@ pub struct Progress {
 
 /// Called after each group, and more often where that is possible. A break stops with what is
 /// finished kept in the journal.
-pub type ProgressCallback<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+pub type ProgressCallback<'a> = dyn FnMut(MeasureProgress) -> ControlFlow<()> + 'a;
 
 /// How a measurement ended.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each measurement")]
-pub enum Outcome {
+pub enum MeasureOutcome {
     /// All is measured.
     Finished(Measured),
     /// The callback asked to stop.

@@ -18,7 +18,7 @@ use super::mask::{Masked, masked};
 use super::pieces::{Draw, Pieces, slice};
 use super::positions::{Curve, positions, up_to};
 use super::strided::{self, Text};
-use super::{MeasureError, Measured, Outcome, Progress, ProgressCallback};
+use super::{MeasureError, MeasureOutcome, MeasureProgress, Measured, ProgressCallback};
 use crate::block::{BlockError, CodedBlock, Layout, encode_block};
 use crate::interval::ChunkBits;
 use crate::predictor::Predictor;
@@ -103,7 +103,7 @@ impl Measurement<'_> {
         &self,
         journal: Option<&Path>,
         progress: &mut ProgressCallback,
-    ) -> Result<Outcome, MeasureError> {
+    ) -> Result<MeasureOutcome, MeasureError> {
         let (pieces, tokens) = self.pieces()?;
         let in_group = in_memory(self.group_chunks.max(1));
         let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
@@ -118,7 +118,7 @@ impl Measurement<'_> {
             curve: self.curve.then(|| Curve { ends: self.ends(), chunks: Vec::new() }),
             ..Default::default()
         };
-        let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
+        let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
         for (index, ranges) in (0_u64..).zip(pieces.ranges.chunks(in_group)) {
             let resumed =
                 journal.take(index).filter(|group| group.raw_bytes() == length_of(ranges));
@@ -134,17 +134,17 @@ impl Measurement<'_> {
                         journal.append(index, &group)?;
                         group
                     }
-                    None => return Ok(Outcome::Stopped),
+                    None => return Ok(MeasureOutcome::Stopped),
                 },
             };
             so_far.raw_bytes_done += group.raw_bytes();
             so_far.bits += group.bits();
             group.add_to(&mut measured);
             if progress(so_far).is_break() {
-                return Ok(Outcome::Stopped);
+                return Ok(MeasureOutcome::Stopped);
             }
         }
-        Ok(Outcome::Finished(measured))
+        Ok(MeasureOutcome::Finished(measured))
     }
 
     /// The positions of a curve.

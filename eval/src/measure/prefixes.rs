@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::pieces::{Draw, Pieces, slice};
 use super::positions::{Curve, positions};
-use super::{MeasureError, Progress, ProgressCallback};
+use super::{MeasureError, MeasureProgress, ProgressCallback};
 use crate::compressors::Compressor;
 
 /// Chunks between two signs of progress.
@@ -45,7 +45,7 @@ impl PrefixMeasurement<'_> {
         let failed = |source| MeasureError::Compressor { name: self.compressor.name, source };
         let header = self.compressor.header_bytes(self.medium).map_err(failed)?;
         let mut curve = Curve { ends: positions(self.chunk), chunks: Vec::new() };
-        let mut so_far = Progress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
+        let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
         for ranges in pieces.ranges.chunks(GROUP_CHUNKS) {
             if progress(so_far).is_break() {
                 return Ok(None);

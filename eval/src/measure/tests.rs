@@ -11,7 +11,7 @@ use crate::compressors;
 use crate::predictor::Predictor;
 use crate::testing::{CountModel, NoSpaces, PairTokenizer, ScriptedModel, text};
 
-fn go(_: Progress) -> ControlFlow<()> {
+fn go(_: MeasureProgress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -39,10 +39,10 @@ fn measurement<'a>(
     }
 }
 
-fn finished(outcome: Result<Outcome, MeasureError>) -> Measured {
+fn finished(outcome: Result<MeasureOutcome, MeasureError>) -> Measured {
     match outcome.expect("measures") {
-        Outcome::Finished(measured) => Measured { seconds: 0.0, ..measured },
-        Outcome::Stopped => panic!("nobody asked it to stop"),
+        MeasureOutcome::Finished(measured) => Measured { seconds: 0.0, ..measured },
+        MeasureOutcome::Stopped => panic!("nobody asked it to stop"),
     }
 }
 
@@ -170,17 +170,17 @@ fn a_stopped_measurement_resumes_to_the_same_numbers() {
     for coding in [false, true] {
         let all = Measurement { coding, ..measurement(&model, &ByteTokenizer, &corpus) };
         let expected = finished(all.run(None, &mut go));
-        let mut stop = |progress: Progress| match progress.raw_bytes_done {
+        let mut stop = |progress: MeasureProgress| match progress.raw_bytes_done {
             0..800 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
         };
-        assert_eq!(all.run(Some(&path), &mut stop).expect("stops"), Outcome::Stopped);
+        assert_eq!(all.run(Some(&path), &mut stop).expect("stops"), MeasureOutcome::Stopped);
         let mut text = fs::read(&path).expect("two groups");
         text.extend(b"{\"measurement\":\"half a li");
         fs::write(&path, text).expect("written");
         for expected_resumed in [800, 1950] {
-            let mut last = Progress::default();
-            let mut see = |progress: Progress| {
+            let mut last = MeasureProgress::default();
+            let mut see = |progress: MeasureProgress| {
                 last = progress;
                 ControlFlow::Continue(())
             };
@@ -253,8 +253,8 @@ fn compressors_count_their_header_once_and_resume() {
             chunking: Chunking::Bytes(200),
             sample: None,
         };
-        let stop = &mut |_: Progress| ControlFlow::Break(());
-        assert_eq!(chunked.run(Some(&path), stop).expect("stops"), Outcome::Stopped);
+        let stop = &mut |_: MeasureProgress| ControlFlow::Break(());
+        assert_eq!(chunked.run(Some(&path), stop).expect("stops"), MeasureOutcome::Stopped);
         let measured = finished(chunked.run(Some(&path), &mut go));
         let lengths = corpus[100..150_000].chunks(200);
         let lengths: u64 = lengths
@@ -275,7 +275,7 @@ fn compressors_count_their_header_once_and_resume() {
         let output = output.expect("compresses");
         let measured = finished(whole.run(None, &mut go));
         assert_eq!(measured.coded_bytes, Some(Bytes(output.len() as u64)));
-        assert_eq!(whole.run(None, stop).expect("stops"), Outcome::Stopped);
+        assert_eq!(whole.run(None, stop).expect("stops"), MeasureOutcome::Stopped);
     }
 }
 

@@ -29,7 +29,7 @@ use show::{Log, show_plan, utilisation};
 
 /// What a finished or stopped training is printed as.
 #[derive(Serialize)]
-struct Outcome {
+struct PrintedFit {
     name: String,
     finished: bool,
     step: u64,
@@ -123,7 +123,7 @@ fn resolve(
     Ok(Resolved { run, plan, training, validation, vocabulary, seconds_per_step })
 }
 
-fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Outcome> {
+fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<PrintedFit> {
     use std::io::IsTerminal;
     let Resolved { run, plan, training, validation, vocabulary, .. } = resolved;
     let _lock = run.lock()?;
@@ -198,7 +198,7 @@ fn finish(
     fitted: Fitted,
     device: Device,
     context: &Context,
-) -> Result<Outcome> {
+) -> Result<PrintedFit> {
     let best = fitted.best_bits_per_byte;
     let validation =
         best.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte on validation"));
@@ -221,7 +221,7 @@ fn finish(
             context.say("next: the same command with `--resume` goes on");
         }
     }
-    Ok(Outcome {
+    Ok(PrintedFit {
         name: plan.name.clone(),
         finished: fitted.finished,
         step: fitted.step,

@@ -18,7 +18,7 @@ use super::super::select::{known, weights};
 use super::super::tokenizer::of_weights;
 use super::subject::Subject;
 use crate::context::Context;
-use crate::progress::Progress;
+use crate::progress::ShownProgress;
 
 /// What draws.
 pub(super) enum Generator {
@@ -84,7 +84,7 @@ impl Generator {
                 Maker::Compressor(CompressorFacts { preset, library: Some(compressor.library()) })
             }
             Self::Run { predictor, .. } => Maker::Run(of(predictor.as_ref())),
-            Self::Pretrained(named) => Maker::Pretrained(of(&named.model)),
+            Self::Pretrained(named) => Maker::Pretrained(of(named.model.predictor())),
         }
     }
 
@@ -100,7 +100,7 @@ impl Generator {
             Self::Run { predictor, tokenizer, .. } => {
                 Some((predictor.as_ref(), tokenizer.as_ref()))
             }
-            Self::Pretrained(named) => Some((&named.model, named.model.tokenizer())),
+            Self::Pretrained(named) => Some((named.model.predictor(), named.model.tokenizer())),
         }
     }
 
@@ -153,7 +153,8 @@ impl Generator {
         context: &Context,
     ) -> Result<Vec<Sampled>, GenerateError> {
         let of = (lengths(stretches).1 * drawing.samples) as u64;
-        let mut shown = Progress::new(format!("generating with {}", self.name()), context.quiet);
+        let mut shown =
+            ShownProgress::new(format!("generating with {}", self.name()), context.quiet);
         let mut pulse = |drawn| {
             shown.update(drawn, Some(of), &format!("{drawn} of {of} bytes"));
             if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

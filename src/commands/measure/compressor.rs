@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use lmtrain_eval::compressors::Compressor;
-use lmtrain_eval::measure::{CompressorMeasurement, Outcome, ProgressCallback};
+use lmtrain_eval::measure::{CompressorMeasurement, MeasureOutcome, ProgressCallback};
 use lmtrain_runs::record::{Chunking, CompressorFacts, Facts, RateRecord};
 use lmtrain_runs::{Bytes, Run};
 
@@ -46,7 +46,7 @@ impl Subject for Cut {
         record: &mut RateRecord,
         task: &Task<'_>,
         progress: &mut ProgressCallback<'_>,
-    ) -> Result<Outcome> {
+    ) -> Result<MeasureOutcome> {
         let span = record.excerpt.span;
         let measurement = CompressorMeasurement {
             compressor: self.compressor,

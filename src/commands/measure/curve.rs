@@ -1,7 +1,7 @@
 //! The rate against context, beside rates: `eval --curve`.
 
 use anyhow::Result;
-use lmtrain_eval::measure::{Curve, PrefixMeasurement, Progress};
+use lmtrain_eval::measure::{Curve, MeasureProgress, PrefixMeasurement};
 use lmtrain_runs::record::{Chunking, RateRecord};
 use lmtrain_runs::{Bytes, CurveRecord, Run};
 
@@ -10,7 +10,7 @@ use super::compressor::facts;
 use super::settings::length_of;
 use super::subject::{Subject, Task};
 use super::watching::tell;
-use crate::progress::Progress as Shown;
+use crate::progress::ShownProgress;
 
 /// Seed of the intervals.
 const SEED: u64 = 0;
@@ -48,8 +48,8 @@ pub(in crate::commands) fn of_compressor(cut: &Cut, task: &Task<'_>) -> Result<(
         sample: settings.sample,
     };
     let label = format!("{} (beginnings of chunks) on {}", compressor.name, corpus.name());
-    let mut shown = Shown::new(label, context.quiet);
-    let mut progress = |progress: Progress| tell(&mut shown, progress, context);
+    let mut shown = ShownProgress::new(label, context.quiet);
+    let mut progress = |progress: MeasureProgress| tell(&mut shown, progress, context);
     let Some((curve, header_bytes)) = measurement.run(&mut progress)? else { return Ok(()) };
     corpus.check_length()?;
     let Some(blank) = CurveRecord::beside(&rate) else { return Ok(()) };

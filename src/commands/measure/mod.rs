@@ -12,11 +12,11 @@ mod subject;
 mod watching;
 
 use anyhow::Result;
-use lmtrain_eval::measure::{Measured, Outcome, Progress};
+use lmtrain_eval::measure::{MeasureOutcome, MeasureProgress, Measured};
 use lmtrain_runs::Run;
 use lmtrain_runs::record::{Kind, RateRecord};
 
-use crate::progress::Progress as Shown;
+use crate::progress::ShownProgress;
 
 pub(super) use compressor::Cut;
 pub(super) use curve::of_compressor as curve_of;
@@ -39,15 +39,16 @@ pub(super) fn rates<S: Subject>(subject: &S, task: &Task<'_>) -> Result<Vec<Rate
         return Ok(vec![found]);
     }
     subject.announce(&record, context);
-    let mut shown = Shown::new(format!("{} on {}", subject.label(), corpus.name()), context.quiet);
+    let mut shown =
+        ShownProgress::new(format!("{} on {}", subject.label(), corpus.name()), context.quiet);
     let mut give_back = giving_back(corpus, record.excerpt.span, settings.sample);
-    let mut progress = |progress: Progress| {
+    let mut progress = |progress: MeasureProgress| {
         give_back(progress.raw_bytes_done);
         tell(&mut shown, progress, context)
     };
     let outcome = subject.measure(identified, &mut record, task, &mut progress)?;
     drop(shown);
-    let Outcome::Finished(mut measured) = outcome else { return Ok(Vec::new()) };
+    let MeasureOutcome::Finished(mut measured) = outcome else { return Ok(Vec::new()) };
     subject.remark(&measured, context);
     let curve = measured.curve.take();
     let part = subject.part(&record, &measured);

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use lmtrain_eval::Predictor;
-use lmtrain_eval::measure::{Measured, Outcome, ProgressCallback};
+use lmtrain_eval::measure::{MeasureOutcome, Measured, ProgressCallback};
 use lmtrain_runs::record::{Facts, ModelFacts, NetworkFacts, RateRecord};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bytes, Run};
@@ -31,7 +31,7 @@ impl Subject for Named {
     }
 
     fn identify(&self, task: &Task<'_>) -> Result<Option<(RateRecord, ())>> {
-        let chunking = task.settings.chunking(self.model.context());
+        let chunking = task.settings.chunking(self.model.predictor().context());
         let mut record = task.wanted(&self.name, facts(self), chunking);
         record.mask = task.settings.mask(task.corpus);
         Ok(Some((record, ())))
@@ -43,7 +43,7 @@ impl Subject for Named {
         record: &mut RateRecord,
         task: &Task<'_>,
         progress: &mut ProgressCallback<'_>,
-    ) -> Result<Outcome> {
+    ) -> Result<MeasureOutcome> {
         let (model, settings) = (&self.model, task.settings);
         let elsewhere = settings.device.pretrained(model, settings.precision);
         let elsewhere = elsewhere.map_err(anyhow::Error::msg)?;
@@ -51,16 +51,16 @@ impl Subject for Named {
             network.tokenizer_bytes = model.tokenizer().vocabulary_bytes().map(Bytes);
         }
         let store = self.store(task.context);
-        let predictor = elsewhere.as_deref().unwrap_or(model);
+        let predictor = elsewhere.as_deref().unwrap_or(model.predictor());
         network::measure(predictor, model.tokenizer(), (&store, record), task, progress)
     }
 
     /// What a long chunk takes in memory.
     fn announce(&self, record: &RateRecord, context: &Context) {
         let tokens = usize::try_from(length_of(record.chunking)).unwrap_or(usize::MAX);
-        let tokens = tokens.min(self.model.context());
+        let tokens = tokens.min(self.model.predictor().context());
         if tokens > LONG {
-            let bytes = self.model.engine().sequence_bytes(tokens);
+            let bytes = self.model.predictor().engine().sequence_bytes(tokens);
             let mebibytes = bytes.div_ceil(1 << 20);
             context.say(&format!(
                 "{}: a chunk of {tokens} tokens takes up to {mebibytes} MiB on each thread, besides the weights",
@@ -74,7 +74,7 @@ impl Subject for Named {
         if cut > 0 {
             context.say(&format!(
                 "{cut} of {chunks} chunks were longer than the context of {} tokens, and cut",
-                self.model.context()
+                self.model.predictor().context()
             ));
         }
     }
@@ -88,7 +88,7 @@ fn facts(named: &Named) -> Facts {
         parameters: Some(model.parameters()),
         bytes_per_parameter: Some(PAPER_BYTES),
         tokenizer_bytes: None,
-        weights: Some(hex(&model.identity())),
+        weights: Some(hex(&model.predictor().identity())),
         arithmetic: Some(ARITHMETIC),
     };
     Facts::Pretrained(ModelFacts {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use lmtrain_eval::Predictor;
-use lmtrain_eval::measure::{Measurement, Outcome, ProgressCallback};
+use lmtrain_eval::measure::{MeasureOutcome, Measurement, ProgressCallback};
 use lmtrain_runs::Run;
 use lmtrain_runs::record::RateRecord;
 use lmtrain_tokenizers::Tokenizer;
@@ -19,7 +19,7 @@ pub(super) fn measure(
     (store, record): (&Run, &RateRecord),
     task: &Task<'_>,
     progress: &mut ProgressCallback<'_>,
-) -> Result<Outcome> {
+) -> Result<MeasureOutcome> {
     let span = record.excerpt.span;
     let measurement = Measurement {
         predictor,

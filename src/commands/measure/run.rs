@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use lmtrain_corpora::TrainedOn;
 use lmtrain_engine::SavedWeights;
-use lmtrain_eval::measure::{Measured, Outcome, ProgressCallback};
+use lmtrain_eval::measure::{MeasureOutcome, Measured, ProgressCallback};
 use lmtrain_runs::record::{Chunking, Facts, NetworkFacts, RateRecord, RunFacts, WeightCode};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Run, Span};
@@ -67,7 +67,7 @@ impl Subject for Coded<'_> {
         record: &mut RateRecord,
         task: &Task<'_>,
         progress: &mut ProgressCallback<'_>,
-    ) -> Result<Outcome> {
+    ) -> Result<MeasureOutcome> {
         let tokenizer = of_weights(&saved, task.context)?;
         let (weights, weight_bytes) = saved.recoded(self.code)?;
         if let Facts::Run(facts) = &mut record.facts {

@@ -12,7 +12,7 @@ use crate::device::Device;
 /// What is measured on each corpus.
 #[derive(Clone, Copy)]
 pub(in crate::commands) struct Settings {
-    pub(in crate::commands) part: cli::Part,
+    pub(in crate::commands) part: cli::CorpusPart,
     pub(in crate::commands) chunk: Chunking,
     pub(in crate::commands) sample: Option<Draw>,
     pub(in crate::commands) coding: bool,
@@ -30,10 +30,10 @@ impl Settings {
     pub(super) fn span_of(&self, corpus: &Corpus) -> Span {
         let split = Split::of_corpus(corpus, TrainOn::Split);
         match self.part {
-            cli::Part::Whole => Span { start: 0, end: corpus.length() },
-            cli::Part::Train => split.span(Part::Train),
-            cli::Part::Validation => split.span(Part::Validation),
-            cli::Part::Test => split.span(Part::Test),
+            cli::CorpusPart::Whole => Span { start: 0, end: corpus.length() },
+            cli::CorpusPart::Train => split.span(Part::Train),
+            cli::CorpusPart::Validation => split.span(Part::Validation),
+            cli::CorpusPart::Test => split.span(Part::Test),
         }
     }
 

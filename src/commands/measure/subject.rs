@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use lmtrain_corpora::Corpus;
-use lmtrain_eval::measure::{Measured, Outcome, ProgressCallback};
+use lmtrain_eval::measure::{MeasureOutcome, Measured, ProgressCallback};
 use lmtrain_runs::record::{Chunking, Facts, RateRecord};
 use lmtrain_runs::{Bytes, Run, Span};
 
@@ -33,7 +33,7 @@ pub(in crate::commands) trait Subject {
         record: &mut RateRecord,
         task: &Task<'_>,
         progress: &mut ProgressCallback<'_>,
-    ) -> Result<Outcome>;
+    ) -> Result<MeasureOutcome>;
 
     /// Said before it is measured.
     fn announce(&self, _record: &RateRecord, _context: &Context) {}

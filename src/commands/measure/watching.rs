@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use lmtrain_corpora::Corpus;
-use lmtrain_eval::measure::{Draw, Progress};
+use lmtrain_eval::measure::{Draw, MeasureProgress};
 use lmtrain_runs::Span;
 
 use crate::context::Context;
-use crate::progress::Progress as Shown;
+use crate::progress::ShownProgress;
 
 /// Bytes of a corpus whose memory is given back together.
 const GIVEN_BACK_AT_ONCE: u64 = 16 << 20;
@@ -30,7 +30,11 @@ pub(super) fn giving_back(
 }
 
 /// Shows how far a measurement is, and whether to go on.
-pub(super) fn tell(shown: &mut Shown, progress: Progress, context: &Context) -> ControlFlow<()> {
+pub(super) fn tell(
+    shown: &mut ShownProgress,
+    progress: MeasureProgress,
+    context: &Context,
+) -> ControlFlow<()> {
     let rate = if progress.raw_bytes_done > 0 {
         format!("{:.4} bits/byte", progress.bits / progress.raw_bytes_done as f64)
     } else {

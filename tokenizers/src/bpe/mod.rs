@@ -3,14 +3,14 @@
 //!
 //! ```text
 //! text ─ words ─► train ─► vocabulary ─┬─ file    tokenizer.json, for this and other programs
-//!                                      └─ code    the fewest bytes that it can be rebuilt from
+//!                                      └─ packed  the fewest bytes that it can be rebuilt from
 //! bytes ─ words ─► encode ─► tokens ─► decode: the tokens' bytes, one after the other
 //! ```
 
 mod alphabet;
-mod code;
 mod encode;
 mod file;
+mod packed;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -33,7 +33,7 @@ use vocabulary::Vocabulary;
 pub struct BpeTokenizer {
     vocabulary: Vocabulary,
     encoder: Encoder,
-    code: Vec<u8>,
+    packed: Vec<u8>,
     trained_on: Option<TrainingText>,
 }
 
@@ -75,12 +75,12 @@ impl BpeTokenizer {
         Self::new(vocabulary, trained_on)
     }
 
-    /// The tokenizer of a [`Self::code`]; `what` names it in errors.
+    /// The tokenizer of a [`Self::packed`]; `what` names it in errors.
     ///
     /// # Errors
     /// If it is none.
-    pub fn from_code(code: &[u8], what: &str) -> Result<Self, TokenizerError> {
-        let vocabulary = code::unpack(code).map_err(|reason| damaged(what, reason))?;
+    pub fn from_packed(packed: &[u8], what: &str) -> Result<Self, TokenizerError> {
+        let vocabulary = packed::unpack(packed).map_err(|reason| damaged(what, reason))?;
         Self::new(vocabulary, None)
     }
 
@@ -89,8 +89,9 @@ impl BpeTokenizer {
         trained_on: Option<TrainingText>,
     ) -> Result<Self, TokenizerError> {
         let encoder = Encoder::new(&vocabulary);
-        let code = code::pack(&vocabulary).map_err(|reason| TokenizerError::Training { reason })?;
-        Ok(Self { vocabulary, encoder, code, trained_on })
+        let packed =
+            packed::pack(&vocabulary).map_err(|reason| TokenizerError::Training { reason })?;
+        Ok(Self { vocabulary, encoder, packed, trained_on })
     }
 
     /// The tokens of any bytes: every byte is one, so that nothing can fail.
@@ -148,8 +149,8 @@ impl Tokenizer for BpeTokenizer {
         self.vocabulary.identity()
     }
 
-    fn code(&self) -> &[u8] {
-        &self.code
+    fn packed(&self) -> &[u8] {
+        &self.packed
     }
 }
 

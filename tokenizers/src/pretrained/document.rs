@@ -102,9 +102,9 @@ impl Document {
 ///
 /// # Errors
 /// A sentence on what is wrong.
-pub(super) fn unpack(code: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    let mut decoder = XzDecoder::new(code).take(MOST_BYTES + 1);
+    let mut decoder = XzDecoder::new(packed).take(MOST_BYTES + 1);
     decoder.read_to_end(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > MOST_BYTES {
         return Err(format!("it has more than {MOST_BYTES} bytes"));

@@ -38,7 +38,7 @@ pub struct PretrainedTokenizer {
     prefix: Vec<u8>,
     identity: [u8; 32],
     /// Made when it is asked for: it takes seconds for large vocabularies.
-    code: OnceLock<Vec<u8>>,
+    packed: OnceLock<Vec<u8>>,
 }
 
 impl std::fmt::Debug for PretrainedTokenizer {
@@ -70,13 +70,13 @@ impl PretrainedTokenizer {
         Self::new(Document::parse(text).map_err(unusable)?).map_err(unusable)
     }
 
-    /// The tokenizer of a [`Tokenizer::code`].
+    /// The tokenizer of a [`Tokenizer::packed`].
     ///
     /// # Errors
     /// If it is none.
-    pub fn from_code(code: &[u8], what: &str) -> Result<Self, TokenizerError> {
+    pub fn from_packed(packed: &[u8], what: &str) -> Result<Self, TokenizerError> {
         let unusable = |reason| TokenizerError::Unusable { what: what.to_owned(), reason };
-        Self::from_json(&document::unpack(code).map_err(unusable)?, what)
+        Self::from_json(&document::unpack(packed).map_err(unusable)?, what)
     }
 
     fn new(document: Document) -> Result<Self, String> {
@@ -91,7 +91,7 @@ impl PretrainedTokenizer {
             continuing,
             prefix: Vec::new(),
             identity,
-            code: OnceLock::new(),
+            packed: OnceLock::new(),
         };
         tokenizer.prefix = tokenizer.found_prefix();
         Ok(tokenizer)
@@ -160,7 +160,7 @@ impl Tokenizer for PretrainedTokenizer {
         self.identity
     }
 
-    fn code(&self) -> &[u8] {
-        self.code.get_or_init(|| self.document.pack())
+    fn packed(&self) -> &[u8] {
+        self.packed.get_or_init(|| self.document.pack())
     }
 }

@@ -1,9 +1,9 @@
 //! Tokenizers of every kind that models come with: losslessness whatever the bytes, and tokens that are the
 //! crate's own wherever these give the text back. Hugging Face's Python package is the same crate.
 
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use lmtrain_runs::testing::shared_model;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -138,16 +138,6 @@ static KINDS: LazyLock<Vec<(&str, PretrainedTokenizer)>> = LazyLock::new(|| {
     files.into_iter().map(open).collect()
 });
 
-/// Models in the folder beside the data, or nothing where there is none and none is called for.
-fn shared(model: &str) -> Option<PathBuf> {
-    let Some(root) = std::env::var_os("LMTRAIN_DATA") else {
-        assert!(std::env::var_os("CI").is_none(), "CI must set LMTRAIN_DATA");
-        println!("left out: LMTRAIN_DATA is not set");
-        return None;
-    };
-    Some(PathBuf::from(root).join("../models").join(model))
-}
-
 fn assert_lossless(name: &str, tokenizer: &PretrainedTokenizer, bytes: &[u8]) {
     let tokens = tokenizer.encode(bytes).expect("every byte is spelt");
     assert!(tokens.iter().all(|&token| tokenizer.spelling.of_text(token).is_some()), "{name}");
@@ -228,7 +218,7 @@ fn files_of_other_kinds_are_refused() {
 #[test]
 fn the_code_and_the_layout_keep_the_identity() {
     let (_, tokenizer) = &KINDS[6];
-    let again = PretrainedTokenizer::from_code(tokenizer.code(), "a code").expect("its own");
+    let again = PretrainedTokenizer::from_packed(tokenizer.packed(), "a code").expect("its own");
     assert_eq!(again.identity(), tokenizer.identity());
     let file = characters(true, |file| {
         file["post_processor"] = json!({ "type": "ByteLevel",
@@ -238,13 +228,13 @@ fn the_code_and_the_layout_keep_the_identity() {
     let pretty = PretrainedTokenizer::from_json(&pretty, "pretty").expect("a tokenizer");
     assert_eq!(pretty.identity(), tokenizer.identity());
     assert_ne!(KINDS[7].1.identity(), tokenizer.identity());
-    assert!(PretrainedTokenizer::from_code(b"nothing", "a code").is_err());
+    assert!(PretrainedTokenizer::from_packed(b"nothing", "a code").is_err());
 }
 
 #[test]
 fn the_shared_models_have_their_own_tokens() {
     for model in ["stories260K", "tiny-random-gpt2"] {
-        let Some(folder) = shared(model) else { return };
+        let Some(folder) = shared_model(model) else { return };
         let tokenizer = PretrainedTokenizer::read(&folder.join("tokenizer.json")).expect(model);
         let text = std::fs::read(folder.join("reference.json")).expect("the reference");
         let reference: Value = serde_json::from_slice(&text).expect("JSON");

@@ -100,7 +100,7 @@ fn looks_like_one(metadata: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor_file::{Numbers, Precision, TensorFile};
+    use crate::tensor_file::{Numbers, StoredPrecision, TensorFile};
     use safetensors::tensor::{Dtype, TensorView};
 
     fn file(metadata: &str) -> TensorFile {
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_a_file_is_noticed() {
-        let good = file("{\"plan\":\"x\"}").to_bytes(Precision::Half).expect("fits");
+        let good = file("{\"plan\":\"x\"}").to_bytes(StoredPrecision::Half).expect("fits");
         for place in 0..good.len() {
             for bit in 0..8 {
                 let mut bad = good.clone();
@@ -124,12 +124,12 @@ mod tests {
     #[test]
     fn metadata_keep_what_they_say() {
         for metadata in ["{}", "{ }", "{\"plan\":{\"sha256\":\"no digest\"}}", "{\"a\":\"\\\"\"}"] {
-            let bytes = file(metadata).to_bytes(Precision::Single).expect("fits");
+            let bytes = file(metadata).to_bytes(StoredPrecision::Single).expect("fits");
             let (read, digest) = TensorFile::from_bytes(&bytes).expect("reads");
             assert_eq!((read.metadata.as_str(), digest), (metadata, Digest::Checked));
             assert_eq!(TensorFile::from_checked(&bytes).expect("reads"), read);
         }
-        assert!(file("[]").to_bytes(Precision::Single).is_err());
+        assert!(file("[]").to_bytes(StoredPrecision::Single).is_err());
     }
 
     #[test]

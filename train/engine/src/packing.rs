@@ -1,6 +1,6 @@
 //! A run's matrices, of numbers or of levels, in the order that the kernels want them.
 
-use lmtrain_kernels::{PackedWeights, Precision};
+use lmtrain_kernels::{PackedPrecision, PackedWeights};
 
 use crate::format_error::FormatError;
 use crate::levels::{Levels, Scaled};
@@ -9,7 +9,7 @@ use crate::tensor_file::TensorFile;
 /// A matrix of a run's file.
 pub(crate) enum Matrix {
     /// Weights, row-major, and what they are packed in.
-    Floats(Vec<f32>, Precision),
+    Floats(Vec<f32>, PackedPrecision),
     /// Levels with scales.
     Levels(Levels),
 }
@@ -24,7 +24,7 @@ impl Matrix {
         name: &str,
         shape: [usize; 2],
         scaled: Scaled,
-        precision: Precision,
+        precision: PackedPrecision,
     ) -> Result<Self, FormatError> {
         let Some(levels) = file.levels.get(name) else {
             return Ok(Self::Floats(file.take(name, &shape)?, precision));

@@ -1,177 +1,106 @@
-//! A trained run as a [`Predictor`]: on the processor the [`Engine`] scores chunks whole and codes
-//! them through caches of keys and values, with the same bits however tokens are grouped.
-
-use std::path::Path;
-use std::sync::Arc;
+//! The engine as a [`Predictor`]: on the processor it scores chunks whole and codes them through caches of keys and
+//! values, with the same bits however tokens are grouped.
 
 use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};
-use lmtrain_runs::plan::MOST_CONTEXT;
-use lmtrain_runs::{Plan, notice};
-use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
-use crate::tensor_file::{FormatError, TensorFile};
-use crate::{Engine, EngineSession, Origin};
+use crate::{Engine, EngineSession};
 
-/// Weights as they were saved, with the plan that made them.
-#[derive(Clone)]
-pub struct SavedWeights {
-    /// The file's bytes.
-    pub bytes: Arc<Vec<u8>>,
-    /// Plan, tokenizer and step.
-    pub origin: Origin,
-    /// SHA-256 of the file.
+/// What a network is to whoever asks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// Tokens that it predicts.
+    pub vocabulary: usize,
+    /// Of these, how many it can be fed: the first ones. Some heads are larger than the embedding.
+    pub known: usize,
+    /// The most tokens that a chunk may have.
+    pub context: usize,
+    /// Fed before a chunk's first token.
+    pub begin_token: u32,
+    /// SHA-256 of what decides the probabilities.
     pub identity: [u8; 32],
 }
 
-/// Weights that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum WeightsError {
-    /// The file cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: String,
-        /// The system's error.
-        source: std::io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("the weights in {place} cannot be used: {source}")]
-    Format {
-        /// Where they were.
-        place: String,
-        /// What is wrong.
-        source: FormatError,
-    },
-    /// A GPU failed.
-    #[error("{0}")]
-    Device(String),
-}
-
-impl SavedWeights {
-    /// Reads a run's weights.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no file of weights, or is damaged.
-    pub fn read(path: &Path) -> Result<Self, WeightsError> {
-        let place = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|source| WeightsError::Read { path: place.clone(), source })?;
-        let (saved, digest) = Self::open(bytes, &place)?;
-        if digest == Digest::Absent {
-            notice::without_digest(path);
-        }
-        Ok(saved)
-    }
-
-    /// Takes the bytes of such a file, which something else vouches for if they have no digest of
-    /// their own; `place` is for the error.
-    ///
-    /// # Errors
-    /// If they are no file of weights, or damaged.
-    pub fn from_bytes(bytes: Vec<u8>, place: &str) -> Result<Self, WeightsError> {
-        Self::open(bytes, place).map(|(saved, _)| saved)
-    }
-
-    fn open(bytes: Vec<u8>, place: &str) -> Result<(Self, Digest), WeightsError> {
-        let refuse = |source| WeightsError::Format { place: place.to_owned(), source };
-        let (file, digest) = TensorFile::from_bytes(&bytes).map_err(refuse)?;
-        let origin: Origin = serde_json::from_str(&file.metadata)
-            .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
-        let identity = Sha256::digest(&bytes).into();
-        check_plan(&origin, &file).map_err(refuse)?;
-        let bytes = Arc::new(bytes);
-        Ok((Self { bytes, origin, identity }, digest))
-    }
-
-    /// The same weights, as those of a run of this name: the name within them is what the run was
-    /// called when it was trained.
+impl Signature {
+    /// That of an engine.
     #[must_use]
-    pub fn of_run(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.origin.plan.name);
-        self
+    pub fn of(engine: &Engine, begin_token: u32, identity: [u8; 32]) -> Self {
+        let (vocabulary, context) = (engine.vocabulary(), engine.context());
+        let known = vocabulary.min(engine.known_tokens());
+        Self { vocabulary, known, context, begin_token, identity }
     }
 
-    /// The network that they are, ready to predict on the processor.
+    /// Whether the network can be given these chunks.
     ///
     /// # Errors
-    /// If a tensor is missing or misshapen.
-    pub fn predictor(&self) -> Result<Box<dyn Predictor>, WeightsError> {
-        Ok(Box::new(CpuPredictor::new(self)?))
-    }
-}
-
-/// An archive's weights may be anyone's: what they say of their plan must be what they are before
-/// memory is taken by it.
-fn check_plan(origin: &Origin, file: &TensorFile) -> Result<(), FormatError> {
-    let context = origin.plan.context;
-    if !(1..=MOST_CONTEXT).contains(&context) {
-        return Err(FormatError(format!("a context of {context} tokens")));
-    }
-    let numbers = file.count();
-    if numbers as u64 != origin.plan.parameters() {
-        let parameters = origin.plan.parameters();
-        return Err(FormatError(format!("{numbers} numbers where the plan has {parameters}")));
-    }
-    Ok(())
-}
-
-/// A chunk that the network of a plan cannot be given.
-///
-/// # Errors
-/// If it is longer than the context, or has a token outside the vocabulary.
-pub fn check(plan: &Plan, chunk: &[u32]) -> Result<(), PredictorError> {
-    let (context, vocabulary) = (plan.context, plan.tokenization.vocabulary());
-    let length = chunk.len();
-    if length > context {
-        let message = format!("a chunk of {length} tokens exceeds the context of {context}");
-        return Err(PredictorError(message));
-    }
-    match chunk.iter().find(|token| **token as usize >= vocabulary) {
-        Some(token) => {
-            Err(PredictorError(format!("token {token} is outside the vocabulary of {vocabulary}")))
+    /// If one is longer than the context, or has a token outside the vocabulary.
+    pub fn check(&self, chunks: &[&[u32]]) -> Result<(), PredictorError> {
+        for chunk in chunks {
+            self.check_length(chunk.len(), "a chunk of")?;
         }
-        None => Ok(()),
+        // A token is fed once it has been predicted.
+        match chunks.iter().copied().flatten().find(|token| **token as usize >= self.known) {
+            Some(token) => {
+                let known = self.known;
+                let message = format!("token {token} is outside the vocabulary of {known}");
+                Err(PredictorError(message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_length(&self, tokens: usize, what: &str) -> Result<(), PredictorError> {
+        let context = self.context;
+        if tokens > context {
+            let message = format!("{what} {tokens} tokens exceeds the context of {context}");
+            return Err(PredictorError(message));
+        }
+        Ok(())
     }
 }
 
-/// A run on the processor.
-struct CpuPredictor {
+/// A network on the processor: a run's, or a pretrained model's.
+pub struct ExactPredictor {
     engine: Engine,
-    plan: Plan,
-    identity: [u8; 32],
+    signature: Signature,
+    side_by_side: u16,
 }
 
-impl CpuPredictor {
-    fn new(saved: &SavedWeights) -> Result<Self, WeightsError> {
-        let plan = saved.origin.plan.clone();
-        let engine = TensorFile::from_checked(&saved.bytes)
-            .and_then(|mut file| Engine::of_run(&plan, &mut file))
-            .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })?;
-        Ok(Self { engine, plan, identity: saved.identity })
+impl ExactPredictor {
+    /// Of a network; its sessions best have so many sequences.
+    #[must_use]
+    pub fn new(engine: Engine, signature: Signature, side_by_side: u16) -> Self {
+        Self { engine, signature, side_by_side }
     }
 
-    fn check(&self, chunks: &[&[u32]]) -> Result<(), PredictorError> {
-        chunks.iter().try_for_each(|chunk| check(&self.plan, chunk))
+    /// The network.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What it is to whoever asks it.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 }
 
-impl Predictor for CpuPredictor {
+impl Predictor for ExactPredictor {
     fn vocabulary(&self) -> usize {
-        self.plan.tokenization.vocabulary()
+        self.signature.vocabulary
     }
 
     fn context(&self) -> usize {
-        self.plan.context
+        self.signature.context
     }
 
     fn begin_token(&self) -> u32 {
-        self.plan.begin_token()
+        self.signature.begin_token
     }
 
     fn identity(&self) -> [u8; 32] {
-        self.identity
+        self.signature.identity
     }
 
     fn is_exact(&self) -> bool {
@@ -179,16 +108,16 @@ impl Predictor for CpuPredictor {
     }
 
     fn side_by_side(&self) -> u16 {
-        self.engine.side_by_side()
+        self.side_by_side
     }
 
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError> {
-        self.check(chunks)?;
+        self.signature.check(chunks)?;
         Ok(self.engine.score(self.begin_token(), chunks))
     }
 
     fn rows(&self, chunks: &[&[u32]], sink: &RowSink<'_>) -> Result<(), PredictorError> {
-        self.check(chunks)?;
+        self.signature.check(chunks)?;
         self.engine.rows(self.begin_token(), chunks, sink);
         Ok(())
     }
@@ -198,11 +127,7 @@ impl Predictor for CpuPredictor {
         lanes: usize,
         tokens: usize,
     ) -> Result<Box<dyn Session + '_>, PredictorError> {
-        let context = self.context();
-        if tokens > context {
-            let message = format!("chunks of {tokens} tokens exceed the context of {context}");
-            return Err(PredictorError(message));
-        }
+        self.signature.check_length(tokens, "a session of")?;
         Ok(Box::new(self.engine.session(lanes, tokens)))
     }
 }
@@ -234,8 +159,9 @@ impl Session for EngineSession<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor_file;
     use crate::testing::{plan, variants, weights};
+    use crate::{Origin, SavedWeights, tensor_file};
+    use lmtrain_runs::Plan;
     use lmtrain_runs::random::SplitMix64;
     use lmtrain_runs::recipe::Recipe;
     use std::sync::Mutex;
@@ -247,7 +173,7 @@ mod tests {
         let mut file = weights(&plan);
         let origin = Origin { plan, tokenizer: String::new(), step: 1 };
         file.metadata = serde_json::to_string(&origin).expect("serialises");
-        let bytes = file.to_bytes(tensor_file::Precision::Half).expect("fits");
+        let bytes = file.to_bytes(tensor_file::StoredPrecision::Half).expect("fits");
         let saved = SavedWeights::from_bytes(bytes, "a test").expect("weights");
         saved.predictor().expect("complete")
     }

@@ -31,7 +31,7 @@ pub struct Numbers {
 
 /// How numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+pub enum StoredPrecision {
     /// IEEE half precision, 2 bytes.
     Half,
     /// IEEE single precision, 4 bytes.
@@ -83,7 +83,7 @@ impl TensorFile {
     ///
     /// # Errors
     /// If a number does not fit into half precision, naming its tensor, or the metadata are no object.
-    pub fn to_bytes(&self, precision: Precision) -> Result<Vec<u8>, FormatError> {
+    pub fn to_bytes(&self, precision: StoredPrecision) -> Result<Vec<u8>, FormatError> {
         let mut stored = Vec::new();
         for (name, numbers) in &self.tensors {
             stored.push((name.clone(), numbers.stored(name, precision)?));
@@ -178,12 +178,12 @@ fn read_header(bytes: &[u8]) -> Result<(SafeTensors<'_>, String), FormatError> {
 }
 
 impl Numbers {
-    fn stored(&self, name: &str, precision: Precision) -> Result<Stored, FormatError> {
+    fn stored(&self, name: &str, precision: StoredPrecision) -> Result<Stored, FormatError> {
         let (dtype, data) = match precision {
-            Precision::Single => {
+            StoredPrecision::Single => {
                 (Dtype::F32, self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
             }
-            Precision::Half => {
+            StoredPrecision::Half => {
                 let halves = self.values.iter().map(|value| f16::from_f32(*value));
                 if let Some(value) =
                     self.values.iter().find(|value| !f16::from_f32(**value).is_finite())
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_file_reads_back_in_either_precision() {
-        for precision in [Precision::Half, Precision::Single] {
+        for precision in [StoredPrecision::Half, StoredPrecision::Single] {
             let bytes = example().to_bytes(precision).expect("fits");
             assert_eq!(bytes, example().to_bytes(precision).expect("fits"));
             let read = TensorFile::from_bytes(&bytes).expect("reads");
@@ -294,7 +294,7 @@ mod tests {
         assert!(file.clone().take("e", &[1]).expect_err("missing").0.contains("`e`"));
         assert!(file.clone().take("b", &[4]).expect_err("misshapen").0.contains("[2, 2]"));
         file.tensors.get_mut("b").expect("there").values[0] = 1e9;
-        assert!(file.to_bytes(Precision::Half).expect_err("too large").0.contains("`b`"));
+        assert!(file.to_bytes(StoredPrecision::Half).expect_err("too large").0.contains("`b`"));
     }
 
     #[test]
@@ -306,9 +306,9 @@ mod tests {
         assert!(taken.iter().zip([0.5, -2.0, 0.0, 1.0, 3.0, -7.0]).all(close), "{taken:?}");
         assert!(file.take("c", &[2, 3]).is_err(), "taken");
         // −128 is no level, and scales belong to rows or columns.
-        let bytes = example().to_bytes(Precision::Single).expect("fits");
+        let bytes = example().to_bytes(StoredPrecision::Single).expect("fits");
         let refused = |file: &TensorFile| {
-            let bytes = file.to_bytes(Precision::Single).expect("fits");
+            let bytes = file.to_bytes(StoredPrecision::Single).expect("fits");
             TensorFile::from_bytes(&bytes).is_err()
         };
         assert!(TensorFile::from_bytes(&bytes).is_ok());
@@ -326,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn damaged_files_are_errors(position in 0_usize..900, byte: u8, cut in 0_usize..900) {
-            let mut bytes = example().to_bytes(Precision::Single).expect("fits");
+            let mut bytes = example().to_bytes(StoredPrecision::Single).expect("fits");
             let position = position % bytes.len();
             bytes[position] = byte;
             let _ = TensorFile::from_bytes(&bytes);

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use lmtrain_kernels::{
-    AttentionHeads, Gate, HeadNorm, HeldAs, Level, NormOf, PackedWeights, Precision, RotaryTable,
-    RowNorm, with_level,
+    AttentionHeads, Gate, HeadNorm, HeldAs, Level, NormOf, PackedPrecision, PackedWeights,
+    RotaryTable, RowNorm, with_level,
 };
 
 /// Numbers of a uniform distribution within ±scale.
@@ -21,7 +21,7 @@ impl Draw {
         (0..count).map(|_| (self.0.below(2001) as f32 / 1000.0 - 1.0) * scale).collect()
     }
 
-    fn matrix(&mut self, precision: Precision, shape: [usize; 2]) -> PackedWeights {
+    fn matrix(&mut self, precision: PackedPrecision, shape: [usize; 2]) -> PackedWeights {
         let numbers = self.numbers(shape[0] * shape[1], 2.0 / (shape[0] as f32).sqrt());
         PackedWeights::pack(precision, shape, |output, column| {
             column.copy_from_slice(&numbers[output * shape[0]..][..shape[0]]);
@@ -45,7 +45,7 @@ const KINDS: usize = 6;
 /// Small networks which together have every choice: GPT-2's, GPT-NeoX', Llama's, Qwen's, Gemma's and OLMo's.
 fn network(kind: usize, context: usize) -> Transformer {
     let mut draw = Draw(SplitMix64::new(kind as u64));
-    let precisions = [Precision::Half, Precision::Single, Precision::Bfloat];
+    let precisions = [PackedPrecision::Half, PackedPrecision::Single, PackedPrecision::Bfloat];
     let precision = precisions[kind % 3];
     let (heads, key_heads, dimension): (_, _, usize) =
         [(3, 3, 16), (2, 2, 24), (6, 2, 8), (4, 1, 20), (4, 2, 12), (3, 3, 40)][kind];

@@ -15,7 +15,7 @@ use lmtrain_runs::record::WeightCode;
 use crate::format_error::FormatError;
 use crate::level_code;
 use crate::levels::{Bits, Levels, Scaled};
-use crate::tensor_file::{Numbers, Precision, TensorFile};
+use crate::tensor_file::{Numbers, StoredPrecision, TensorFile};
 use crate::{SavedWeights, WeightsError};
 
 impl SavedWeights {
@@ -35,7 +35,7 @@ impl SavedWeights {
             let coded = encode(&file, code)?;
             let tensors = decode(&coded, &shapes(&file), code)?;
             let file = TensorFile { metadata: file.metadata, ..tensors };
-            Ok((file.to_bytes(Precision::Single)?, Bytes(coded.len() as u64)))
+            Ok((file.to_bytes(StoredPrecision::Single)?, Bytes(coded.len() as u64)))
         };
         let (bytes, coded) =
             recode().map_err(|source| WeightsError::Format { place: place.clone(), source })?;

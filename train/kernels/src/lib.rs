@@ -48,7 +48,7 @@ pub use head::{Head, head_loss, head_loss_gradients};
 pub use head::{PackedHead, head_nats, head_probabilities};
 pub use level::{Level, level, with_level};
 pub use linear::{
-    After, LinearShape, PackedWeights, Precision, linear, linear_activate, linear_add,
+    After, LinearShape, PackedPrecision, PackedWeights, linear, linear_activate, linear_add,
     linear_grad_bias, linear_grad_input, linear_grad_input_activate, linear_grad_weight, product,
 };
 pub use memory::keep_freed_memory;

@@ -23,7 +23,7 @@ use burn_train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use lmtrain_runs::Plan;
 
 use crate::batches::{Batches, Tokens};
-use crate::checkpoint::{self, Progress, Saved};
+use crate::checkpoint::{self, Reached, Saved};
 use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
@@ -56,7 +56,7 @@ pub fn fit<B: Kernels>(job: Job, devices: &[B::Device]) -> Result<Fitted, TrainE
         None => Saved {
             network: Network::new(&job.plan, device),
             state: State::default(),
-            progress: Progress::default(),
+            progress: Reached::default(),
             origin: session::origin(&job, 0),
         },
     };
@@ -73,7 +73,7 @@ fn launch<B: Kernels>(
     job: Job,
     network: Network<B>,
     state: State<B>,
-    progress: Progress,
+    progress: Reached,
     devices: &[B::Device],
 ) -> Result<Fitted, TrainError> {
     let interrupter = Interrupter::new();

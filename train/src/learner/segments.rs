@@ -21,7 +21,7 @@ use super::session::Session;
 use super::watched::Watched;
 use super::workers::{Passes, Workers};
 use crate::batches::Batches;
-use crate::checkpoint::Progress;
+use crate::checkpoint::Reached;
 use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
@@ -47,7 +47,7 @@ impl<B: Kernels> Segments<B> {
     pub(super) fn new(
         job: Job,
         optimizer: RecipeOptimizer<B>,
-        progress: Progress,
+        progress: Reached,
         devices: &[B::Device],
         (watched, ended): (Watched, Sender<Result<Fitted, TrainError>>),
     ) -> Result<Self, TrainError> {

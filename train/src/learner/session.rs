@@ -13,7 +13,7 @@ use lmtrain_runs::{Bits, Bytes, StepRecord};
 
 use super::job::{Fitted, Job};
 use crate::batches::Batches;
-use crate::checkpoint::{self, Progress};
+use crate::checkpoint::{self, Reached};
 use crate::error::TrainError;
 use crate::network::Network;
 use crate::ops::Kernels;
@@ -29,7 +29,7 @@ const MOST_STEPS_A_RECORD: u64 = 50;
 /// What a training has done, and what it is done with.
 pub(super) struct Session<B: Kernels> {
     pub(super) job: Job,
-    pub(super) progress: Progress,
+    pub(super) progress: Reached,
     batches: Arc<Batches>,
     pub(super) optimizer: RecipeOptimizer<B>,
     /// The network as of the steps that are done, while its passes leave the session to others.
@@ -59,7 +59,7 @@ impl<B: Kernels> Session<B> {
         job: Job,
         batches: Arc<Batches>,
         optimizer: RecipeOptimizer<B>,
-        progress: Progress,
+        progress: Reached,
     ) -> Self {
         let now = Instant::now();
         Self {

@@ -5,7 +5,6 @@
 //! type of `qkv`; scores and soft-max are f32.
 
 use std::collections::BTreeMap;
-use std::f64::consts::LN_2;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::backend::Backend;
@@ -133,39 +132,6 @@ pub(super) fn block_length(heads: usize, [batch, time, _]: [usize; 3]) -> usize 
     (SCORES / (batch * heads * time)).clamp(least, most)
 }
 
-/// Each head's numbers as whole numbers up to 127 times a power of two, as `kernels::HeldAs::Bytes` has them; and
-/// that power [batch, heads, time, 1].
-fn rounded<B: Backend>(largest: f64, x: Tensor<B, 4>) -> [Tensor<B, 4>; 2] {
-    let number_type = x.dtype();
-    let x = single(x).clamp(-largest, largest);
-    let steps = x.clone().abs().max_dim(3).div_scalar(127.0).clamp_min(2_f64.powi(-24));
-    // The power of two may be off in its last bit, which changes nothing that is looked for.
-    let step = power_of_two(steps.log().div_scalar(LN_2).ceil());
-    [((x / step.clone()).round() * step.clone()).cast(number_type), step]
-}
-
-/// The soft-max's powers [batch, heads, count, keys], so rounded that the weights of values are whole numbers up to
-/// 255 times what the largest of each 64 keys gives, as there. `steps` are of the values, [batch, heads, 1, keys].
-fn rounded_powers<B: Backend>(powers: Tensor<B, 4>, steps: Tensor<B, 4>) -> Tensor<B, 4> {
-    const KEYS: usize = 64;
-    let [batch, heads, count, keys] = powers.dims();
-    let filled = keys.next_multiple_of(KEYS);
-    let mut weights = powers * steps.clone();
-    if filled > keys {
-        let missing = Tensor::zeros([batch, heads, count, filled - keys], &weights.device());
-        weights = Tensor::cat(vec![weights, missing], 3);
-    }
-    let weights = weights.reshape([batch * heads, count, filled / KEYS, KEYS]);
-    let largest = weights.clone().max_dim(3).clamp_min(1e-30);
-    let unit = power_of_two(largest.log().div_scalar(LN_2).floor() - 7.0) * (256.0 / 255.0);
-    let weights = (weights / unit.clone()).round() * unit;
-    weights.reshape([batch, heads, count, filled]).narrow(3, 0, keys) / steps
-}
-
-fn power_of_two<B: Backend>(exponent: Tensor<B, 4>) -> Tensor<B, 4> {
-    exponent.mul_scalar(LN_2).exp()
-}
-
 /// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit.
 pub(super) fn attention<B: Backend>(
     block: Option<usize>,
@@ -175,34 +141,15 @@ pub(super) fn attention<B: Backend>(
 ) -> (Tensor<B, 3>, Tensor<B, 3>) {
     let (number_type, [_, time, _]) = (qkv.dtype(), qkv.dims());
     let block = block.unwrap_or_else(|| block_length(heads.count, qkv.dims()));
-    let Prepared { mut query, mut key, mut value, .. } = prepare(heads, qkv, gain);
-    let mut factor = 1.0 / (query.dims()[3] as f64).sqrt();
-    let mut steps = None;
-    if heads.rounded {
-        // There queries have the factor before they are rounded, and that of powers of two.
-        [query, _] = rounded(128.0, single(query) * (factor * std::f64::consts::LOG2_E));
-        query = query.cast(number_type);
-        factor = LN_2;
-        [key, _] = rounded(128.0, key);
-        let step;
-        [value, step] = rounded(65_504.0, value);
-        steps = Some(step.swap_dims(2, 3));
-    }
+    let Prepared { query, key, value, .. } = prepare(heads, qkv, gain);
+    let factor = 1.0 / (query.dims()[3] as f64).sqrt();
     let (mut outputs, mut log_sums) = (Vec::new(), Vec::new());
     for (first, count) in blocks(time, block) {
         let seen = |x: &Tensor<B, 4>| x.clone().narrow(2, 0, first + count);
         let scores = scores(first, factor, query.clone().narrow(2, first, count), seen(&key));
-        let mut top = scores.clone().max_dim(3);
-        if steps.is_some() {
-            // What powers leave out is a whole number, for the weights to be rounded as there.
-            top = top.div_scalar(LN_2).floor().mul_scalar(LN_2);
-        }
-        let mut exponentials = (scores - top.clone()).exp(); // [batch, heads, count, first + count]
+        let top = scores.clone().max_dim(3);
+        let exponentials = (scores - top.clone()).exp(); // [batch, heads, count, first + count]
         let sums = exponentials.clone().sum_dim(3);
-        if let Some(steps) = &steps {
-            let steps = steps.clone().narrow(3, 0, first + count);
-            exponentials = rounded_powers(exponentials, steps);
-        }
         let mixed = single(exponentials.cast(number_type).matmul(seen(&value)));
         outputs.push((mixed / sums.clone()).cast(number_type));
         log_sums.push(sums.log() + top);

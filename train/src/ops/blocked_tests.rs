@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::reference::{muon_step, weight_gradient};
 use super::{
     AttentionHalf, AttentionKept, Head, Heads, Kernels, MlpHalf, MuonSettings, blocked_attention,
-    blocked_rows, halves,
+    blocked_rows, half_blocks,
 };
 
 /// Sums of some hundred f32 terms, in another order: of the largest value.
@@ -72,7 +72,7 @@ proptest! {
         count in 1_usize..4, wide: bool, normed: bool, some: bool,
     ) {
         let (seed, width) = (u64::from(seed), count * if wide { 32 } else { 16 });
-        let heads = Heads { rotated: some.then_some(8), ..Heads::of(count) };
+        let heads = Heads { count, rotated: some.then_some(8) };
         let qkv = random(seed, 1.5, [batch, time, 3 * width]);
         let gain = normed.then(|| random(seed + 1, 0.3, [count]) + 1.5);
         let upstream = random(seed + 2, 1.0, [batch, time, width]);
@@ -169,9 +169,9 @@ fn bf16_stays_near_f32_in_the_halves_of_a_block() {
     let (expected, kept) = Flex::attention_half_forward(&half(DType::F32), x.clone());
     let expected_gradients =
         Flex::attention_half_backward(half(DType::F32), x.clone(), kept, upstream.clone());
-    let (output, kept) = halves::attention(&half(DType::BF16), x.clone());
+    let (output, kept) = half_blocks::attention(&half(DType::BF16), x.clone());
     assert_eq!((kept.qkv.dtype(), kept.log_sum.dtype()), (DType::BF16, DType::F32));
-    let gradients = halves::attention_backward(half(DType::BF16), x, kept, upstream);
+    let gradients = half_blocks::attention_backward(half(DType::BF16), x, kept, upstream);
     assert_rounded("attention", output, expected);
     for (got, expected) in gradients.0.into_iter().zip(expected_gradients.0) {
         assert_rounded("a gradient", got, expected);
@@ -188,9 +188,9 @@ fn bf16_stays_near_f32_in_the_halves_of_a_block() {
     let (expected, kept) = Flex::mlp_half_forward(&half(DType::F32), x.clone());
     let expected_gradients =
         Flex::mlp_half_backward(half(DType::F32), x.clone(), kept, upstream.clone());
-    let (output, kept) = halves::mlp(&half(DType::BF16), x.clone());
+    let (output, kept) = half_blocks::mlp(&half(DType::BF16), x.clone());
     assert_eq!(kept.dtype(), DType::BF16);
-    let gradients = halves::mlp_backward(half(DType::BF16), x, kept, upstream);
+    let gradients = half_blocks::mlp_backward(half(DType::BF16), x, kept, upstream);
     assert_rounded("the MLP", output, expected);
     for (got, expected) in gradients.into_iter().zip(expected_gradients) {
         assert_rounded("a gradient", got, expected);

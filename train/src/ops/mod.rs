@@ -2,7 +2,7 @@
 //! [`Kernels`] what a device provides, forward and backward. `Autodiff<B>` turns the kernels of `B`
 //! into nodes of the graph (`autodiff.rs`); the processor has kernels of its own (`cpu.rs`); any
 //! other backend has burn's operations (`reference.rs`, `blocked_attention.rs`, `blocked_rows.rs`,
-//! `halves.rs`), which are also what tests compare with.
+//! `half_blocks.rs`), which are also what tests compare with.
 
 mod autodiff;
 mod blocked_attention;
@@ -10,7 +10,7 @@ mod blocked_rows;
 #[cfg(test)]
 mod blocked_tests;
 mod cpu;
-mod halves;
+mod half_blocks;
 mod parts;
 pub mod reference;
 #[cfg(test)]
@@ -255,7 +255,7 @@ pub trait Kernels: Backend {
         half: &AttentionHalf<Self>,
         x: Tensor<Self, 2>,
     ) -> (Tensor<Self, 2>, AttentionKept<Self>) {
-        halves::attention(half, x)
+        half_blocks::attention(half, x)
     }
 
     /// Gradients of x, qkv, proj and gain.
@@ -265,7 +265,7 @@ pub trait Kernels: Backend {
         kept: AttentionKept<Self>,
         gradient: Tensor<Self, 2>,
     ) -> ([Tensor<Self, 2>; 3], Option<Tensor<Self, 1>>) {
-        halves::attention_backward(half, x, kept, gradient)
+        half_blocks::attention_backward(half, x, kept, gradient)
     }
 
     /// See [`Ops::mlp_half`]; besides the output, what the backward pass needs: the activation's
@@ -274,7 +274,7 @@ pub trait Kernels: Backend {
         half: &MlpHalf<Self>,
         x: Tensor<Self, 2>,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        halves::mlp(half, x)
+        half_blocks::mlp(half, x)
     }
 
     /// Gradients of x, up and down.
@@ -284,7 +284,7 @@ pub trait Kernels: Backend {
         kept: Tensor<Self, 2>,
         gradient: Tensor<Self, 2>,
     ) -> [Tensor<Self, 2>; 3] {
-        halves::mlp_backward(half, x, kept, gradient)
+        half_blocks::mlp_backward(half, x, kept, gradient)
     }
 
     /// See [`Ops::mean_head_loss`]; besides the loss, its gradients with respect to hidden states,

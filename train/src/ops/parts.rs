@@ -24,10 +24,6 @@ pub struct Heads {
     pub count: usize,
     /// Dimensions of each that turn with the position, if not all: pairs (i, i + d/2) for i below half of it.
     pub rotated: Option<usize>,
-    /// Queries, keys, values and their weights are rounded as in inference on the processor
-    /// (`kernels::HeldAs::Bytes`): for measuring elsewhere what is coded there. Training never does, and the
-    /// processor has its engine for it.
-    pub rounded: bool,
 }
 
 impl Heads {
@@ -39,7 +35,7 @@ impl Heads {
     /// So many heads, all of whose dimensions turn.
     #[cfg(test)]
     pub fn of(count: usize) -> Self {
-        Self { count, rotated: None, rounded: false }
+        Self { count, rotated: None }
     }
 }
 

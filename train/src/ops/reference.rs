@@ -146,7 +146,7 @@ fn scalars<B: Backend>(weights: Tensor<B, 1>) -> [Tensor<B, 2>; 2] {
     [0, 1].map(|index| weights.clone().narrow(0, index, 1).unsqueeze())
 }
 
-pub(super) fn convolve<B: Backend>(
+pub(crate) fn convolve<B: Backend>(
     time: usize,
     x: Tensor<B, 2>,
     weights: Tensor<B, 1>,

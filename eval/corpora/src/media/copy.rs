@@ -23,7 +23,7 @@ use crate::corpus::Corpus;
 use crate::directory::DataDirectory;
 use crate::error::CorpusError;
 use crate::files::{Contents, open_bytes};
-use crate::progress::{Progress, ProgressCallback};
+use crate::progress::{CorpusProgress, ProgressCallback};
 
 /// Letters of a set's name that its copy keeps, for who looks into the cache.
 const LONGEST_STEM: usize = 40;
@@ -144,7 +144,7 @@ fn hash_of(contents: &Contents, progress: &mut ProgressCallback) -> Result<Strin
         hash.update(piece);
         contents.release(bytes..bytes + piece.len());
         bytes += piece.len();
-        go_on(progress(Progress::Hashing { bytes: bytes as u64, of }))?;
+        go_on(progress(CorpusProgress::Hashing { bytes: bytes as u64, of }))?;
     }
     Ok(format!("{:x}", hash.finalize()))
 }

@@ -21,10 +21,10 @@ use super::summary::{Fingerprint, Summary, VERSION, count_files};
 use super::{MediaKind, Options};
 use crate::error::CorpusError;
 
-use crate::progress::{Progress, ProgressCallback};
+use crate::progress::{CorpusProgress, ProgressCallback};
 
 /// What became of an entry of the folder.
-enum Outcome {
+enum EntryOutcome {
     File(FoundFile, Decoded),
     /// An image among sounds, or a sound among images.
     OfOtherKind(FoundFile),
@@ -42,15 +42,15 @@ pub(crate) fn decode(
     let options = set.options;
     let work = |entry: Result<Entry, CorpusError>| {
         Ok(match entry? {
-            Entry::Other => Outcome::Other,
-            Entry::Useless { relative, reason } => Outcome::Useless(relative, reason),
+            Entry::Other => EntryOutcome::Other,
+            Entry::Useless { relative, reason } => EntryOutcome::Useless(relative, reason),
             Entry::File(file) => match MediaKind::of(&file.path) {
                 Some(it) if it == kind => {
                     let decoded = decode_file(&file.path, kind, options);
-                    Outcome::File(file, decoded)
+                    EntryOutcome::File(file, decoded)
                 }
-                Some(_) => Outcome::OfOtherKind(file),
-                None => Outcome::Other,
+                Some(_) => EntryOutcome::OfOtherKind(file),
+                None => EntryOutcome::Other,
             },
         })
     };
@@ -114,8 +114,8 @@ struct Copying<'a> {
 type Flow = ControlFlow<Result<(), CorpusError>>;
 
 impl Copying<'_> {
-    fn progress(&self) -> Progress {
-        Progress::Decoding {
+    fn progress(&self) -> CorpusProgress {
+        CorpusProgress::Decoding {
             files: self.fingerprint.count,
             of_files: self.of_files,
             bytes: self.bytes,
@@ -123,18 +123,20 @@ impl Copying<'_> {
         }
     }
 
-    fn take(&mut self, outcome: Outcome) -> Flow {
+    fn take(&mut self, outcome: EntryOutcome) -> Flow {
         match outcome {
-            Outcome::Other => self.files.others += 1,
-            Outcome::Useless(relative, reason) => self.files.not_followed.add(&relative, reason),
+            EntryOutcome::Other => self.files.others += 1,
+            EntryOutcome::Useless(relative, reason) => {
+                self.files.not_followed.add(&relative, reason)
+            }
             // Where a folder is known to hold sounds, a picture among them is no matter.
-            Outcome::OfOtherKind(_) if self.set.kind.is_some() => self.files.others += 1,
-            Outcome::OfOtherKind(file) => {
+            EntryOutcome::OfOtherKind(_) if self.set.kind.is_some() => self.files.others += 1,
+            EntryOutcome::OfOtherKind(file) => {
                 let folder = self.set.folder.clone();
                 let (kind, other) = (self.kind.files(), file.relative);
                 return ControlFlow::Break(Err(CorpusError::Mixed { folder, kind, other }));
             }
-            Outcome::File(file, decoded) => {
+            EntryOutcome::File(file, decoded) => {
                 self.fingerprint.add(&file);
                 match decoded {
                     Decoded::Broken(reason) => self.files.broken.add(&file.relative, reason),

@@ -16,7 +16,7 @@ use crate::directory::DataDirectory;
 use crate::download::{FetchOptions, Fetched};
 use crate::error::CorpusError;
 use crate::part_file::PartFile;
-use crate::progress::{Progress, ProgressCallback};
+use crate::progress::{CorpusProgress, ProgressCallback};
 use crate::transfer::Transfer;
 
 /// Bytes of an image, at most about.
@@ -193,7 +193,7 @@ fn md5_of(path: &Path, progress: &mut ProgressCallback) -> Result<String, Corpus
         }
         hash.update(&buffer[..count]);
         bytes += count as u64;
-        if progress(Progress::Hashing { bytes, of }).is_break() {
+        if progress(CorpusProgress::Hashing { bytes, of }).is_break() {
             return Err(CorpusError::Interrupted);
         }
     }
@@ -277,7 +277,7 @@ mod tests {
         let (set, server) = (speech(&archive), Server::of_file(archive));
         // Stopped while it is unpacked: the archive is kept, and nothing of the set is to be seen.
         let mut stop = |progress| match progress {
-            Progress::Unpacking { .. } => ControlFlow::Break(()),
+            CorpusProgress::Unpacking { .. } => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         };
         let error = fixture.fetch(&set, &server, &mut stop).expect_err("stopped");
@@ -310,7 +310,7 @@ mod tests {
         let server = Server::of_file(picture(128, 64));
         let mut second = 0;
         let mut stop = |progress| {
-            second += usize::from(matches!(progress, Progress::Downloading { bytes: 0, .. }));
+            second += usize::from(matches!(progress, CorpusProgress::Downloading { bytes: 0, .. }));
             if second > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         fixture.fetch(&PICTURES, &server, &mut stop).expect_err("stopped");

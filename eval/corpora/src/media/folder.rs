@@ -131,14 +131,11 @@ fn names(folder: &Path) -> Result<Vec<(OsString, FileType)>, CorpusError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_folder::TestFolder;
 
-    fn fixture(files: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().expect("a folder");
-        for file in files {
-            let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-            fs::write(path, b"").expect("written");
-        }
+    fn fixture(files: &[&str]) -> TestFolder {
+        let folder = TestFolder::new();
+        files.iter().for_each(|file| drop(folder.put(file, b"")));
         folder
     }
 
@@ -157,9 +154,9 @@ mod tests {
     fn files_come_in_the_order_of_their_names() {
         let folder =
             fixture(&["b/2", "b/10", "a.png", "c/d/e", "b.png", ".hidden", "c/.x/y", "Z", "é"]);
-        fs::create_dir(folder.path().join("empty")).expect("made");
-        assert_eq!(walked(folder.path()), ["Z", "a.png", "b/10", "b/2", "b.png", "c/d/e", "é"]);
-        assert!(Walk::new(&folder.path().join("none")).is_err());
+        fs::create_dir(folder.root().join("empty")).expect("made");
+        assert_eq!(walked(folder.root()), ["Z", "a.png", "b/10", "b/2", "b.png", "c/d/e", "é"]);
+        assert!(Walk::new(&folder.root().join("none")).is_err());
     }
 
     #[cfg(unix)]
@@ -167,15 +164,15 @@ mod tests {
     fn links_are_followed_but_not_in_circles() {
         use std::os::unix::fs::symlink;
         let (folder, elsewhere) = (fixture(&["a/1", "b/2"]), fixture(&["3", "deep/4"]));
-        let link = |target: &Path, name: &str| symlink(target, folder.path().join(name));
-        link(elsewhere.path(), "c").expect("linked");
+        let link = |target: &Path, name: &str| symlink(target, folder.root().join(name));
+        link(elsewhere.root(), "c").expect("linked");
         link(Path::new("b/2"), "d").expect("linked");
         link(Path::new("nowhere"), "e").expect("linked");
         link(Path::new(".."), "a/up").expect("linked");
         // Two folders, each with a link into the other.
-        link(&folder.path().join("b"), "a/b").expect("linked");
-        link(&folder.path().join("a"), "b/a").expect("linked");
-        let found = walked(folder.path());
+        link(&folder.root().join("b"), "a/b").expect("linked");
+        link(&folder.root().join("a"), "b/a").expect("linked");
+        let found = walked(folder.root());
         let circle = "a link to a folder that it is in";
         let expected = [
             "a/1",
@@ -202,8 +199,8 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let folder = fixture(&["a", "z"]);
         let odd = OsStr::from_bytes(b"m\xff.png");
-        fs::write(folder.path().join(odd), b"x").expect("written");
-        let files: Vec<FoundFile> = Walk::new(folder.path())
+        fs::write(folder.root().join(odd), b"x").expect("written");
+        let files: Vec<FoundFile> = Walk::new(folder.root())
             .expect("a folder")
             .map(|entry| match entry.expect("read") {
                 Entry::File(file) => file,

@@ -135,25 +135,21 @@ impl MediaSet {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::test_folder::TestFolder;
 
-    fn fixture(folders: &[&str]) -> (tempfile::TempDir, DataDirectory) {
-        let folder = tempfile::tempdir().expect("a folder");
-        for name in folders {
-            fs::create_dir_all(folder.path().join(name)).expect("made");
-        }
-        let data = DataDirectory::at(folder.path());
-        (folder, data)
+    fn fixture(folders: &[&str]) -> TestFolder {
+        let folder = TestFolder::new();
+        folders.iter().for_each(|name| folder.make(name));
+        folder
     }
 
     #[test]
     fn sets_are_found_by_name_and_by_path() {
-        let (folder, data) =
+        let folder =
             fixture(&["images/kodak", "images/both", "audio/both", "audio/speech", "text", "mine"]);
-        fs::write(data.text().join("speech.txt"), b"a text").expect("written");
-        let path = |name: &str| folder.path().join(name).display().to_string();
+        folder.put("text/speech.txt", b"a text");
+        let path = |name: &str| folder.path(name).display().to_string();
         for (text, name, place, kind) in [
             ("kodak", "kodak", "images/kodak", Some(MediaKind::Images)),
             ("images/kodak/", "kodak", "images/kodak", Some(MediaKind::Images)),
@@ -168,34 +164,34 @@ mod tests {
                 Some(MediaKind::Audio),
             ),
         ] {
-            let set = find(text, &data).expect(text).expect(text);
+            let set = find(text, &folder.data).expect(text).expect(text);
             assert_eq!((&*set.name, set.kind), (name, kind), "{text}");
-            assert_eq!(set.folder.components().as_path(), folder.path().join(place), "{text}");
+            assert_eq!(set.folder.components().as_path(), folder.path(place), "{text}");
         }
         for text in ["nowhere", "images/nowhere", "images/..", "images/", "kodak:", "", ":a=b"] {
-            assert!(find(text, &data).expect(text).is_none(), "{text}");
+            assert!(find(text, &folder.data).expect(text).is_none(), "{text}");
         }
         for (text, expected) in [
             ("both", "`images/both` and `audio/both`"),
             ("kodak:bits=16", "it holds images, and the options are of sounds"),
             ("kodak:colour=red", "no option `colour`"),
         ] {
-            let message = find(text, &data).expect_err(text).to_string();
+            let message = find(text, &folder.data).expect_err(text).to_string();
             assert!(message.contains(expected), "{message}");
         }
     }
 
     #[test]
     fn the_first_image_or_sound_says_what_a_folder_holds() {
-        let (folder, data) = fixture(&["mine/deep", "none"]);
+        let folder = fixture(&["mine/deep", "none"]);
         let open = |name: &str| {
-            let path = folder.path().join(name).display().to_string();
-            find(&path, &data).expect("read").expect("there").kind()
+            let path = folder.path(name).display().to_string();
+            find(&path, &folder.data).expect("read").expect("there").kind()
         };
-        fs::write(folder.path().join("mine/a.txt"), b"").expect("written");
-        fs::write(folder.path().join("mine/deep/b.wav"), b"").expect("written");
+        folder.put("mine/a.txt", b"");
+        folder.put("mine/deep/b.wav", b"");
         assert_eq!(open("mine").expect("sounds"), MediaKind::Audio);
-        fs::write(folder.path().join("none/a.txt"), b"").expect("written");
+        folder.put("none/a.txt", b"");
         let message = open("none").expect_err("neither").to_string();
         assert!(message.contains("PNG, JPEG") && message.contains("1 other files"), "{message}");
     }

@@ -2,50 +2,16 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 use lmtrain_runs::Medium;
 
 use super::audio::tests::wav;
-use crate::corpus::{Corpus, sha256_of};
+use crate::corpus::sha256_of;
 use crate::directory::DataDirectory;
 use crate::error::CorpusError;
-use crate::progress::{Progress, silent};
+use crate::progress::{CorpusProgress, silent};
+use crate::test_folder::TestFolder;
 use crate::{open, open_strictly, open_with};
-
-struct Fixture {
-    folder: tempfile::TempDir,
-    data: DataDirectory,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let data = DataDirectory::at(folder.path()).with_cache(folder.path().join("cache"));
-        Self { folder, data }
-    }
-
-    fn put(&self, name: &str, content: &[u8]) {
-        let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        fs::write(path, content).expect("written");
-    }
-
-    fn open(&self, name: &str) -> Corpus {
-        open(name, &self.data).expect(name)
-    }
-
-    fn refuses(&self, name: &str) -> String {
-        open(name, &self.data).expect_err(name).to_string()
-    }
-
-    /// The copies of sets, and what lies beside them.
-    fn cached(&self, suffix: &str) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.data.cache.join("media")).expect("a cache");
-        let paths = entries.map(|entry| entry.expect("one").path());
-        paths.filter(|path| path.to_string_lossy().ends_with(suffix)).collect()
-    }
-}
 
 /// A grey picture, `patches` wide and one high, all pixels of one value.
 fn picture(patches: usize, value: u8) -> Vec<u8> {
@@ -60,7 +26,7 @@ fn sound(samples: usize, rate_hz: u32) -> Vec<u8> {
 
 #[test]
 fn files_follow_one_another_in_the_order_of_their_names() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     let names: Vec<String> = (0..60).map(|index| format!("images/set/{index:02}.pgm")).collect();
     for (index, name) in (0..).zip(&names) {
         fixture.put(name, &picture(1 + usize::from(index) % 3, index));
@@ -81,13 +47,13 @@ fn files_follow_one_another_in_the_order_of_their_names() {
 
 #[test]
 fn a_set_is_decoded_once_for_each_state_of_its_folder() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     fixture.put("images/set/1.pgm", &picture(1, 1));
     fixture.put("images/set/2.pgm", &picture(1, 2));
     let decodings = || {
         let mut decodings = 0;
         let mut count = |progress| {
-            if matches!(progress, Progress::Decoding { bytes: 1.., .. }) {
+            if matches!(progress, CorpusProgress::Decoding { bytes: 1.., .. }) {
                 decodings = 1;
             }
             ControlFlow::Continue(())
@@ -102,7 +68,7 @@ fn a_set_is_decoded_once_for_each_state_of_its_folder() {
     fixture.put("images/set/3.pgm", &picture(1, 3));
     assert_eq!([decodings(), decodings()], [1, 0]);
     assert_eq!((first.length(), fixture.open("set").length()), (2 * 2048, 3 * 2048));
-    fs::remove_file(fixture.folder.path().join("images/set/1.pgm")).expect("removed");
+    fs::remove_file(fixture.path("images/set/1.pgm")).expect("removed");
     assert_eq!(decodings(), 1);
     assert_eq!(fixture.cached(".bytes").len(), 1, "a folder has one copy");
     fixture.open("set:grey=luma");
@@ -111,7 +77,7 @@ fn a_set_is_decoded_once_for_each_state_of_its_folder() {
 
 #[test]
 fn damage_is_mended() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     fixture.put("images/set/1.pgm", &picture(2, 1));
     let good = fixture.open("set").sha256().to_owned();
     let [bytes, summary] = [".bytes", ".json"].map(|suffix| fixture.cached(suffix).remove(0));
@@ -133,7 +99,7 @@ fn damage_is_mended() {
 
 #[test]
 fn a_bound_stops_decoding() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     for index in 0..50 {
         fixture.put(&format!("images/set/{index:02}.pgm"), &picture(3, index));
     }
@@ -146,7 +112,7 @@ fn a_bound_stops_decoding() {
     // What comes after does not matter; what comes before does.
     fixture.put("images/set/49.pgm", &picture(1, 0));
     let stop = &mut |progress| match progress {
-        Progress::Decoding { .. } => ControlFlow::Break(()),
+        CorpusProgress::Decoding { .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     open_with("set:chunks=4", &fixture.data, stop).expect("kept");
@@ -159,7 +125,7 @@ fn a_bound_stops_decoding() {
 
 #[test]
 fn what_gives_nothing_is_named() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     fixture.put("images/set/a.png", b"\x89PNG\r\n\x1a\ncut");
     fixture.put("images/set/b.jpg", b"once upon a time");
     fixture.put("images/set/c.pgm", &picture(1, 7));
@@ -182,7 +148,7 @@ fn what_gives_nothing_is_named() {
 
 #[test]
 fn sounds_have_one_rate() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     fixture.put("audio/set/a.wav", &sound(5000, 16_000));
     fixture.put("audio/set/b.wav", &sound(3000, 8000));
     fixture.put("audio/set/c.wav", &sound(100, 44_100));
@@ -203,7 +169,7 @@ fn sounds_have_one_rate() {
 
 #[test]
 fn empty_and_mixed_folders_are_errors() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     fixture.put("images/none/a.txt", b"");
     fixture.put("audio/broken/a.flac", b"no sound");
     fixture.put("mixed/a.pgm", &picture(1, 1));
@@ -215,7 +181,7 @@ fn empty_and_mixed_folders_are_errors() {
         message.contains("FLAC, WAV") && message.contains("a.flac (it is none of"),
         "{message}"
     );
-    let mixed = fixture.folder.path().join("mixed").display().to_string();
+    let mixed = fixture.path("mixed").display().to_string();
     let message = fixture.refuses(&mixed);
     assert!(message.contains("holds images, and b/c.wav besides"), "{message}");
     assert!(message.contains(&format!("`{mixed}:medium=audio`")), "{message}");
@@ -230,12 +196,12 @@ fn empty_and_mixed_folders_are_errors() {
 
 #[test]
 fn decoding_stops_when_told_and_leaves_nothing() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     for index in 0..50 {
         fixture.put(&format!("images/set/{index:02}.pgm"), &picture(1, index));
     }
     let mut stop = |progress| match progress {
-        Progress::Decoding { files: 10.., .. } => ControlFlow::Break(()),
+        CorpusProgress::Decoding { files: 10.., .. } => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     let error = open_with("set", &fixture.data, &mut stop).expect_err("stopped");
@@ -246,7 +212,7 @@ fn decoding_stops_when_told_and_leaves_nothing() {
 
 #[test]
 fn many_at_once_get_the_same_copy() {
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     for index in 0..20 {
         fixture.put(&format!("images/set/{index:02}.pgm"), &picture(2, index));
     }
@@ -266,9 +232,9 @@ fn names_that_are_no_text_and_links_are_followed() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
-    let fixture = Fixture::new();
+    let fixture = TestFolder::new();
     fixture.put("images/set/a.pgm", &picture(1, 1));
-    let set = fixture.folder.path().join("images/set");
+    let set = fixture.path("images/set");
     fs::write(set.join(OsStr::from_bytes(b"\xff.pgm")), picture(1, 2)).expect("written");
     symlink("..", set.join("up")).expect("linked");
     symlink("nowhere.png", set.join("b.png")).expect("linked");
@@ -282,11 +248,7 @@ fn names_that_are_no_text_and_links_are_followed() {
 
 #[test]
 fn real_photographs_and_speech_are_what_others_make_of_them() {
-    let Some(root) = std::env::var_os("LMTRAIN_DATA") else {
-        assert!(std::env::var_os("CI").is_none(), "CI must set LMTRAIN_DATA");
-        println!("left out: LMTRAIN_DATA is not set");
-        return;
-    };
+    let Some(root) = lmtrain_runs::testing::data_directory() else { return };
     let cache = tempfile::tempdir().expect("a folder");
     let data = DataDirectory::at(root).with_cache(cache.path());
     // By `reference/make.py FOLDER`, that is by Pillow and libsndfile.

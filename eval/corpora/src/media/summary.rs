@@ -11,7 +11,7 @@ use super::files::Files;
 use super::folder::{Entry, FoundFile, Walk};
 use super::set::MediaSet;
 use crate::error::CorpusError;
-use crate::progress::{Progress, ProgressCallback};
+use crate::progress::{CorpusProgress, ProgressCallback};
 
 /// Goes up when the same files come to other bytes.
 pub(crate) const VERSION: u32 = 1;
@@ -50,7 +50,7 @@ pub(crate) fn is_of(
     let mut fingerprint = Fingerprint::default();
     for (index, entry) in (0..).zip(Walk::new(&set.folder)?) {
         if index % LOOKED_AT == 0 {
-            go_on(progress(Progress::Looking { files: index }))?;
+            go_on(progress(CorpusProgress::Looking { files: index }))?;
         }
         let Some(file) = media_file(entry?, kind) else { continue };
         if !summary.is_all && fingerprint.count == summary.looked_at {
@@ -73,7 +73,7 @@ pub(crate) fn count_files(
     let mut count = 0;
     for (index, entry) in (0..).zip(Walk::new(&set.folder)?) {
         if index % LOOKED_AT == 0 {
-            go_on(progress(Progress::Looking { files: index }))?;
+            go_on(progress(CorpusProgress::Looking { files: index }))?;
         }
         count += u64::from(media_file(entry?, kind).is_some());
     }

@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use tar::{Archive, Entry, EntryType};
 
 use crate::error::CorpusError;
-use crate::progress::{Progress, ProgressCallback};
+use crate::progress::{CorpusProgress, ProgressCallback};
 
 /// Unpacks `archive` into `folder`, which is there and empty.
 ///
@@ -47,7 +47,7 @@ pub(crate) fn untar(
                 return Err(damaged(what));
             }
         }
-        if progress(Progress::Unpacking { bytes, of: None }).is_break() {
+        if progress(CorpusProgress::Unpacking { bytes, of: None }).is_break() {
             return Err(CorpusError::Interrupted);
         }
     }

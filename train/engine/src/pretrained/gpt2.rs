@@ -24,7 +24,7 @@
 use super::config::Config;
 use super::error::PretrainedError;
 use super::gate::gate;
-use super::heads::{HeadShape, Part, Scores};
+use super::heads::{HeadPart, HeadShape, Scores};
 use super::matrix::Lies;
 use super::parts::Parts;
 use super::weights::Weights;
@@ -139,7 +139,7 @@ impl Gpt2<'_> {
     fn qkv(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
         let (width, dimension) = (self.parts.width, self.parts.shape.dimension);
         let source =
-            |part: Part, head, number| (0, part as usize * width + head * dimension + number);
+            |part: HeadPart, head, number| (0, part as usize * width + head * dimension + number);
         self.parts.qkv(&[(name.to_owned(), 3 * width)], source, true)
     }
 }

@@ -11,7 +11,7 @@ const MOST_DIMENSIONS: usize = 512;
 
 /// Queries, keys or values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum HeadPart {
     Query,
     Key,
     Value,
@@ -62,14 +62,14 @@ impl HeadShape {
     }
 
     /// What a place of the packed row holds: which part, head and number of the head.
-    pub(super) fn source(self, place: usize) -> Option<(Part, usize, usize)> {
+    pub(super) fn source(self, place: usize) -> Option<(HeadPart, usize, usize)> {
         let (head, within) = (place / self.filled(), place % self.filled());
         let (part, head, rotated) = if head < self.heads {
-            (Part::Query, head, self.rotated)
+            (HeadPart::Query, head, self.rotated)
         } else if head < self.heads + self.key_heads {
-            (Part::Key, head - self.heads, self.rotated)
+            (HeadPart::Key, head - self.heads, self.rotated)
         } else {
-            (Part::Value, head - self.heads - self.key_heads, 0)
+            (HeadPart::Value, head - self.heads - self.key_heads, 0)
         };
         let number = source_dimension(within, self.dimension, rotated)?;
         Some((part, head, number))

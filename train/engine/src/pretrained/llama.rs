@@ -23,7 +23,7 @@
 use super::choices::Choices;
 use super::config::Config;
 use super::error::PretrainedError;
-use super::heads::{HeadShape, Part, QueryKeyNorm, Scores};
+use super::heads::{HeadPart, HeadShape, QueryKeyNorm, Scores};
 use super::matrix::Lies;
 use super::parts::{Parts, Source};
 use super::rope::Rope;
@@ -234,7 +234,7 @@ impl Llama<'_> {
         let counts = [heads, key_heads, key_heads];
         if self.choices.fused {
             let all = [(format!("{name}.qkv_proj"), counts.iter().sum::<usize>() * dimension)];
-            let source = |part: Part, head, number| {
+            let source = |part: HeadPart, head, number| {
                 let before: usize = counts[..part as usize].iter().sum();
                 (0, (before + head) * dimension + number)
             };
@@ -243,7 +243,7 @@ impl Llama<'_> {
         let part = |(part, heads): (&str, usize)| (format!("{name}.{part}"), heads * dimension);
         let parts: Vec<Source> =
             ["q_proj", "k_proj", "v_proj"].into_iter().zip(counts).map(part).collect();
-        let source = |part: Part, head, number| (part as usize, head * dimension + number);
+        let source = |part: HeadPart, head, number| (part as usize, head * dimension + number);
         self.parts.qkv(&parts, source, self.choices.qkv_bias)
     }
 }

@@ -3,13 +3,13 @@
 
 use half::{bf16, f16};
 
-use lmtrain_kernels::{PackedWeights, Precision};
+use lmtrain_kernels::{PackedPrecision, PackedWeights};
 
 /// A tensor's bytes as they are stored.
 #[derive(Clone, Copy)]
 pub(super) struct Tensor<'a> {
     pub(super) name: &'a str,
-    pub(super) precision: Precision,
+    pub(super) precision: PackedPrecision,
     pub(super) shape: &'a [usize],
     pub(super) bytes: &'a [u8],
 }
@@ -21,7 +21,7 @@ impl Tensor<'_> {
     }
 
     fn number_bytes(&self) -> usize {
-        if self.precision == Precision::Single { 4 } else { 2 }
+        if self.precision == PackedPrecision::Single { 4 } else { 2 }
     }
 
     /// The numbers from `first` on, as many as there is room for.
@@ -29,15 +29,15 @@ impl Tensor<'_> {
         let size = self.number_bytes();
         let bytes = &self.bytes[first * size..][..into.len() * size];
         match self.precision {
-            Precision::Single => {
+            PackedPrecision::Single => {
                 let numbers = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
                 into.iter_mut().zip(numbers).for_each(|(to, number)| *to = number);
             }
-            Precision::Half => {
+            PackedPrecision::Half => {
                 let numbers = bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes));
                 into.iter_mut().zip(numbers).for_each(|(to, number)| *to = number.to_f32());
             }
-            Precision::Bfloat => {
+            PackedPrecision::Bfloat => {
                 let numbers = bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes));
                 into.iter_mut().zip(numbers).for_each(|(to, number)| *to = number.to_f32());
             }
@@ -133,7 +133,7 @@ impl Inputs {
 }
 
 /// The precision that holds the numbers of all.
-fn common(mut precisions: impl Iterator<Item = Precision>) -> Precision {
-    let first = precisions.next().unwrap_or(Precision::Single);
-    if precisions.all(|precision| precision == first) { first } else { Precision::Single }
+fn common(mut precisions: impl Iterator<Item = PackedPrecision>) -> PackedPrecision {
+    let first = precisions.next().unwrap_or(PackedPrecision::Single);
+    if precisions.all(|precision| precision == first) { first } else { PackedPrecision::Single }
 }

@@ -26,7 +26,6 @@ mod neox;
 mod olmo;
 mod parts;
 mod phi;
-mod predictor;
 mod qwen;
 mod rope;
 mod safetensors;
@@ -43,7 +42,7 @@ use lmtrain_runs::Bytes;
 use lmtrain_tokenizers::PretrainedTokenizer;
 use sha2::{Digest, Sha256};
 
-use crate::Engine;
+use crate::{Engine, ExactPredictor, Layer, Signature};
 use catalogue::Architecture;
 use config::Config;
 use weights::Weights;
@@ -55,16 +54,18 @@ pub use error::PretrainedError;
 const TOKENIZER: &str = "tokenizer.json";
 /// What ends a text, and so stands before one too, where the configuration names no token.
 const END_OF_TEXT: &str = "<|endoftext|>";
+/// Tokens of a chunk in archives.
+const CODED_TOKENS: usize = 2048;
+/// Keys and values that a core holds when it codes: more would take more memory than the weights.
+const MOST_HELD: usize = 256 << 20;
 
-/// A model ready to predict, on the processor; it measures on other devices too ([`Self::on`]).
+/// A model ready to predict, on the processor; it measures on other devices too.
 pub struct PretrainedModel {
-    engine: Engine,
+    predictor: ExactPredictor,
     tokenizer: PretrainedTokenizer,
     architecture: &'static str,
-    begin: u32,
     parameters: u64,
     stored: Bytes,
-    identity: [u8; 32],
 }
 
 impl std::fmt::Debug for PretrainedModel {
@@ -125,14 +126,14 @@ impl PretrainedModel {
             );
         }
         let identity = identity(architecture, config, weights, begin);
+        let (signature, side_by_side) =
+            (Signature::of(&engine, begin, identity), side_by_side(&engine));
         Ok(Self {
-            engine,
+            predictor: ExactPredictor::new(engine, signature, side_by_side),
             tokenizer,
             architecture: architecture.name,
-            begin,
             parameters: weights.parameters(),
             stored: Bytes(weights.stored_bytes()),
-            identity,
         })
     }
 
@@ -148,10 +149,10 @@ impl PretrainedModel {
         &self.tokenizer
     }
 
-    /// Its network.
+    /// What predicts.
     #[must_use]
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    pub fn predictor(&self) -> &ExactPredictor {
+        &self.predictor
     }
 
     /// All its weights, those that are used twice counted once.
@@ -165,6 +166,16 @@ impl PretrainedModel {
     pub fn stored_bytes(&self) -> Bytes {
         self.stored
     }
+}
+
+/// Sequences that a session best has: as many as an engine says, as long as what a core holds of them takes no more
+/// memory than weights do.
+fn side_by_side(engine: &Engine) -> u16 {
+    let held = |layer: &Layer| 2 * layer.heads.key_heads * layer.heads.dims * size_of::<f32>();
+    let layers = &engine.network().layers;
+    let sequence = layers.iter().map(held).sum::<usize>() * engine.context().min(CODED_TOKENS);
+    let fitting = u16::try_from(MOST_HELD / sequence.max(1)).unwrap_or(u16::MAX);
+    engine.side_by_side().min(fitting.max(1))
 }
 
 /// What was read, or nothing, its error among the faults.

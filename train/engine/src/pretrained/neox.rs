@@ -22,7 +22,7 @@
 use super::config::Config;
 use super::error::PretrainedError;
 use super::gate::gate;
-use super::heads::{HeadShape, Part, Scores};
+use super::heads::{HeadPart, HeadShape, Scores};
 use super::matrix::Lies;
 use super::parts::Parts;
 use super::rope::Rope;
@@ -143,7 +143,7 @@ impl NeoX<'_> {
     fn qkv(&self, name: &str) -> Result<PackedWeights, PretrainedError> {
         let dimension = self.parts.shape.dimension;
         let source =
-            |part: Part, head, number| (0, (3 * head + part as usize) * dimension + number);
+            |part: HeadPart, head, number| (0, (3 * head + part as usize) * dimension + number);
         self.parts.qkv(&[(name.to_owned(), 3 * self.parts.width)], source, self.attention_bias)
     }
 }

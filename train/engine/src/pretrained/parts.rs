@@ -2,7 +2,7 @@
 //! wants it, filled up to whole sixteens.
 
 use super::error::PretrainedError;
-use super::heads::{HeadShape, Part};
+use super::heads::{HeadPart, HeadShape};
 use super::matrix::{Inputs, Lies, Matrix};
 use super::weights::Weights;
 use lmtrain_kernels::{PackedWeights, RowNorm};
@@ -100,7 +100,7 @@ impl<'a> Parts<'a> {
     pub(super) fn qkv(
         &self,
         sources: &[Source],
-        source: impl Fn(Part, usize, usize) -> (usize, usize) + Sync,
+        source: impl Fn(HeadPart, usize, usize) -> (usize, usize) + Sync,
         biased: bool,
     ) -> Result<PackedWeights, PretrainedError> {
         let (weights, row) = (self.weights, self.shape.row());

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{FIXTURES, copy, fixtures};
+use lmtrain_runs::testing::shared_model;
 
 fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("there")).expect("JSON")
@@ -43,25 +44,15 @@ fn every_architecture_agrees_with_transformers() {
         let model = PretrainedModel::open(folder.path()).expect(name);
         let text = fs::read(folder.path().join("reference.json")).expect("the reference");
         let Reference { begin, ids, bits } = serde_json::from_slice(&text).expect("JSON");
-        assert_eq!(model.begin_token(), begin);
-        assert_agrees(name, &model.score(&[&ids]).expect("scores")[0], &bits);
+        assert_eq!(model.predictor().begin_token(), begin);
+        assert_agrees(name, &model.predictor().score(&[&ids]).expect("scores")[0], &bits);
     }
-}
-
-/// The models beside the data, or nothing where there are none and none are called for.
-fn shared(model: &str) -> Option<PathBuf> {
-    let Some(root) = std::env::var_os("LMTRAIN_DATA") else {
-        assert!(std::env::var_os("CI").is_none(), "CI must set LMTRAIN_DATA");
-        println!("left out: LMTRAIN_DATA is not set");
-        return None;
-    };
-    Some(PathBuf::from(root).join("../models").join(model))
 }
 
 #[test]
 fn shared_models_agree_with_transformers() {
     for name in ["stories260K", "tiny-random-gpt2"] {
-        let Some(folder) = shared(name) else { return };
+        let Some(folder) = shared_model(name) else { return };
         let model = PretrainedModel::open(&folder).expect(name);
         let reference = read(&folder.join("reference.json"));
         for case in reference["cases"].as_array().expect("cases") {
@@ -72,12 +63,12 @@ fn shared_models_agree_with_transformers() {
             // token is: then the positions are the same too.
             let found = match reference["begin_token"].as_u64() {
                 Some(begin) => {
-                    assert_eq!(u64::from(model.begin_token()), begin);
-                    model.score(&[&ids]).expect("scores").remove(0)
+                    assert_eq!(u64::from(model.predictor().begin_token()), begin);
+                    model.predictor().score(&[&ids]).expect("scores").remove(0)
                 }
                 None => {
                     assert!(bits[0].is_none());
-                    model.engine().score(ids[0], &[&ids[1..]]).remove(0)
+                    model.predictor().engine().score(ids[0], &[&ids[1..]]).remove(0)
                 }
             };
             let bits: Vec<f64> = bits.into_iter().flatten().collect();
@@ -88,7 +79,7 @@ fn shared_models_agree_with_transformers() {
 
 /// Rows of a session, of steps of these numbers of tokens.
 fn stepped(model: &PretrainedModel, inputs: &[u32], steps: &[usize]) -> Vec<f32> {
-    let mut session = model.session(1, inputs.len()).expect("starts");
+    let mut session = model.predictor().session(1, inputs.len()).expect("starts");
     let (mut all, mut rows, mut at) = (Vec::new(), Vec::new(), 0);
     for &count in steps.iter().cycle() {
         let count = count.min(inputs.len() - at);
@@ -112,8 +103,8 @@ fn steps_and_whole_chunks_give_the_same_bits() {
             all.lock().expect("no panic").extend_from_slice(rows);
             std::ops::ControlFlow::Continue(())
         };
-        model.rows(&[&ids], &take).expect("predicts");
-        let inputs = [&[model.begin_token()], &ids[..99]].concat();
+        model.predictor().rows(&[&ids], &take).expect("predicts");
+        let inputs = [&[model.predictor().begin_token()], &ids[..99]].concat();
         let whole = all.into_inner().expect("no panic");
         for steps in [&[1][..], &[100], &[7, 30, 1]] {
             assert!(stepped(&model, &inputs, steps) == whole, "{name} {steps:?}");
@@ -137,7 +128,7 @@ const IDENTITIES: [(&str, &str); 8] = [
 fn identities_stay_what_they_were() {
     for (name, expected) in IDENTITIES {
         let model = PretrainedModel::open(copy(name).path()).expect(name);
-        let identity = model.identity();
+        let identity = model.predictor().identity();
         let found: String = identity[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(found, expected, "{name}");
     }
@@ -147,7 +138,10 @@ fn identities_stay_what_they_were() {
 fn a_model_is_what_its_numbers_are() {
     let folder = copy("qwen3");
     let model = PretrainedModel::open(folder.path()).expect("a model");
-    assert_eq!((model.architecture(), model.begin_token(), model.context()), ("Qwen3", 256, 128));
+    assert_eq!(
+        (model.architecture(), model.predictor().begin_token(), model.predictor().context()),
+        ("Qwen3", 256, 128)
+    );
     assert_eq!(model.stored_bytes().0, 2 * model.parameters());
     assert_eq!(model.tokenizer().vocabulary(), 256);
     // Key order, spaces and what is not read change nothing; what is read does.
@@ -156,20 +150,20 @@ fn a_model_is_what_its_numbers_are() {
     config["attention_dropout"] = json!(0.5);
     fs::write(&path, config.to_string()).expect("written");
     let same = PretrainedModel::open(folder.path()).expect("a model");
-    assert_eq!(same.identity(), model.identity());
+    assert_eq!(same.predictor().identity(), model.predictor().identity());
     for (key, value) in [("rms_norm_eps", json!(1e-5)), ("bos_token_id", json!(3))] {
         let mut config = config.clone();
         config[key] = value;
         fs::write(&path, config.to_string()).expect("written");
         let other = PretrainedModel::open(folder.path()).expect("a model");
-        assert_ne!(other.identity(), model.identity(), "{key}");
+        assert_ne!(other.predictor().identity(), model.predictor().identity(), "{key}");
     }
 }
 
 #[test]
 fn shards_are_one_file_in_parts() {
     let folder = copy("qwen3");
-    let whole = PretrainedModel::open(folder.path()).expect("a model").identity();
+    let whole = PretrainedModel::open(folder.path()).expect("a model").predictor().identity();
     let names = fs::read_dir(folder.path()).expect("there").map(|it| it.expect("a file").path());
     let shards: Vec<PathBuf> =
         names.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).collect();
@@ -182,7 +176,10 @@ fn shards_are_one_file_in_parts() {
     let tensors = files.iter().flat_map(|file| file.tensors());
     let single = ::safetensors::serialize(tensors, None).expect("serialises");
     fs::write(folder.path().join("model.safetensors"), single).expect("written");
-    assert_eq!(PretrainedModel::open(folder.path()).expect("a model").identity(), whole);
+    assert_eq!(
+        PretrainedModel::open(folder.path()).expect("a model").predictor().identity(),
+        whole
+    );
     fs::remove_file(folder.path().join("model.safetensors")).expect("there");
     fs::remove_file(&shards[2]).expect("there");
     let error = PretrainedModel::open(folder.path()).expect_err("a shard is missing").to_string();
@@ -439,7 +436,7 @@ proptest! {
         bytes.truncate(if cut < 30_000 { cut } else { bytes.len() });
         fs::write(&path, bytes).expect("written");
         if let Ok(model) = PretrainedModel::open(folder.path()) {
-            prop_assert_eq!(model.score(&[&[1, 2, 3]]).expect("scores")[0].len(), 3);
+            prop_assert_eq!(model.predictor().score(&[&[1, 2, 3]]).expect("scores")[0].len(), 3);
         }
     }
 }

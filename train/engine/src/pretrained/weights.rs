@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::error::PretrainedError;
 use super::matrix::{Inputs, Lies, Matrix, Tensor, pack};
 use super::safetensors::{File, Place, Places, open};
-use lmtrain_kernels::{PackedWeights, Precision};
+use lmtrain_kernels::{PackedPrecision, PackedWeights};
 
 /// All tensors of a model.
 pub(super) struct Weights {
@@ -83,9 +83,9 @@ impl Weights {
         let missing = || self.refuse(None, format!("tensor `{name}` is missing"));
         let (name, place) = found.ok_or_else(missing)?;
         let precision = match place.dtype {
-            Dtype::F32 => Precision::Single,
-            Dtype::F16 => Precision::Half,
-            Dtype::BF16 => Precision::Bfloat,
+            Dtype::F32 => PackedPrecision::Single,
+            Dtype::F16 => PackedPrecision::Half,
+            Dtype::BF16 => PackedPrecision::Bfloat,
             other => {
                 let why = format!(
                     "tensor `{name}` is stored as {other:?}; F32, F16 and BF16 can be used"

@@ -145,7 +145,7 @@ impl Kernel for Probabilities<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::super::level::current;
-    use super::super::super::linear::Precision;
+    use super::super::super::linear::PackedPrecision;
     use super::super::super::testing::{Numbers, assert_close, assert_same_bits, wide};
     use super::*;
 
@@ -164,7 +164,7 @@ mod tests {
             let column = |output: usize, into: &mut [f32]| {
                 into.copy_from_slice(&w[output * width..][..width]);
             };
-            let packed = PackedWeights::pack(Precision::Single, [width, vocabulary], column);
+            let packed = PackedWeights::pack(PackedPrecision::Single, [width, vocabulary], column);
             let packed = packed.with_bias(&bias);
             let head = PackedHead { weights: &packed, soft_cap };
             let both = || {

@@ -15,7 +15,7 @@ use super::level::{self, Level};
 use super::parallel::{self, Shared};
 pub use call::After;
 pub(super) use packed::product_panels;
-pub use packed::{PackedWeights, Precision, product};
+pub use packed::{PackedPrecision, PackedWeights, product};
 use product::Finish;
 pub(super) use product::Panels;
 

@@ -21,7 +21,7 @@ const DEPTH_BLOCK: usize = 128;
 
 /// How the numbers of a matrix are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
+pub enum PackedPrecision {
     /// IEEE single precision, 4 bytes.
     Single,
     /// IEEE half precision, 2 bytes.
@@ -44,7 +44,7 @@ pub struct PackedWeights {
 #[derive(Clone)]
 enum Values {
     /// [panel, input, 64], the last panel filled up with zeros.
-    Float(Precision, Aligned),
+    Float(PackedPrecision, Aligned),
     /// Whole numbers, with a scale for each output.
     Int8(Int8Matrix),
 }
@@ -53,12 +53,12 @@ impl PackedWeights {
     /// Packs a matrix that `column` gives output by output: the weights of that output, \[inputs\], rounded to nearest
     /// where the precision does not hold them.
     pub fn pack(
-        precision: Precision,
+        precision: PackedPrecision,
         [inputs, outputs]: [usize; 2],
         column: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
         let count = outputs.div_ceil(PANEL) * inputs * PANEL;
-        let halves = precision != Precision::Single;
+        let halves = precision != PackedPrecision::Single;
         let mut values = Aligned::zeros(if halves { count / 2 } else { count });
         let panel_size = (inputs * PANEL).max(1);
         // The columns of a panel, each with its place in every line.
@@ -73,7 +73,7 @@ impl PackedWeights {
         };
         if halves {
             let round = match precision {
-                Precision::Bfloat => |weight| bf16::from_f32(weight).to_bits(),
+                PackedPrecision::Bfloat => |weight| bf16::from_f32(weight).to_bits(),
                 _ => |weight| f16::from_f32(weight).to_bits(),
             };
             let panels = values.as_mut_halves().par_chunks_mut(panel_size);
@@ -143,16 +143,16 @@ impl PackedWeights {
         let first = output / PANEL * self.inputs * PANEL + output % PANEL;
         let places = (first..).step_by(PANEL);
         match &self.values {
-            Values::Float(Precision::Single, values) => {
+            Values::Float(PackedPrecision::Single, values) => {
                 let values = values.as_slice();
                 into.iter_mut().zip(places).for_each(|(weight, i)| *weight = values[i]);
             }
-            Values::Float(Precision::Half, values) => {
+            Values::Float(PackedPrecision::Half, values) => {
                 let values = values.as_halves();
                 let wide = |i: usize| f16::from_bits(values[i]).to_f32();
                 into.iter_mut().zip(places).for_each(|(weight, i)| *weight = wide(i));
             }
-            Values::Float(Precision::Bfloat, values) => {
+            Values::Float(PackedPrecision::Bfloat, values) => {
                 let values = values.as_halves();
                 let wide = |i: usize| bf16::from_bits(values[i]).to_f32();
                 into.iter_mut().zip(places).for_each(|(weight, i)| *weight = wide(i));
@@ -193,9 +193,9 @@ pub(in super::super) fn product_panels(
     let (inputs, bias) = (w.inputs, w.bias.as_ref().map(Aligned::as_slice));
     let call = Call { rows, x, inputs, bias, panels, finish, stride, first, y };
     match &w.values {
-        Values::Float(Precision::Single, values) => run::<Single>(call, level, values),
-        Values::Float(Precision::Half, values) => run::<Half>(call, level, values),
-        Values::Float(Precision::Bfloat, values) => run::<Bfloat>(call, level, values),
+        Values::Float(PackedPrecision::Single, values) => run::<Single>(call, level, values),
+        Values::Float(PackedPrecision::Half, values) => run::<Half>(call, level, values),
+        Values::Float(PackedPrecision::Bfloat, values) => run::<Bfloat>(call, level, values),
         Values::Int8(matrix) => matrix.product(level, call),
     }
 }
@@ -467,7 +467,12 @@ mod tests {
     use super::super::super::testing::{Numbers, assert_same_bits, bits};
     use super::*;
 
-    fn packed(precision: Precision, w: &[f32], inputs: usize, outputs: usize) -> PackedWeights {
+    fn packed(
+        precision: PackedPrecision,
+        w: &[f32],
+        inputs: usize,
+        outputs: usize,
+    ) -> PackedWeights {
         PackedWeights::pack(precision, [inputs, outputs], |output, column| {
             column.iter_mut().enumerate().for_each(|(i, weight)| *weight = w[i * outputs + output]);
         })
@@ -476,7 +481,7 @@ mod tests {
     #[test]
     fn products_are_chains_of_the_rounded_weights() {
         let mut numbers = Numbers::new(1);
-        for precision in [Precision::Single, Precision::Half, Precision::Bfloat] {
+        for precision in [PackedPrecision::Single, PackedPrecision::Half, PackedPrecision::Bfloat] {
             for [rows, inputs, outputs] in [
                 [1, 16, 16],
                 [3, 48, 70],
@@ -497,9 +502,9 @@ mod tests {
                     for (k, weight) in column.iter().enumerate() {
                         let (error, w) = ((weight - w[k * outputs + output]).abs(), weight.abs());
                         let limit = match precision {
-                            Precision::Single => 0.0,
-                            Precision::Half => w / 2048.0 + 3e-8,
-                            Precision::Bfloat => w / 256.0,
+                            PackedPrecision::Single => 0.0,
+                            PackedPrecision::Half => w / 2048.0 + 3e-8,
+                            PackedPrecision::Bfloat => w / 256.0,
                         };
                         assert!(error <= limit, "{precision:?} {weight}");
                     }
@@ -524,7 +529,7 @@ mod tests {
         for (rows, inputs, outputs) in [(2, 32, 80), (40, 200, 64)] {
             let (w, x) = (numbers.uniform(inputs * outputs), numbers.uniform(rows * inputs));
             let before = numbers.uniform(rows * outputs);
-            let packed = packed(Precision::Half, &w, inputs, outputs);
+            let packed = packed(PackedPrecision::Half, &w, inputs, outputs);
             let run = |finish| {
                 let mut y = before.clone();
                 product(current(), rows, &x, &packed, finish, &mut y);

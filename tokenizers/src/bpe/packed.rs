@@ -25,7 +25,7 @@ fn filters() -> Result<Filters, String> {
     Ok(filters)
 }
 
-/// The code of a vocabulary.
+/// A vocabulary in few bytes.
 pub(super) fn pack(vocabulary: &Vocabulary) -> Result<Vec<u8>, String> {
     let mut planes = Vec::new();
     for side in 0..2 {
@@ -38,15 +38,15 @@ pub(super) fn pack(vocabulary: &Vocabulary) -> Result<Vec<u8>, String> {
     encoder.write_all(&planes).and_then(|()| encoder.finish()).map_err(|error| error.to_string())
 }
 
-/// The vocabulary of a code.
+/// The vocabulary of such bytes.
 ///
 /// # Errors
 /// A sentence on what is wrong.
-pub(super) fn unpack(code: &[u8]) -> Result<Vocabulary, String> {
+pub(super) fn unpack(packed: &[u8]) -> Result<Vocabulary, String> {
     let stream = Stream::new_raw_decoder(&filters()?).map_err(|error| error.to_string())?;
     let most = (MOST_TOKENS * 2 * PLANES) as u64;
     let mut planes = Vec::new();
-    let mut decoder = XzDecoder::new_stream(code, stream).take(most + 1);
+    let mut decoder = XzDecoder::new_stream(packed, stream).take(most + 1);
     decoder.read_to_end(&mut planes).map_err(|error| error.to_string())?;
     let count = planes.len() / (2 * PLANES);
     if planes.len() as u64 > most || planes.len() != count * 2 * PLANES {

@@ -12,7 +12,8 @@ use crate::levels::Scaled;
 use crate::packing::Matrix;
 use crate::tensor_file::{FormatError, TensorFile};
 use lmtrain_kernels::{
-    AttentionHeads, Gate, HeadNorm, HeldAs, NormOf, PackedWeights, Precision, RotaryTable, RowNorm,
+    AttentionHeads, Gate, HeadNorm, HeldAs, NormOf, PackedPrecision, PackedWeights, RotaryTable,
+    RowNorm,
 };
 
 /// ε of norms without scale, of the stream and of queries and keys.
@@ -29,15 +30,14 @@ impl Engine {
         // Runs save halves, which pack as they are; other files keep every bit too.
         let mut numbers = file.tensors.values().flat_map(|tensor| &tensor.values);
         let halves = numbers.all(|number| f16::from_f32(*number).to_f32() == *number);
-        let precision = if halves { Precision::Half } else { Precision::Single };
+        let precision = if halves { PackedPrecision::Half } else { PackedPrecision::Single };
         let network = Run { plan, file, precision }.network()?;
         Self::new(network).map_err(FormatError)
     }
 }
 
 /// How runs hold keys and values: as bytes where keys are normed, which bounds them.
-#[must_use]
-pub fn held_by_run(choices: &Choices, head_dimension: usize) -> HeldAs {
+fn held_by_run(choices: &Choices, head_dimension: usize) -> HeldAs {
     if choices.qk_norm && head_dimension <= 256 { HeldAs::Bytes } else { HeldAs::Halves }
 }
 
@@ -51,7 +51,7 @@ pub fn depth_scale(block: usize) -> f64 {
 struct Run<'a> {
     plan: &'a Plan,
     file: &'a mut TensorFile,
-    precision: Precision,
+    precision: PackedPrecision,
 }
 
 impl Run<'_> {
