@@ -52,6 +52,9 @@ pub(crate) struct Fit {
     /// Sequences of one pass: `--set batch=N` [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_batch)]
     pub(crate) batch: Option<Setting>,
+    /// Numbers that weights are trained for, saved in and computed with: `--set weights=…` [default: the recipe's, f16]
+    #[arg(long, value_name = "f16|int8|int4", value_parser = parse_weights)]
+    pub(crate) weights: Option<Setting>,
     /// Passes whose gradients make one step; more, with a smaller batch, saves memory:
     /// `--set accumulation=N` [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_accumulation)]
@@ -114,7 +117,8 @@ impl Fit {
 
     /// The choices made beside the recipe's.
     pub(crate) fn settings(&self) -> Vec<Setting> {
-        self.batch.iter().chain(&self.accumulate).chain(&self.set).cloned().collect()
+        let short = [&self.batch, &self.accumulate, &self.weights];
+        short.into_iter().flatten().chain(&self.set).cloned().collect()
     }
 
     /// Which bytes are to train.
@@ -131,6 +135,11 @@ impl Fit {
 /// `4` as `--set batch=4`.
 fn parse_batch(text: &str) -> Result<Setting, String> {
     format!("batch={}", parse_count(text)?).parse()
+}
+
+/// `int4` as `--set weights=int4`.
+fn parse_weights(text: &str) -> Result<Setting, String> {
+    format!("weights={text}").parse()
 }
 
 /// `4` as `--set accumulation=4`.

@@ -86,6 +86,8 @@ pub(super) fn compress_file(
     embed_model: bool,
     context: &Context,
 ) -> Result<Summary> {
+    let shipped = embed_model.then(|| weights.shipped()).transpose()?;
+    let weights = shipped.as_ref().unwrap_or(weights);
     let plan = &weights.origin.plan;
     let predictor = weights.predictor()?;
     let tokenizer = of_weights(weights, context)?;

@@ -124,6 +124,7 @@ fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {
         budget: BudgetArguments { tokens: None, steps: None, minutes: Some(minutes) },
         context: Some(CONTEXT),
         batch: None,
+        weights: None,
         accumulate: None,
         set: Vec::new(),
         train_on: None,

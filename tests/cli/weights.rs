@@ -69,3 +69,48 @@ fn the_study_that_is_kept_here_says_so() {
     assert!(error.contains("2 runs") && error.contains("but not their weights"), "{error}");
     assert!(!error.contains("no run fits"), "{error}");
 }
+
+#[test]
+fn networks_of_whole_numbers_are_trained_measured_and_shipped() {
+    let study = Study::new();
+    study.fit("--steps 60");
+    let eval = "--corpus markov:bytes=200K --part test --chunk 64";
+    let halves = study.json(&format!("eval --json --run tiny {eval}"))[0].clone();
+    std::fs::write(study.path("text"), "abcabcabc and so on, whatever it is ".repeat(30))
+        .expect("written");
+    let length = |name: &str| std::fs::metadata(study.path(name)).expect("there").len();
+    study.succeeds("compress text -o tiny.lmz --run tiny --embed-model");
+    for (code, most) in [("int8", 1.0), ("int4", 0.8)] {
+        let line = FIT.replace("tiny", code);
+        let fitted = study.json(&format!("fit --json {line} --steps 60 --weights {code}"));
+        assert_eq!(fitted[0]["name"], code);
+        let record = study.json(&format!("eval --json --run {code} {eval}"))[0].clone();
+        assert_eq!(
+            (&record["weight_code"], &record["choices"]["weights"]),
+            (&code.into(), &code.into())
+        );
+        let number = |key: &str| record[key].as_f64().expect("a number");
+        let (bytes, parameters) = (number("weight_bytes"), number("parameters"));
+        assert!(bytes < most * parameters, "{code}: {bytes} bytes of {parameters} parameters");
+        let bits = |record: &serde_json::Value| record["ideal_bits"].as_f64().expect("a number");
+        assert!((bits(&record) / bits(&halves) - 1.0).abs() < 0.05, "{code} learns as halves do");
+        // What was coded at one level is restored at another; what is embedded is what is counted.
+        study.succeeds(&format!("compress text -o {code}.lmz --run {code}"));
+        let mut other = study.command(&format!("decompress {code}.lmz -o back"));
+        assert!(other.env("LMTRAIN_SIMD", "scalar").status().expect("runs").success());
+        assert_eq!(std::fs::read(study.path("back")).ok(), std::fs::read(study.path("text")).ok());
+        study.succeeds(&format!("compress text -o {code}.own.lmz --run {code} --embed-model"));
+        std::fs::rename(study.path("runs"), study.path("away")).expect("renamed");
+        study.succeeds(&format!("decompress {code}.own.lmz -o back"));
+        assert_eq!(std::fs::read(study.path("back")).ok(), std::fs::read(study.path("text")).ok());
+        std::fs::rename(study.path("away"), study.path("runs")).expect("renamed");
+        let more = (length(&format!("{code}.own.lmz")) - length(&format!("{code}.lmz"))) as f64;
+        assert!(
+            (bytes..bytes + 4000.0).contains(&more),
+            "{code}: {more} bytes embedded, {bytes} counted"
+        );
+        assert!(length(&format!("{code}.own.lmz")) < length("tiny.lmz"));
+    }
+    let error = study.fails(&format!("fit {FIT} --weights int3"), 2);
+    assert!(error.contains("int3") && error.contains("int4"), "{error}");
+}

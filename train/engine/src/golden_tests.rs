@@ -8,10 +8,12 @@ use lmtrain_eval::quantize::interval;
 use lmtrain_runs::Plan;
 use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::record::WeightCode;
 use sha2::{Digest, Sha256};
 
 use crate::tensor_file::{Numbers, TensorFile};
 use crate::testing::{copy, plan};
+use crate::weight_code::round;
 use crate::{Engine, pretrained::PretrainedModel, shapes};
 
 const RUNS: &[(&str, &str)] = &[
@@ -23,6 +25,13 @@ const RUNS: &[(&str, &str)] = &[
     ("paper w64l1h2", "a8f9530a689d0c9b"),
     ("paper w128l1h2", "5ab6b655a22d85d4"),
     ("paper w96l1h2", "dd5f669d57f86753"),
+];
+
+const LEVELS: &[(&str, &str)] = &[
+    ("modern w64l1h2 int8", ""),
+    ("paper w96l1h2 int8", ""),
+    ("modern w64l1h2 int4", ""),
+    ("paper w96l1h2 int4", ""),
 ];
 
 const PRETRAINED: &[(&str, &str)] = &[
@@ -96,6 +105,21 @@ fn frequencies_of_runs_are_pinned() {
         }
     }
     assert_pinned(found, RUNS);
+}
+
+#[test]
+fn frequencies_of_networks_of_whole_numbers_are_pinned() {
+    let mut found = Vec::new();
+    for code in [WeightCode::Int8, WeightCode::Int4] {
+        for (recipe, size) in [(Recipe::Modern, "w64l1h2"), (Recipe::Paper, "w96l1h2")] {
+            let mut plan = plan(recipe);
+            (plan.size, plan.context) = (size.parse().expect("a shape"), 97);
+            let mut file = round(&weights(&plan, 3), code).expect("finite");
+            let engine = Engine::of_run(&plan, &mut file).expect("complete");
+            found.push((format!("{recipe} {size} {code}"), hash(&engine, plan.begin_token())));
+        }
+    }
+    assert_pinned(found, LEVELS);
 }
 
 #[test]

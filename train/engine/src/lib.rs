@@ -26,6 +26,7 @@ mod rows;
 mod saved;
 mod session;
 mod shapes;
+mod shipped;
 mod stream;
 pub mod tensor_file;
 #[cfg(any(test, feature = "testing"))]

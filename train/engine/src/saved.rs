@@ -9,13 +9,14 @@ use lmtrain_runs::plan::MOST_CONTEXT;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
+use crate::shipped::{is_shipped, unpack};
 use crate::tensor_file::{FormatError, TensorFile};
 use crate::{Engine, ExactPredictor, Origin, Signature};
 
 /// Weights as they were saved, with the plan that made them.
 #[derive(Clone)]
 pub struct SavedWeights {
-    /// The file's bytes.
+    /// The file's bytes: safetensors, or the form that is shipped.
     pub bytes: Arc<Vec<u8>>,
     /// Plan, tokenizer and step.
     pub origin: Origin,
@@ -74,7 +75,11 @@ impl SavedWeights {
 
     fn open(bytes: Vec<u8>, place: &str) -> Result<(Self, Digest), WeightsError> {
         let refuse = |source| WeightsError::Format { place: place.to_owned(), source };
-        let (file, digest) = TensorFile::from_bytes(&bytes).map_err(refuse)?;
+        let (file, digest) = match is_shipped(&bytes) {
+            true => unpack(&bytes).map(|file| (file, Digest::Checked)),
+            false => TensorFile::from_bytes(&bytes),
+        }
+        .map_err(refuse)?;
         let origin: Origin = serde_json::from_str(&file.metadata)
             .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
         let identity = Sha256::digest(&bytes).into();
@@ -91,6 +96,17 @@ impl SavedWeights {
         self
     }
 
+    /// The tensors, whose digest was checked.
+    ///
+    /// # Errors
+    /// None but of memory: they were read before.
+    pub fn file(&self) -> Result<TensorFile, FormatError> {
+        match is_shipped(&self.bytes) {
+            true => unpack(&self.bytes),
+            false => TensorFile::from_checked(&self.bytes),
+        }
+    }
+
     /// The network that they are, ready to predict on the processor.
     ///
     /// # Errors
@@ -105,7 +121,8 @@ impl SavedWeights {
     /// If a tensor is missing or misshapen.
     pub fn exact(&self) -> Result<ExactPredictor, WeightsError> {
         let plan = &self.origin.plan;
-        let engine = TensorFile::from_checked(&self.bytes)
+        let engine = self
+            .file()
             .and_then(|mut file| Engine::of_run(plan, &mut file))
             .map_err(|source| WeightsError::Format { place: plan.name.clone(), source })?;
         let signature = Signature::of(&engine, plan.begin_token(), self.identity);

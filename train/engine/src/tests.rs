@@ -13,8 +13,8 @@ use lmtrain_kernels::{
     RotaryTable, RowNorm, with_level,
 };
 
-/// Numbers of a uniform distribution within ±scale.
-struct Draw(SplitMix64);
+/// Numbers of a uniform distribution within ±scale; matrices of levels within ±`levels`, if that is said.
+struct Draw(SplitMix64, Option<u8>);
 
 impl Draw {
     fn numbers(&mut self, count: usize, scale: f32) -> Vec<f32> {
@@ -23,6 +23,17 @@ impl Draw {
 
     fn matrix(&mut self, precision: PackedPrecision, shape: [usize; 2]) -> PackedWeights {
         let numbers = self.numbers(shape[0] * shape[1], 2.0 / (shape[0] as f32).sqrt());
+        if let Some(largest) = self.1 {
+            let scale = 2.0 / (shape[0] as f32).sqrt() / f32::from(largest);
+            return PackedWeights::pack_int8(shape, |output, column| {
+                let numbers = numbers[output * shape[0]..][..shape[0]].iter();
+                column
+                    .iter_mut()
+                    .zip(numbers)
+                    .for_each(|(to, it)| *to = (it / scale).round() as i8);
+                scale * (1.0 + output as f32 / 100.0)
+            });
+        }
         PackedWeights::pack(precision, shape, |output, column| {
             column.copy_from_slice(&numbers[output * shape[0]..][..shape[0]]);
         })
@@ -40,11 +51,18 @@ impl Draw {
 const WIDTH: usize = 48;
 const VOCABULARY: usize = 70;
 /// Kinds of networks.
-const KINDS: usize = 6;
+const KINDS: usize = 8;
 
-/// Small networks which together have every choice: GPT-2's, GPT-NeoX', Llama's, Qwen's, Gemma's and OLMo's.
+/// Small networks which together have every choice: GPT-2's, GPT-NeoX', Llama's, Qwen's, Gemma's and OLMo's, and two of
+/// whole numbers.
 fn network(kind: usize, context: usize) -> Transformer {
-    let mut draw = Draw(SplitMix64::new(kind as u64));
+    // The last two are two of the others, of whole numbers.
+    let (kind, levels) = match kind {
+        6 => (3, Some(127)),
+        7 => (1, Some(7)),
+        kind => (kind, None),
+    };
+    let mut draw = Draw(SplitMix64::new(kind as u64), levels);
     let precisions = [PackedPrecision::Half, PackedPrecision::Single, PackedPrecision::Bfloat];
     let precision = precisions[kind % 3];
     let (heads, key_heads, dimension): (_, _, usize) =

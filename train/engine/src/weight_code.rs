@@ -31,7 +31,7 @@ impl SavedWeights {
             return Err(WeightsError::Format { place, source });
         }
         let recode = || -> Result<(Vec<u8>, Bytes), FormatError> {
-            let file = TensorFile::from_checked(&self.bytes)?;
+            let file = self.file()?;
             let coded = encode(&file, code)?;
             let tensors = decode(&coded, &shapes(&file), code)?;
             let file = TensorFile { metadata: file.metadata, ..tensors };
@@ -116,7 +116,7 @@ pub fn round(file: &TensorFile, code: WeightCode) -> Result<TensorFile, FormatEr
 ///
 /// # Errors
 /// If a number is too large for it, or none at all, naming its tensor.
-fn encode(file: &TensorFile, code: WeightCode) -> Result<Vec<u8>, FormatError> {
+pub(crate) fn encode(file: &TensorFile, code: WeightCode) -> Result<Vec<u8>, FormatError> {
     let file = &match code {
         WeightCode::F32 | WeightCode::F16 | WeightCode::Int8Xz => floats(file),
         WeightCode::Int8 | WeightCode::Int4 => round(file, code)?,
@@ -159,7 +159,11 @@ fn numbers_of(levels: &Levels) -> Numbers {
 ///
 /// # Errors
 /// If there are more or fewer bytes than the shapes ask for, or what is coded says that it is damaged.
-fn decode(bytes: &[u8], shapes: &Shapes, code: WeightCode) -> Result<TensorFile, FormatError> {
+pub(crate) fn decode(
+    bytes: &[u8],
+    shapes: &Shapes,
+    code: WeightCode,
+) -> Result<TensorFile, FormatError> {
     let (mut rest, mut file) = (bytes, TensorFile::default());
     for (name, shape) in shapes {
         if rounding(name, shape, code).is_some() {

@@ -1,0 +1,165 @@
+//! Weights as they are shipped: in the code that they were trained for, with their plan, and nothing else. This is what an
+//! archive embeds of a network of whole numbers, and what its size counts.
+//!
+//! ```text
+//! magic     "lmw" · version u8 (1)
+//! code      u8: 0 f32, 1 f16, 2 int8, 3 int4
+//! origin    length u32, little-endian · JSON: plan, tokenizer, step
+//! weights   as `weight_code` has them; names and shapes follow from the plan
+//! digest    SHA-256 of everything before
+//! ```
+
+use lmtrain_runs::record::WeightCode;
+use sha2::{Digest as _, Sha256};
+
+use crate::format_error::FormatError;
+use crate::tensor_file::TensorFile;
+use crate::{Origin, SavedWeights, WeightsError, shapes, weight_code};
+
+const MAGIC: [u8; 4] = *b"lmw\x01";
+/// Bytes of the digest.
+const DIGEST: usize = 32;
+/// Parameters for each byte at most: a plan that promises more is no network's.
+const MOST_FOR_A_BYTE: u64 = 4096;
+
+/// Whether these bytes are of this form.
+pub(crate) fn is_shipped(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+impl SavedWeights {
+    /// The same weights in the form that is shipped, if they are whole numbers; halves are shipped as they are saved.
+    ///
+    /// # Errors
+    /// If the file is damaged.
+    pub fn shipped(&self) -> Result<Self, WeightsError> {
+        let place = self.origin.plan.name.clone();
+        let code = self.origin.plan.choices.weights.into();
+        if code == WeightCode::F16 || is_shipped(&self.bytes) {
+            return Ok(self.clone());
+        }
+        let bytes = self.file().and_then(|file| pack(&file, &self.origin, code));
+        let bytes =
+            bytes.map_err(|source| WeightsError::Format { place: place.clone(), source })?;
+        Self::from_bytes(bytes, &place)
+    }
+}
+
+fn pack(file: &TensorFile, origin: &Origin, code: WeightCode) -> Result<Vec<u8>, FormatError> {
+    let refuse = |error: &dyn std::fmt::Display| FormatError(error.to_string());
+    let origin = serde_json::to_vec(origin).map_err(|error| refuse(&error))?;
+    let length = u32::try_from(origin.len()).map_err(|error| refuse(&error))?;
+    let code_number = WeightCode::ALL.iter().position(|it| *it == code);
+    let code_number = code_number.and_then(|it| u8::try_from(it).ok());
+    let code_number = code_number.ok_or_else(|| refuse(&format!("{code} is not shipped")))?;
+    let mut bytes = MAGIC.to_vec();
+    bytes.push(code_number);
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(origin);
+    bytes.extend(weight_code::encode(file, code)?);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend(digest);
+    Ok(bytes)
+}
+
+/// Reads what [`SavedWeights::shipped`] made; the metadata are the origin.
+///
+/// # Errors
+/// If it is damaged.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<TensorFile, FormatError> {
+    let refuse = |why: &str| FormatError(format!("the network is damaged: {why}"));
+    let (body, digest) = bytes
+        .len()
+        .checked_sub(DIGEST)
+        .and_then(|length| bytes.split_at_checked(length))
+        .ok_or_else(|| refuse("it is cut short"))?;
+    if Sha256::digest(body)[..] != *digest {
+        return Err(refuse("it does not match its digest"));
+    }
+    let rest = body.strip_prefix(&MAGIC).ok_or_else(|| refuse("it begins with something else"))?;
+    let (code, rest) = rest.split_first().ok_or_else(|| refuse("it is cut short"))?;
+    let code = WeightCode::ALL.get(usize::from(*code)).copied();
+    let code = code.ok_or_else(|| refuse("its code is not known"))?;
+    let (length, rest) = rest.split_first_chunk().ok_or_else(|| refuse("it is cut short"))?;
+    let (metadata, coded) = usize::try_from(u32::from_le_bytes(*length))
+        .ok()
+        .and_then(|length| rest.split_at_checked(length))
+        .ok_or_else(|| refuse("it is cut short"))?;
+    let metadata =
+        String::from_utf8(metadata.to_vec()).map_err(|_| refuse("its plan is no text"))?;
+    let origin: Origin =
+        serde_json::from_str(&metadata).map_err(|error| refuse(&error.to_string()))?;
+    if origin.plan.parameters() > MOST_FOR_A_BYTE * bytes.len() as u64 {
+        return Err(refuse("its plan has more weights than there can be"));
+    }
+    let file = weight_code::decode(coded, &shapes(&origin.plan), code)?;
+    Ok(TensorFile { metadata, ..file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{plan, weights};
+    use lmtrain_runs::recipe::{Recipe, Weights};
+
+    fn saved(chosen: Weights) -> SavedWeights {
+        let mut plan = plan(Recipe::Modern);
+        plan.choices.weights = chosen;
+        let file = weight_code::round(&weights(&plan), chosen.into()).expect("finite");
+        let origin = Origin { plan, tokenizer: String::new(), step: 1 };
+        let metadata = serde_json::to_string(&origin).expect("serialises");
+        let file = TensorFile { metadata, ..file };
+        let bytes = file.to_bytes(crate::tensor_file::StoredPrecision::Half).expect("fits");
+        SavedWeights::from_bytes(bytes, "a test").expect("weights")
+    }
+
+    #[test]
+    fn what_is_shipped_is_the_same_network_in_fewer_bytes() {
+        for (chosen, most) in [(Weights::Int8, 1.1), (Weights::Int4, 0.75)] {
+            let saved = saved(chosen);
+            let shipped = saved.shipped().expect("whole");
+            let (before, after) = (saved.file().expect("whole"), shipped.file().expect("whole"));
+            assert_eq!(before.levels, after.levels);
+            assert_eq!(before.tensors, after.tensors);
+            assert_eq!(shipped.origin, saved.origin);
+            let (_, coded) = saved.recoded(chosen.into()).expect("whole");
+            let origin = serde_json::to_vec(&saved.origin).expect("serialises").len();
+            assert_eq!(shipped.bytes.len() as u64, coded.0 + origin as u64 + 9 + 32);
+            let parameters = saved.origin.plan.parameters() as f64;
+            assert!((coded.0 as f64) < most * parameters, "{} of {parameters}", coded.0);
+            let [one, two] = [&saved, &shipped].map(|it| it.predictor().expect("complete"));
+            let chunk: Vec<u32> = (0..64).map(|it| it * 37 % 256).collect();
+            assert_eq!(
+                one.score(&[&chunk]).expect("scores"),
+                two.score(&[&chunk]).expect("scores")
+            );
+            // Shipping it again changes nothing.
+            assert_eq!(shipped.shipped().expect("whole").bytes, shipped.bytes);
+        }
+        let halves = saved(Weights::F16);
+        assert_eq!(halves.shipped().expect("whole").bytes, halves.bytes);
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        let bytes = saved(Weights::Int4).shipped().expect("whole").bytes;
+        for at in (0..bytes.len()).step_by(97) {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1;
+            assert!(SavedWeights::from_bytes(damaged, "a test").is_err(), "{at}");
+            assert!(SavedWeights::from_bytes(bytes[..at].to_vec(), "a test").is_err(), "{at}");
+        }
+        // What is whole by its digest may still promise anything.
+        let origin = SavedWeights::from_bytes(bytes.to_vec(), "a test").expect("whole").origin;
+        let mut larger = origin.clone();
+        larger.plan.size = "w8192l64h64".parse().expect("a shape");
+        for (origin, coded) in [(&larger, &[][..]), (&origin, &[0; 40])] {
+            let json = serde_json::to_vec(origin).expect("serialises");
+            let length = (json.len() as u32).to_le_bytes();
+            let mut bytes = [&MAGIC[..], &[3], &length, &json, coded].concat();
+            let digest = Sha256::digest(&bytes);
+            bytes.extend(digest);
+            assert!(SavedWeights::from_bytes(bytes, "a test").is_err());
+        }
+    }
+}
