@@ -28,10 +28,10 @@ const RUNS: &[(&str, &str)] = &[
 ];
 
 const LEVELS: &[(&str, &str)] = &[
-    ("modern w64l1h2 int8", ""),
-    ("paper w96l1h2 int8", ""),
-    ("modern w64l1h2 int4", ""),
-    ("paper w96l1h2 int4", ""),
+    ("modern w64l1h2 int8", "87ab0e94131ee306"),
+    ("paper w96l1h2 int8", "e53f34471b99e105"),
+    ("modern w64l1h2 int4", "48c832f74508c450"),
+    ("paper w96l1h2 int4", "e123e2599cfa7f80"),
 ];
 
 const PRETRAINED: &[(&str, &str)] = &[
