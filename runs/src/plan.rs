@@ -348,7 +348,7 @@ pub const DEFAULT_CONTEXT: usize = 2048;
 /// The longest context: attention's time grows with its square, and tables of positions with it.
 pub const MOST_CONTEXT: usize = 65_536;
 
-/// Tokens that a size trains on if nothing is said: 20 for each weight outside the embeddings
+/// Tokens that a size trains on if nothing is said: 20 for each non-embedding parameter
 /// (Hoffmann et al., arXiv 2203.15556).
 #[must_use]
 pub fn default_tokens(size: Size) -> u64 {
