@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -109,4 +110,32 @@ fn the_kept_studies_are_read_whole() {
         }
     }
     assert!(lines > 1000, "{lines} lines of records");
+}
+
+proptest! {
+    /// A damaged line is an error, or a record whose rates can be asked for.
+    #[test]
+    fn no_damaged_line_panics(kind in 0_usize..3, at: prop::sample::Index, byte: u8, cut: prop::sample::Index) {
+        let by = [
+            r#""kind":"run","size":"200K","parameters":7,"weights":"a","tokenization":"bytes""#,
+            r#""kind":"compressor","preset":"level 9","library":"a""#,
+            r#""kind":"pretrained","stored_bytes":14,"tokenizer_bytes":5,"bytes_per_parameter":2.0"#,
+        ][kind];
+        let line = format!(
+            r#"{{"name":"n",{by},{EXCERPT},"chunking":{{"bytes":2048}},"raw_bytes":9,"chunks":1,"tokens":4,
+            "ideal_bits":7.5,"header_bytes":0,"lost_bits":3.0,"missed_bits":2.0,"padded_bytes":3,"in_sample_bytes":0,
+            "seconds":0.5,{PROVENANCE}}}"#
+        );
+        prop_assert!(serde_json::from_str::<RateRecord>(&line).is_ok(), "whole, it is read");
+        let mut bytes = line.into_bytes();
+        let place = at.index(bytes.len());
+        bytes[place] = byte;
+        // Half of the time whole.
+        let length = cut.index(2 * bytes.len()).min(bytes.len());
+        if let Ok(record) = serde_json::from_slice::<RateRecord>(&bytes[..length]) {
+            let _ = (record.raw_rate(), record.identity(), record.rate_as_in_the_paper());
+            let _ = (record.adjusted_rate(), record.adjusted_rate_as_stored(), record.method());
+            let _ = CurveRecord::beside(&record);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The shape of a network. Its name in the ladder counts the weights outside the embeddings,
+/// The shape of a network. Its name in the ladder counts the non-embedding parameters,
 /// 12 · layers · width².
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -47,7 +47,7 @@ pub const LADDER: &[(&str, Size)] = &[
 ];
 
 impl Size {
-    /// Weights outside the embeddings: 4 width² of attention and 8 width² of MLP a layer.
+    /// Non-embedding parameters: 4 width² of attention and 8 width² of MLP a layer.
     #[must_use]
     pub fn core_parameters(&self) -> u64 {
         12 * self.layers as u64 * (self.width * self.width) as u64

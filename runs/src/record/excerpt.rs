@@ -51,6 +51,6 @@ impl Excerpt {
     /// Bytes of the span.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.span.end - self.span.start
+        self.span.end.saturating_sub(self.span.start)
     }
 }

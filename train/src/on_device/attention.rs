@@ -59,7 +59,7 @@ impl<B: Backend> DeviceNetwork<B> {
             // Scores are in powers of two.
             let mut top = scores.clone().max_dim(2);
             if prepared.steps.is_some() {
-                // What powers leave out is a whole number, for the weights to be rounded as in the engine.
+                // What powers leave out is a whole number, for probabilities to be rounded as in the engine.
                 top = top.floor();
             }
             let mut shares = ((scores - top) * std::f32::consts::LN_2).exp();

@@ -9,7 +9,7 @@ use burn::tensor::backend::Backend;
 /// Queries and keys end here, and values there.
 pub(super) const LARGEST_KEY: f64 = 128.0;
 pub(super) const LARGEST_VALUE: f64 = 65_504.0;
-/// Keys whose weights share a unit.
+/// Keys whose attention probabilities share a unit.
 const KEYS: usize = 64;
 
 /// Each row's numbers as whole numbers up to 127 times a power of two; and that power [.., 1].
@@ -24,7 +24,7 @@ pub(super) fn rounded<B: Backend, const D: usize>(
     [(x / step.clone()).round() * step.clone(), step]
 }
 
-/// The soft-max's powers [heads, rows, keys], so rounded that the weights of values are whole numbers up to 255 times
+/// The soft-max's powers [heads, rows, keys], so rounded that, times the values' steps, they are whole numbers up to 255 times
 /// what the largest of each 64 keys gives. `steps` are of the values, [heads, 1, keys].
 pub(super) fn rounded_powers<B: Backend>(
     powers: Tensor<B, 3>,
@@ -32,16 +32,16 @@ pub(super) fn rounded_powers<B: Backend>(
 ) -> Tensor<B, 3> {
     let [heads, rows, keys] = powers.dims();
     let filled = keys.next_multiple_of(KEYS);
-    let mut weights = powers * steps.clone();
+    let mut shares = powers * steps.clone();
     if filled > keys {
-        let missing = Tensor::zeros([heads, rows, filled - keys], &weights.device());
-        weights = Tensor::cat(vec![weights, missing], 2);
+        let missing = Tensor::zeros([heads, rows, filled - keys], &shares.device());
+        shares = Tensor::cat(vec![shares, missing], 2);
     }
-    let weights = weights.reshape([heads, rows, filled / KEYS, KEYS]);
-    let largest = weights.clone().max_dim(3).clamp_min(1e-30);
+    let shares = shares.reshape([heads, rows, filled / KEYS, KEYS]);
+    let largest = shares.clone().max_dim(3).clamp_min(1e-30);
     let unit = power_of_two(largest.log().div_scalar(LN_2).floor() - 7.0) * (256.0 / 255.0);
-    let weights = (weights / unit.clone()).round() * unit;
-    weights.reshape([heads, rows, filled]).narrow(2, 0, keys) / steps
+    let shares = (shares / unit.clone()).round() * unit;
+    shares.reshape([heads, rows, filled]).narrow(2, 0, keys) / steps
 }
 
 fn power_of_two<B: Backend, const D: usize>(exponent: Tensor<B, D>) -> Tensor<B, D> {

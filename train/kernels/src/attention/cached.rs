@@ -342,7 +342,7 @@ impl<S: Store> Held<'_, S> {
         let values = &self.values[key * width..][..count * width];
         assert!(count <= KEY_BLOCK && powers.len() >= factors.len() * KEY_BLOCK);
         let mut sums = [lanes.zero(); VECTORS];
-        let mut weights = [powers.as_ptr(); VECTORS];
+        let mut at = [powers.as_ptr(); VECTORS];
         let mut columns = [0; VECTORS];
         for v in 0..VECTORS {
             // What is known is told to the compiler, which then needs few registers for it.
@@ -355,7 +355,7 @@ impl<S: Store> Held<'_, S> {
             };
             let old = lanes.load_slice(&out[v * LANES..], 0.0);
             sums[v] = lanes.mul(old, lanes.splat(factors[head]));
-            weights[v] = powers.as_ptr().wrapping_add(head * KEY_BLOCK);
+            at[v] = powers.as_ptr().wrapping_add(head * KEY_BLOCK);
             columns[v] = column;
             assert!(column + LANES <= width);
         }
@@ -365,7 +365,7 @@ impl<S: Store> Held<'_, S> {
                 // SAFETY: each head has 64 powers and `count` is no more; the columns lie inside a key's values.
                 unsafe {
                     let value = S::load(lanes, line.add(columns[v]));
-                    sums[v] = lanes.fma(lanes.splat(*weights[v].add(key)), value, sums[v]);
+                    sums[v] = lanes.fma(lanes.splat(*at[v].add(key)), value, sums[v]);
                 }
             }
             line = line.wrapping_add(width);

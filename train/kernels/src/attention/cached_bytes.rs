@@ -10,7 +10,7 @@ use super::KEY_BLOCK;
 use super::blocks::{FAR, PARTS, ask_for, only};
 use super::forward_tile::{HIGHEST, LOWEST};
 use super::heads::{
-    AttentionHeads, LEAST_EXPONENTS, round_weight, to_bytes, weight_unit, whole_bytes,
+    AttentionHeads, LEAST_EXPONENTS, probability_unit, round_probability, to_bytes, whole_bytes,
 };
 
 /// What a step needs; per-head numbers are filled up to a multiple of 16.
@@ -22,11 +22,11 @@ pub(super) struct Scratch {
     query_totals: Vec<i32>,
     /// A head of a key or value on its way into the cache \[dims\].
     row: Vec<i8>,
-    /// Scores with a block of keys [heads, 64], and their weights.
+    /// Scores with a block of keys [heads, 64], and their probabilities.
     scores: Vec<[f32; KEY_BLOCK]>,
-    weights: Vec<[u8; KEY_BLOCK]>,
+    probabilities: Vec<[u8; KEY_BLOCK]>,
     /// Of each head: the block's largest score, the largest so far, the even whole number near it that powers leave
-    /// out, the powers' total, the factor of sums so far, and the unit of the weights.
+    /// out, the powers' total, the factor of sums so far, and the unit of the probabilities.
     highest: Vec<f32>,
     largest: Vec<f32>,
     tops: Vec<f32>,
@@ -44,7 +44,7 @@ impl Scratch {
             query_totals: vec![0; heads.heads],
             row: vec![0; heads.dims],
             scores: vec![[0.0; KEY_BLOCK]; heads.heads],
-            weights: vec![[0; KEY_BLOCK]; heads.heads],
+            probabilities: vec![[0; KEY_BLOCK]; heads.heads],
             highest: filled(),
             largest: filled(),
             tops: filled(),
@@ -197,7 +197,7 @@ impl ByteStep<'_> {
         }
     }
 
-    /// The powers, added to the totals; then the weights.
+    /// The powers, added to the totals; then the probabilities.
     #[inline(always)]
     fn weigh<L: Lanes>(&mut self, lanes: L, key: usize) {
         for head in 0..self.heads.heads {
@@ -206,12 +206,12 @@ impl ByteStep<'_> {
             let scratch = &mut *self.scratch;
             let scores = &scratch.scores[head];
             let power_of = Exp2Below::new(lanes, lanes.splat(scratch.tops[head]));
-            let mut weights = [lanes.zero(); PARTS];
+            let mut probabilities = [lanes.zero(); PARTS];
             for part in 0..PARTS {
-                weights[part] =
+                probabilities[part] =
                     power_of.apply(lanes, lanes.load_slice(&scores[part * LANES..], 0.0));
             }
-            let sums = lanes.sum_four(weights);
+            let sums = lanes.sum_four(probabilities);
             for sum in sums {
                 scratch.totals[head] += sum;
             }
@@ -220,40 +220,40 @@ impl ByteStep<'_> {
                 let at = part * LANES;
                 // SAFETY: sixteen exponents are there.
                 let powers = unsafe { lanes.load_powers(exponents[at..at + LANES].as_ptr()) };
-                weights[part] = lanes.mul(weights[part], powers);
-                largest = lanes.max(weights[part], largest);
+                probabilities[part] = lanes.mul(probabilities[part], powers);
+                largest = lanes.max(probabilities[part], largest);
             }
-            let [unit, inverse] = weight_unit(lanes.largest(largest));
+            let [unit, inverse] = probability_unit(lanes.largest(largest));
             scratch.units[head] = unit;
             let inverse = lanes.splat(inverse);
-            let to = scratch.weights[head].as_chunks_mut::<LANES>().0;
-            for (to, weight) in to.iter_mut().zip(weights) {
-                // SAFETY: weights are from 0 to 255.
-                *to = unsafe { whole_bytes(lanes, round_weight(lanes, weight, inverse)) };
+            let to = scratch.probabilities[head].as_chunks_mut::<LANES>().0;
+            for (to, probability) in to.iter_mut().zip(probabilities) {
+                // SAFETY: probabilities are from 0 to 255.
+                *to = unsafe { whole_bytes(lanes, round_probability(lanes, probability, inverse)) };
             }
         }
     }
 
-    /// out = out·factor + unit·Σ weight·value over the block's keys; those not seen have a weight of 0.
+    /// out = out·factor + unit·Σ probability·value over the block's keys; those not seen have a probability of 0.
     #[inline(always)]
     fn add_values<L: Lanes>(&self, lanes: L, key: usize, out: &mut [f32]) {
         let dims = self.heads.dims;
         let size = dims * KEY_BLOCK;
         for (head, out) in out.chunks_exact_mut(dims).enumerate() {
             let values = &self.values[self.block(key, head) * size..][..size];
-            let weights = &self.scratch.weights[head];
+            let probabilities = &self.scratch.probabilities[head];
             let scales = [self.scratch.factors[head], self.scratch.units[head]];
             let mut first = 0;
             while first + 4 * LANES <= dims {
-                add_part::<L, 4>(lanes, weights, values, dims, first, scales, out);
+                add_part::<L, 4>(lanes, probabilities, values, dims, first, scales, out);
                 first += 4 * LANES;
             }
             while first + 2 * LANES <= dims {
-                add_part::<L, 2>(lanes, weights, values, dims, first, scales, out);
+                add_part::<L, 2>(lanes, probabilities, values, dims, first, scales, out);
                 first += 2 * LANES;
             }
             if first < dims {
-                add_part::<L, 1>(lanes, weights, values, dims, first, scales, out);
+                add_part::<L, 1>(lanes, probabilities, values, dims, first, scales, out);
             }
         }
     }
@@ -263,7 +263,7 @@ impl ByteStep<'_> {
 #[inline(always)]
 fn add_part<L: Lanes, const V: usize>(
     lanes: L,
-    weights: &[u8; KEY_BLOCK],
+    probabilities: &[u8; KEY_BLOCK],
     values: &[i8],
     dims: usize,
     first: usize,
@@ -273,7 +273,7 @@ fn add_part<L: Lanes, const V: usize>(
     let values = &values[4 * first..];
     assert!(KEY_BLOCK * dims <= 4 * first + values.len() && first + V * LANES <= dims);
     // SAFETY: as asserted.
-    let sums = unsafe { lanes.mix_bytes::<V>(weights, values.as_ptr(), dims) };
+    let sums = unsafe { lanes.mix_bytes::<V>(probabilities, values.as_ptr(), dims) };
     for (v, sum) in sums.into_iter().enumerate() {
         let out = &mut out[first + v * LANES..][..LANES];
         let old = lanes.mul(lanes.load_slice(out, 0.0), lanes.splat(factor));

@@ -3,7 +3,7 @@
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even, soft_cap};
 use super::KEY_BLOCK;
-use super::heads::{round_weight, weight_unit};
+use super::heads::{probability_unit, round_probability};
 
 /// Queries of a tile: two vectors.
 pub(super) const QUERIES: usize = 2 * LANES;
@@ -74,7 +74,7 @@ impl<const D: usize> Tile<D> {
                 if self.steps.is_null() {
                     self.add_values(lanes, key, count, None);
                 } else {
-                    let units = self.weights(lanes, key, count);
+                    let units = self.probabilities(lanes, key, count);
                     self.add_values(lanes, key, count, Some(units));
                 }
             }
@@ -222,9 +222,9 @@ impl<const D: usize> Tile<D> {
         }
     }
 
-    /// Turns the powers of `count` keys into weights: whole numbers, of which it gives the units.
+    /// Turns the powers of `count` keys into attention probabilities: whole numbers, of which it gives the units.
     #[inline(always)]
-    unsafe fn weights<L: Lanes>(&self, lanes: L, key: usize, count: usize) -> [L::Vector; 2] {
+    unsafe fn probabilities<L: Lanes>(&self, lanes: L, key: usize, count: usize) -> [L::Vector; 2] {
         let (mut largest, mut inverse) = ([lanes.zero(); 2], [lanes.zero(); 2]);
         // SAFETY: granted by the caller of `attend`.
         unsafe {
@@ -232,29 +232,29 @@ impl<const D: usize> Tile<D> {
                 let step = lanes.splat(*self.steps.add(key + k));
                 for v in 0..2 {
                     let place = self.powers.add(k * QUERIES + v * LANES);
-                    let weight = lanes.mul(lanes.load(place), step);
-                    lanes.store(place, weight);
-                    largest[v] = lanes.max(weight, largest[v]);
+                    let probability = lanes.mul(lanes.load(place), step);
+                    lanes.store(place, probability);
+                    largest[v] = lanes.max(probability, largest[v]);
                 }
             }
             for v in 0..2 {
                 let (mut units, mut inverses) = (lanes.array(largest[v]), [0.0; LANES]);
                 for i in 0..LANES {
-                    [units[i], inverses[i]] = weight_unit(units[i]);
+                    [units[i], inverses[i]] = probability_unit(units[i]);
                 }
                 (largest[v], inverse[v]) = (lanes.vector(&units), lanes.vector(&inverses));
             }
             for k in 0..count {
                 for v in 0..2 {
                     let place = self.powers.add(k * QUERIES + v * LANES);
-                    lanes.store(place, round_weight(lanes, lanes.load(place), inverse[v]));
+                    lanes.store(place, round_probability(lanes, lanes.load(place), inverse[v]));
                 }
             }
         }
         largest
     }
 
-    /// Adds power·value over `count` keys to the sums; or unit·(Σ weight·value), where that sum is exact.
+    /// Adds power·value over `count` keys to the sums; or unit·(Σ probability·value), where that sum is exact.
     #[inline(always)]
     unsafe fn add_values<L: Lanes>(
         &self,

@@ -22,8 +22,8 @@ pub enum HeldAs {
     /// In half precision.
     Halves,
     /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of; queries
-    /// are rounded likewise. The weights of a block's values, which are powers times those of two, are rounded to
-    /// whole numbers up to 255 of a unit that the largest of the block gives.
+    /// are rounded likewise. The attention probabilities of a block, not yet divided by their sum and times the values'
+    /// powers of two, are rounded to whole numbers up to 255 of a unit that the largest of the block gives.
     ///
     /// A score is then a whole number below 2²² (with up to 256 dimensions) times a power of two, and a block's sum
     /// of values one below 2²¹ times the unit: exact in any order, so a cached step takes whole numbers, and a whole
@@ -278,9 +278,9 @@ fn rounded_exponents<L: Lanes>(lanes: L, head: &[f32], least: u32) -> [u32; 2] {
     [exponent, 254 - exponent]
 }
 
-/// The unit of a block's weights, of which the largest is this, and its inverse: they are at most 255 of it.
+/// The unit of a block's attention probabilities, of which the largest is this, and its inverse: they are at most 255 of it.
 #[inline(always)]
-pub(super) fn weight_unit(largest: f32) -> [f32; 2] {
+pub(super) fn probability_unit(largest: f32) -> [f32; 2] {
     const SHRINK: f32 = 255.0 / 256.0;
     // The largest is less than 256 times 2^(exponent − 7).
     let exponent = (largest.to_bits() >> 23).clamp(8, 250);
@@ -290,7 +290,11 @@ pub(super) fn weight_unit(largest: f32) -> [f32; 2] {
 
 /// Weights as multiples of a unit: whole numbers up to 255, ties to even.
 #[inline(always)]
-pub(super) fn round_weight<L: Lanes>(lanes: L, weight: L::Vector, inverse: L::Vector) -> L::Vector {
-    let weight = lanes.mul(weight, inverse);
-    lanes.min(lanes.sub(weight, lanes.fraction(weight)), lanes.splat(255.0))
+pub(super) fn round_probability<L: Lanes>(
+    lanes: L,
+    probability: L::Vector,
+    inverse: L::Vector,
+) -> L::Vector {
+    let probability = lanes.mul(probability, inverse);
+    lanes.min(lanes.sub(probability, lanes.fraction(probability)), lanes.splat(255.0))
 }

@@ -3,7 +3,7 @@
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::current;
 use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, wide};
-use super::heads::{round_weight, weight_unit};
+use super::heads::{probability_unit, round_probability};
 use super::*;
 
 /// Heads with random scales.
@@ -65,7 +65,7 @@ fn cached(
     all
 }
 
-/// The output in `f64` from prepared rows, the plain way; and the most that weights of 8 bits may change it.
+/// The output in `f64` from prepared rows, the plain way; and the most that probabilities of 8 bits may change it.
 fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<[f64; 2]> {
     let (d, group) = (heads.dims, heads.heads / heads.key_heads);
     let rows: Vec<&[f64]> = prepared.chunks(heads.row()).collect();
@@ -88,7 +88,7 @@ fn exact(heads: &AttentionHeads, prepared: &[f64]) -> Vec<[f64; 2]> {
                 .map(|s| s[value..][..d].iter().fold(0.0_f64, |most, x| most.max(x.abs())))
                 .map(|largest| (largest / 127.0).log2().ceil().exp2())
                 .collect();
-            // A unit is at most a 127.5th of the block's largest weight; rounding takes half of one.
+            // A unit is at most a 127.5th of the block's largest probability; rounding takes half of one.
             let half = |key: usize| {
                 let block = (first + key) / KEY_BLOCK * KEY_BLOCK;
                 let keys =
@@ -263,43 +263,45 @@ fn bytes_are_within_half_a_step() {
 }
 
 /// Weights of a block by their largest.
-struct Weights<'a>(&'a [f32; LANES]);
+struct Probabilities<'a>(&'a [f32; LANES]);
 
-impl Kernel for Weights<'_> {
+impl Kernel for Probabilities<'_> {
     type Output = (f32, [f32; LANES]);
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let weights = lanes.vector(self.0);
-        let [unit, inverse] = weight_unit(lanes.largest(weights));
-        (unit, lanes.array(round_weight(lanes, weights, lanes.splat(inverse))))
+        let probabilities = lanes.vector(self.0);
+        let [unit, inverse] = probability_unit(lanes.largest(probabilities));
+        (unit, lanes.array(round_probability(lanes, probabilities, lanes.splat(inverse))))
     }
 }
 
 #[test]
-fn weights_are_within_half_a_unit() {
+fn probabilities_are_within_half_a_unit() {
     let mut numbers = Numbers::new(7);
     for scale in [1.0, 3e-20, 7e9, 1.0 / 256.0] {
         for _ in 0..100 {
-            let mut weights = [0.0; LANES];
-            for (weight, number) in weights.iter_mut().zip(numbers.uniform(LANES)) {
-                *weight = (number + 1.0) * scale;
+            let mut probabilities = [0.0; LANES];
+            for (probability, number) in probabilities.iter_mut().zip(numbers.uniform(LANES)) {
+                *probability = (number + 1.0) * scale;
             }
-            let (unit, found) = dispatch(current(), Weights(&weights));
-            let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(*weight));
+            let (unit, found) = dispatch(current(), Probabilities(&probabilities));
+            let largest = probabilities
+                .iter()
+                .fold(0.0_f32, |largest, probability| largest.max(*probability));
             assert!(largest / unit > 127.0 && largest / unit < 255.01, "{largest} {unit}");
-            for (weight, found) in weights.iter().zip(found) {
+            for (probability, found) in probabilities.iter().zip(found) {
                 assert!(found.fract() == 0.0 && (0.0..=255.0).contains(&found), "{found}");
                 assert!(
-                    (weight - found * unit).abs() <= 0.500_01 * unit,
-                    "{weight} {found} {unit}"
+                    (probability - found * unit).abs() <= 0.500_01 * unit,
+                    "{probability} {found} {unit}"
                 );
             }
         }
     }
-    // Weights that no longer matter, and none at all.
+    // Probabilities that no longer matter, and none at all.
     for tiny in [0.0, 1e-38, 3e-39] {
-        let (unit, found) = dispatch(current(), Weights(&[tiny; LANES]));
+        let (unit, found) = dispatch(current(), Probabilities(&[tiny; LANES]));
         assert!(unit > 0.0 && unit < 1e-36 && found[0] <= 255.0, "{unit} {found:?}");
     }
 }

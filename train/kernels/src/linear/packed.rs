@@ -376,7 +376,7 @@ impl<E: Element> Kernel for FewRows<'_, E> {
                 let rows = 4.min(call.rows - row);
                 // Whole panels are there, whatever columns of them count.
                 for first in (0..columns.len()).step_by(if L::WIDE { PANEL } else { LANES }) {
-                    few::<L, E>(lanes, &call, values, panel, row, rows, first, &mut sums);
+                    few::<L, E>(lanes, &call, values, panel, [row, rows], first, &mut sums);
                 }
                 for (i, sums) in sums.chunks_exact(PANEL).enumerate().take(rows) {
                     call.finish(lanes, row + i, columns.clone(), sums);
@@ -394,8 +394,7 @@ fn few<L: Lanes, E: Element>(
     call: &Call<'_>,
     values: &[E::Stored],
     panel: usize,
-    row: usize,
-    rows: usize,
+    [row, rows]: [usize; 2],
     first: usize,
     sums: &mut [f32; 4 * PANEL],
 ) {

@@ -1,14 +1,17 @@
 //! The resolved plan of a run: arguments become one plan, and nothing later reads arguments. It is
 //! saved beside the weights, which are never read without it.
 
+mod cost;
+mod name;
+
 use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
-use crate::recipe::{Begin, Choices, Norm, Recipe, Row, Setting, ValueEmbeddings, text};
+use crate::recipe::{Begin, Choices, Recipe, Row, Setting};
 use crate::record::Span;
 use crate::size::Size;
 use crate::tokenization::Tokenization;
-use crate::units::{Bytes, short_count};
+use crate::units::Bytes;
 
 /// How much training, as it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,91 +111,6 @@ impl PlannedPart {
 }
 
 impl Plan {
-    /// The stable name of a run: its choices, those that are not the usual ones included.
-    #[must_use]
-    pub fn name_of(&self) -> String {
-        let mut name = format!("{}-{}-{}", self.size, self.tokenization, self.recipe);
-        if self.corpus != DEFAULT_CORPUS {
-            name += &format!("-{}", self.corpus_label());
-        }
-        if self.train_on == TrainOn::All {
-            name += "-all";
-        }
-        if self.context != DEFAULT_CONTEXT {
-            name += &format!("-c{}", self.context);
-        }
-        let sequences = self.batch * self.accumulation;
-        let usual = self.usual();
-        if sequences != usual.batch * usual.accumulation {
-            name += &format!("-b{sequences}");
-        }
-        match self.budget {
-            Budget::Tokens(tokens) if tokens == default_tokens(self.size) => {}
-            Budget::Tokens(tokens) => name += &format!("-{}tok", short_count(tokens)),
-            Budget::Steps(steps) => name += &format!("-{}steps", short_count(steps)),
-            Budget::Minutes(minutes) => name += &format!("-{minutes}min"),
-        }
-        if self.precision != Precision::F32 {
-            name += &format!("-{}", self.precision);
-        }
-        for Setting { choice, value } in self.unusual() {
-            // The sequences of a step are named already.
-            if !["batch", "accumulation"].contains(&choice.key) {
-                name += &format!("-{}={}", choice.short, text(&value));
-            }
-        }
-        format!("{name}-s{}", self.seed)
-    }
-
-    /// The command that trains such a run.
-    #[must_use]
-    pub fn command(&self) -> String {
-        let mut command = format!("lmtrain fit --size {}", self.size);
-        let mut add = |is_unusual: bool, flag: &str, value: String| {
-            if is_unusual {
-                command += &format!(" --{flag} {value}");
-            }
-        };
-        let tokenization = &self.tokenization;
-        add(*tokenization != Tokenization::Bytes, "tokenizer", tokenization.to_string());
-        add(self.corpus != DEFAULT_CORPUS, "corpus", self.corpus.clone());
-        add(self.recipe != Recipe::ALL[0], "recipe", self.recipe.to_string());
-        for Setting { choice, value } in self.unusual() {
-            add(true, "set", format!("{}={}", choice.key, text(&value)));
-        }
-        match self.budget {
-            Budget::Tokens(tokens) => {
-                add(tokens != default_tokens(self.size), "tokens", tokens.to_string());
-            }
-            Budget::Steps(steps) => add(true, "steps", steps.to_string()),
-            Budget::Minutes(minutes) => add(true, "minutes", minutes.to_string()),
-        }
-        add(self.context != DEFAULT_CONTEXT, "context", self.context.to_string());
-        add(self.train_on == TrainOn::All, "train-on", "all".to_owned());
-        add(self.seed != 0, "seed", self.seed.to_string());
-        add(self.precision != Precision::F32, "precision", self.precision.to_string());
-        add(self.name != self.name_of(), "name", self.name.clone());
-        command
-    }
-
-    /// The corpus in a run's name; of a mixture `mix`, and its parts as far as there is room for them.
-    fn corpus_label(&self) -> String {
-        if self.parts.is_empty() {
-            return file_safe(&self.corpus);
-        }
-        let label = |part: &PlannedPart| match part.weight {
-            Some(weight) => format!("{}={weight}", file_safe(&part.corpus)),
-            None => file_safe(&part.corpus),
-        };
-        let parts: Vec<String> = self.parts.iter().map(label).collect();
-        let parts = parts.join("-");
-        if parts.len() <= LONGEST_MIXTURE {
-            return format!("mix-{parts}");
-        }
-        let digits: String = self.corpus_sha256.chars().take(6).collect();
-        format!("mix-{}-{digits}", &parts[..LONGEST_MIXTURE])
-    }
-
     /// Its row of the table of choices.
     #[must_use]
     pub fn row(&self) -> Row {
@@ -246,35 +164,6 @@ impl Plan {
         }
     }
 
-    /// Parameters of embedding table and head.
-    #[must_use]
-    pub fn embedding_parameters(&self) -> u64 {
-        let vocabulary = self.tokenization.vocabulary();
-        let head_bias = if self.choices.biases { vocabulary } else { 0 };
-        ((self.embedding_rows() + vocabulary) * self.size.width + head_bias) as u64
-    }
-
-    /// Every parameter: what the adjusted rate counts.
-    #[must_use]
-    pub fn parameters(&self) -> u64 {
-        let (Size { width, layers, .. }, heads) = (self.size, self.heads());
-        let choices = &self.choices;
-        let norms = if choices.norm == Norm::PostLayer { 4 * width } else { 0 };
-        let biases = if choices.biases { 5 * width } else { 0 };
-        let gains = if choices.qk_norm { heads } else { 0 };
-        let scalars = if choices.residual_scalars { 2 } else { 0 };
-        let widths =
-            usize::from(choices.block_convolution) + 3 * usize::from(choices.qkv_convolution);
-        let each = norms + biases + gains + scalars + CONVOLUTION_TAPS * widths * width;
-        let blocks = 0..layers;
-        let skips = blocks.clone().filter(|block| choices.skip_from(*block, layers).is_some());
-        let values = blocks.filter(|block| choices.has_values(*block, layers));
-        let embedded = CONVOLUTION_TAPS * usize::from(choices.embedding_convolution) * width;
-        let tables = values.count() * self.embedding_rows() * width;
-        let extras = (layers * each + 2 * skips.count() + tables + embedded) as u64;
-        self.size.core_parameters() + self.embedding_parameters() + extras
-    }
-
     /// Tokens of one optimizer step.
     #[must_use]
     pub fn tokens_per_step(&self) -> u64 {
@@ -287,51 +176,6 @@ impl Plan {
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.steps.saturating_mul(self.tokens_per_step())
-    }
-
-    /// Floating-point operations to train on one token: three times the forward pass, which
-    /// multiplies and adds once a weight outside the embedding table, and in causal attention
-    /// meets half the context twice (scores and values).
-    #[must_use]
-    pub fn flops_per_token(&self) -> u64 {
-        let weights =
-            self.size.core_parameters() + (self.tokenization.vocabulary() * self.size.width) as u64;
-        let attention = (2 * self.context * self.size.width * self.size.layers) as u64;
-        3 * (2 * weights + attention)
-    }
-
-    /// Floating-point operations of the whole training.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    pub fn flops(&self) -> f64 {
-        self.flops_per_token() as f64 * self.tokens() as f64
-    }
-
-    /// Numbers a token that a block keeps for its backward pass where these are chosen, in widths.
-    fn chosen_widths(&self) -> usize {
-        let choices = &self.choices;
-        let values = choices.value_embeddings != ValueEmbeddings::None;
-        let apart = choices.qkv_convolution || values;
-        2 * usize::from(choices.residual_scalars)
-            + 2 * usize::from(choices.block_convolution)
-            + 3 * usize::from(choices.qkv_convolution)
-            + 8 * usize::from(apart)
-    }
-
-    /// Memory that training takes, estimated: weights, gradients and two moments; of every token,
-    /// what the backward pass keeps, in units of width: 10 numbers a layer and 26 once, or 34 a
-    /// layer where the blocks are not fused, and a few for what else is chosen; all f32. (Measured at 200K, 3.2M and
-    /// 38M: up to 20 % less.)
-    #[must_use]
-    pub fn memory_estimate(&self) -> Bytes {
-        let state = 4 * self.parameters();
-        let tokens = (self.batch as u64).saturating_mul(self.context as u64);
-        let widths = match self.choices.norm {
-            Norm::PreRms => (10 + self.chosen_widths()) * self.size.layers + 26,
-            Norm::PostLayer => 34 * self.size.layers,
-        };
-        let a_token = widths * self.size.width + self.tokenization.vocabulary();
-        Bytes(tokens.saturating_mul(a_token as u64).saturating_add(state).saturating_mul(4))
     }
 }
 
@@ -348,7 +192,7 @@ pub const DEFAULT_CONTEXT: usize = 2048;
 /// The longest context: attention's time grows with its square, and tables of positions with it.
 pub const MOST_CONTEXT: usize = 65_536;
 
-/// Tokens that a size trains on if nothing is said: 20 for each weight outside the embeddings
+/// Tokens that a size trains on if nothing is said: 20 for each non-embedding parameter
 /// (Hoffmann et al., arXiv 2203.15556).
 #[must_use]
 pub fn default_tokens(size: Size) -> u64 {
