@@ -1,8 +1,10 @@
 //! The rate against the length of what is compressed (the paper's figure 6): a panel for each corpus, in the order of
 //! their media; a line a compressor, run or pretrained model, with its 95 % band.
 
-use lmtrain_runs::CurveRecord;
+use std::collections::BTreeMap;
+
 use lmtrain_runs::record::Kind;
+use lmtrain_runs::{CurveRecord, Plan};
 
 use crate::report::draw::axis::{Axis, Unit};
 use crate::report::draw::chart::Layout;
@@ -14,11 +16,19 @@ use crate::report::records::Records;
 use crate::report::table::{Cell, Column, Table};
 use crate::report::{format, names};
 
+/// Compressors that are drawn: the paper's. The CSV has all.
+const DRAWN: [&str; 4] = ["gzip", "lzma2", "png", "flac"];
+/// Bytes from which on lines are drawn: before, a compressor's header, less what counts once, decides. The CSV has all.
+const FIRST_BYTES: u64 = 16;
+
 /// The figure; absent before a curve was measured.
 pub(super) fn figure(records: &Records) -> Option<Figure> {
     let curves = &records.curves;
-    let names = names_in_order(curves);
-    let panels: Vec<_> = curves
+    let is_drawn =
+        |it: &&CurveRecord| it.kind() != Kind::Compressor || DRAWN.contains(&it.name.as_str());
+    let drawn: Vec<&CurveRecord> = curves.iter().filter(is_drawn).collect();
+    let names = Names::of(&drawn, records);
+    let panels: Vec<_> = drawn
         .chunk_by(|one, other| subject(one) == subject(other))
         .filter_map(|curves| panel(curves, &names))
         .collect();
@@ -43,17 +53,38 @@ fn subject(curve: &CurveRecord) -> impl PartialEq + '_ {
 }
 
 /// Everything that is named, so that it has one colour in all panels.
-fn names_in_order(curves: &[CurveRecord]) -> Vec<(Kind, String)> {
-    let mut names: Vec<_> = curves.iter().map(|curve| (curve.kind(), curve.name.clone())).collect();
-    names.sort();
-    names.dedup();
-    names
+struct Names {
+    places: Vec<(Kind, String)>,
+    /// What runs are called in figures, by their names.
+    labels: BTreeMap<String, String>,
+}
+
+impl Names {
+    fn of(curves: &[&CurveRecord], records: &Records) -> Self {
+        let mut places: Vec<_> = curves.iter().map(|it| (it.kind(), it.name.clone())).collect();
+        places.sort();
+        places.dedup();
+        let is_drawn = |plan: &&Plan| places.contains(&(Kind::Run, plan.name.clone()));
+        let plans: Vec<&Plan> = records.runs.iter().map(|run| &run.plan).filter(is_drawn).collect();
+        let labels = plans.iter().map(|plan| plan.name.clone());
+        let labels = labels.zip(names::distinguishing(&plans)).collect();
+        Self { places, labels }
+    }
+
+    fn place(&self, curve: &CurveRecord) -> usize {
+        let is_it = |name: &(Kind, String)| name.0 == curve.kind() && name.1 == curve.name;
+        self.places.iter().position(is_it).unwrap_or_default()
+    }
+
+    fn label(&self, curve: &CurveRecord) -> String {
+        self.labels.get(&curve.name).unwrap_or(&curve.name).clone()
+    }
 }
 
 /// The axes and lines of one panel.
 type Panel = ([(String, Axis); 2], Vec<Series>);
 
-fn panel(curves: &[CurveRecord], names: &[(Kind, String)]) -> Option<Panel> {
+fn panel(curves: &[&CurveRecord], names: &Names) -> Option<Panel> {
     let first = curves.first()?;
     let lines: Vec<Series> = curves.iter().map(|curve| line(curve, names)).collect();
     let x = Titled { title: "bytes of a chunk, from its beginning", unit: Unit::Count };
@@ -64,16 +95,16 @@ fn panel(curves: &[CurveRecord], names: &[(Kind, String)]) -> Option<Panel> {
     Some(([x, (title, y)], lines))
 }
 
-fn line(curve: &CurveRecord, names: &[(Kind, String)]) -> Series {
-    let place = names.iter().position(|name| name.0 == curve.kind() && name.1 == curve.name);
-    let place = place.unwrap_or_default();
+fn line(curve: &CurveRecord, names: &Names) -> Series {
+    let place = names.place(curve);
     let color = CATEGORIES[place % CATEGORIES.len()];
     let plain = Stroke::solid(color, 1.9);
     // More than there are colours are told apart by dashes.
     let stroke = if place < CATEGORIES.len() { plain } else { plain.dashed(6.0, 3.0) };
-    let points = curve.points.iter();
+    let last = curve.points.last().map_or(0, |point| point.end);
+    let points = curve.points.iter().filter(|point| point.end >= FIRST_BYTES.min(last));
     Series {
-        name: curve.name.clone(),
+        name: names.label(curve),
         notes: curve
             .points
             .last()
@@ -110,7 +141,8 @@ fn caption(records: &Records) -> String {
         "What the first bytes of chunks of {} are compressed to, all up to that byte, without the model's own size; \
          bands are 95 % intervals over chunks. A network's bits are ideal ones, and a token's are spread evenly over \
          its bytes. A compressor compresses each beginning by itself, in whole bytes, and its header counts once. Both \
-         axes are logarithmic. The CSV has the rate at each position, too.",
+         axes are logarithmic. The CSV has the rate at each position, too, those before byte {FIRST_BYTES}, and \
+         compressors that are not the paper's.",
         names::sentence(&corpora)
     )
 }
@@ -194,6 +226,16 @@ mod tests {
         }
         let csv = figure.data.csv();
         assert_eq!(csv.lines().count(), 1 + 3 * 4);
+        // Only the paper's compressors are drawn, and no line begins before byte 16 of a longer chunk.
+        let zstd = Maker::Compressor(CompressorFacts::default());
+        records.curves.push(curve("zstd", zstd, Medium::PATCHES, 1.0));
+        let all = super::figure(&records).expect("curves");
+        let scene = (all.draw)(WIDE);
+        assert!(scene.texts.iter().all(|text| !text.text.contains("zstd")));
+        assert!(all.data.csv().contains("zstd"));
+        let curves: Vec<&CurveRecord> = records.curves.iter().collect();
+        let line = line(curves[0], &Names::of(&curves, &records));
+        assert_eq!(line.points.iter().map(|point| point.0).collect::<Vec<_>>(), [64.0, 2048.0]);
         assert!(csv.contains("text,text,gzip"), "{csv}");
     }
 }
