@@ -14,10 +14,9 @@ use crate::report::draw::theme::CATEGORIES;
 use crate::report::figure::Figure;
 use crate::report::records::Records;
 use crate::report::table::{Cell, Column, Table};
+use crate::report::views::levels::DRAWN;
 use crate::report::{format, names};
 
-/// Compressors that are drawn: the paper's. The CSV has all.
-const DRAWN: [&str; 4] = ["gzip", "lzma2", "png", "flac"];
 /// Bytes from which on lines are drawn: before, a compressor's header, less what counts once, decides. The CSV has all.
 const FIRST_BYTES: u64 = 16;
 

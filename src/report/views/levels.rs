@@ -16,11 +16,16 @@ pub(crate) struct Level {
     pub(crate) record: RateRecord,
 }
 
-/// Levels of every classical compressor on these subjects.
+/// Compressors that figures draw lines of: the paper's. Tables and CSV have all.
+pub(crate) const DRAWN: [&str; 4] = ["gzip", "lzma2", "png", "flac"];
+
+/// Levels of the paper's classical compressors on these subjects.
 #[must_use]
 pub(crate) fn levels(records: &Records, subjects: &[usize]) -> Vec<Level> {
     let is_wanted = |measurement: &&Measurement| {
-        measurement.record.kind() == Kind::Compressor && subjects.contains(&measurement.subject)
+        measurement.record.kind() == Kind::Compressor
+            && DRAWN.contains(&measurement.record.name.as_str())
+            && subjects.contains(&measurement.subject)
     };
     let level = |Measurement { subject, record }: &Measurement| {
         let rate = 100.0 * record.raw_rate()?;
