@@ -44,7 +44,10 @@ impl PrefixMeasurement<'_> {
         let pieces = Pieces::cut(self.corpus, &self.span, self.chunk.max(1), self.sample)?;
         let failed = |source| MeasureError::Compressor { name: self.compressor.name, source };
         let header = self.compressor.header_bytes(self.medium).map_err(failed)?;
-        let mut curve = Curve { ends: positions(self.chunk), chunks: Vec::new() };
+        // Half a sample is none, and would be taken for samples of 8 bits.
+        let whole = |end: &u64| end.is_multiple_of(self.medium.bytes_of_a_sample());
+        let ends = positions(self.chunk).into_iter().filter(whole).collect();
+        let mut curve = Curve { ends, chunks: Vec::new() };
         let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
         for ranges in pieces.ranges.chunks(GROUP_CHUNKS) {
             if progress(so_far).is_break() {

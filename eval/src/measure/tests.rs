@@ -333,6 +333,11 @@ fn a_curve_ends_with_the_chunk_and_survives_the_journal() {
         gzip.compress_chunk(&corpus[100..110], Medium::Bytes).expect("compresses").len() as f64;
     assert_eq!(curve.chunks[1][at], 8.0 * (expected - header.as_f64()));
     assert_eq!(prefixes.run(&mut |_| ControlFlow::Break(())).expect("stops"), None);
+    // Of samples of 16 bits, no beginning ends within one.
+    let medium = Medium::Audio { bits: 16, rate_hz: 16_000 };
+    let sound = PrefixMeasurement { medium, ..prefixes };
+    let (curve, _) = sound.run(&mut go).expect("measures").expect("is not stopped");
+    assert!(curve.ends.iter().all(|end| end % 2 == 0) && curve.ends.last() == Some(&100));
 }
 
 #[test]
