@@ -22,6 +22,7 @@ mod pack_run;
 mod packing;
 mod predictor;
 pub mod pretrained;
+mod recoded;
 mod rows;
 mod saved;
 mod session;

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::format_error::FormatError;
 use crate::tensor_file::TensorFile;
-use crate::{Origin, SavedWeights, WeightsError, shapes, weight_code};
+use crate::{Origin, shapes, weight_code};
 
 const MAGIC: [u8; 4] = *b"lmw\x01";
 /// Bytes of the digest.
@@ -27,25 +27,12 @@ pub(crate) fn is_shipped(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-impl SavedWeights {
-    /// The same weights in the form that is shipped, if they are whole numbers; halves are shipped as they are saved.
-    ///
-    /// # Errors
-    /// If the file is damaged.
-    pub fn shipped(&self) -> Result<Self, WeightsError> {
-        let place = self.origin.plan.name.clone();
-        let code = self.origin.plan.choices.weights.into();
-        if code == WeightCode::F16 || is_shipped(&self.bytes) {
-            return Ok(self.clone());
-        }
-        let bytes = self.file().and_then(|file| pack(&file, &self.origin, code));
-        let bytes =
-            bytes.map_err(|source| WeightsError::Format { place: place.clone(), source })?;
-        Self::from_bytes(bytes, &place)
-    }
-}
-
-fn pack(file: &TensorFile, origin: &Origin, code: WeightCode) -> Result<Vec<u8>, FormatError> {
+/// A file in this form.
+pub(crate) fn pack(
+    file: &TensorFile,
+    origin: &Origin,
+    code: WeightCode,
+) -> Result<Vec<u8>, FormatError> {
     let refuse = |error: &dyn std::fmt::Display| FormatError(error.to_string());
     let origin = serde_json::to_vec(origin).map_err(|error| refuse(&error))?;
     let length = u32::try_from(origin.len()).map_err(|error| refuse(&error))?;
@@ -62,7 +49,7 @@ fn pack(file: &TensorFile, origin: &Origin, code: WeightCode) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Reads what [`SavedWeights::shipped`] made; the metadata are the origin.
+/// Reads what [`pack`] made; the metadata are the origin.
 ///
 /// # Errors
 /// If it is damaged.
@@ -99,6 +86,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<TensorFile, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SavedWeights;
     use crate::testing::{plan, weights};
     use lmtrain_runs::recipe::{Recipe, Weights};
 

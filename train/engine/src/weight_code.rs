@@ -9,48 +9,17 @@
 use std::collections::BTreeMap;
 
 use half::{bf16, f16};
-use lmtrain_runs::Bytes;
 use lmtrain_runs::record::WeightCode;
 
 use crate::format_error::FormatError;
 use crate::level_code;
 use crate::levels::{Bits, Levels, Scaled};
-use crate::tensor_file::{Numbers, StoredPrecision, TensorFile};
-use crate::{SavedWeights, WeightsError};
-
-impl SavedWeights {
-    /// These weights after a trip through a code, and the bytes that they took in it. As they were
-    /// saved they are in the code that they were trained for.
-    ///
-    /// # Errors
-    /// If they cannot be coded, a number being too large or none at all.
-    pub fn recoded(&self, code: WeightCode) -> Result<(Self, Bytes), WeightsError> {
-        let place = self.origin.plan.name.clone();
-        if !WeightCode::ALL.contains(&code) {
-            let source = FormatError(format!("{code} is read in records, and not made any more"));
-            return Err(WeightsError::Format { place, source });
-        }
-        let recode = || -> Result<(Vec<u8>, Bytes), FormatError> {
-            let file = self.file()?;
-            let coded = encode(&file, code)?;
-            let tensors = decode(&coded, &shapes(&file), code)?;
-            let file = TensorFile { metadata: file.metadata, ..tensors };
-            Ok((file.to_bytes(StoredPrecision::Single)?, Bytes(coded.len() as u64)))
-        };
-        let (bytes, coded) =
-            recode().map_err(|source| WeightsError::Format { place: place.clone(), source })?;
-        let weights = match code == self.origin.plan.choices.weights.into() {
-            true => self.clone(),
-            false => Self::from_bytes(bytes, &place)?,
-        };
-        Ok((weights, coded))
-    }
-}
+use crate::tensor_file::{Numbers, TensorFile};
 
 /// Shapes by name.
-type Shapes = BTreeMap<String, Vec<usize>>;
+pub(crate) type Shapes = BTreeMap<String, Vec<usize>>;
 
-fn shapes(file: &TensorFile) -> Shapes {
+pub(crate) fn shapes(file: &TensorFile) -> Shapes {
     let floats = file.tensors.iter().map(|(name, it)| (name.clone(), it.shape.clone()));
     let levels = file.levels.iter().map(|(name, it)| (name.clone(), it.shape.to_vec()));
     floats.chain(levels).collect()
