@@ -16,7 +16,7 @@ pub struct TrainingText {
 }
 
 impl TrainingText {
-    /// The identity of what [`BpeTokenizer::train`] looks at of a text: all, or its first 2^31 − 1
+    /// The identity of what [`BpeTokenizer::train`](super::BpeTokenizer::train) looks at of a text: all, or its first 2^31 − 1
     /// bytes.
     #[must_use]
     pub fn of(text: &[u8]) -> Self {
