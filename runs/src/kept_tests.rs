@@ -17,14 +17,14 @@ const PROVENANCE: &str =
 const EXCERPT: &str =
     r#""corpus":"notes","corpus_sha256":"21d7","medium":"text","span":{"start":0,"end":20000}"#;
 
-/// A line read and written again, key by key.
+/// A line read and written again, key by key; the checksum at its end belongs to the line, and not to the record.
 fn again<T: DeserializeOwned + Serialize>(line: &str) -> T {
     let record: T = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    let [before, after] = [
-        serde_json::from_str::<Value>(line).expect("JSON"),
-        serde_json::to_value(&record).expect("serialises"),
-    ];
-    assert_eq!(after, before);
+    let mut before = serde_json::from_str::<Value>(line).expect("JSON");
+    if let Value::Object(keys) = &mut before {
+        keys.remove("crc32");
+    }
+    assert_eq!(serde_json::to_value(&record).expect("serialises"), before);
     record
 }
 
