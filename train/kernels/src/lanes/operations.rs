@@ -5,6 +5,8 @@ pub(crate) const LANES: usize = 16;
 
 /// 64 columns of int8 weights.
 #[derive(Clone, Copy)]
+// Only x86-64's instructions want offsets, and know int4 apart.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) struct Int8Panel {
     /// [fours, 64, 4]: four neighbouring weights of each column.
     pub(crate) weights: *const i8,
