@@ -1,8 +1,9 @@
-//! `lmtrain compress` and `lmtrain decompress`.
+//! `lmtrain compress`, `lmtrain decompress` and `lmtrain pack`.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use lmtrain_runs::record::WeightCode;
 
 use super::values::MODEL;
 
@@ -24,8 +25,8 @@ pub(crate) struct Compress {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct CompressBy {
-    /// Run that predicts
-    #[arg(long, value_name = "NAME")]
+    /// Run that predicts, by name or as a packed network
+    #[arg(long, value_name = "NAME|FILE.lmw")]
     pub(crate) run: Option<String>,
     /// Pretrained model that predicts; decompressing needs it too
     #[arg(long, value_name = MODEL)]
@@ -42,4 +43,20 @@ pub(crate) struct Decompress {
     /// Pretrained model that the archive was made with, if it was
     #[arg(long, value_name = MODEL)]
     pub(crate) model: Option<String>,
+    /// Run that the archive was made with [default: found by what the archive says of it]
+    #[arg(long, value_name = "NAME|FILE.lmw", conflicts_with = "model")]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pack {
+    /// Run to pack, by name; or a packed network, to pack in another code
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// File to write, such as net.lmw; `-` is standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Code of the weights [default: the one that the run was trained for]
+    #[arg(long, value_name = "f32|f16|int8|int4")]
+    pub(crate) weights: Option<WeightCode>,
 }

@@ -19,8 +19,8 @@ pub(crate) struct Eval {
     /// Runs of this recipe
     #[arg(long)]
     pub(crate) recipe: Option<Recipe>,
-    /// Runs by name
-    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    /// Runs by name, and packed networks by file
+    #[arg(long, value_delimiter = ',', value_name = "NAME|FILE.lmw")]
     pub(crate) run: Vec<String>,
     /// Pretrained models: folders with config.json, model.safetensors and tokenizer.json
     #[arg(long, value_delimiter = ',', value_name = MODEL)]
@@ -60,8 +60,8 @@ pub(crate) struct Eval {
     /// Sum ideal bits only, and do not run the coder
     #[arg(long)]
     pub(crate) ideal: bool,
-    /// Codes of the weights: f32, f16, int8 and int4 (whole numbers, with which the network then computes); each is
-    /// decoded and measured [default: the one that the run saves]
+    /// Codes of the weights of runs and pretrained models: f32, f16, int8 and int4 (whole numbers, with which the
+    /// network then computes); each is decoded and measured [default: the one that they are saved in]
     #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,
     /// Measure again what is recorded already

@@ -14,8 +14,8 @@ is given and the right half drawn; of a sound, the first half of the chunk is gi
 it is; several have headings, and bytes that are no text are shown as \\xNN. Images become PNGs, sounds WAVs with a
 figure. Samples are recorded, and `lmtrain report` shows them.")]
 pub(crate) struct Generate {
-    /// What draws: runs by name, compressors such as gzip, folders of pretrained models
-    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME|DIR")]
+    /// What draws: runs by name, packed networks (.lmw), compressors such as gzip, folders of pretrained models
+    #[arg(long, required = true, value_delimiter = ',', value_name = "NAME|FILE|DIR")]
     pub(crate) with: Vec<String>,
     #[command(flatten)]
     pub(crate) from: GenerateFrom,

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use archive::{Compress, Decompress};
+pub(crate) use archive::{Compress, Decompress, Pack};
 #[cfg(feature = "train")]
 pub(crate) use bench::{Bench, Surface};
 pub(crate) use data::{Data, Tokenizer};
@@ -101,6 +101,8 @@ pub(crate) enum Command {
     Compress(Compress),
     /// Restore a file that `compress` made
     Decompress(Decompress),
+    /// Put a run's network into one small file, to use or to pass on
+    Pack(Pack),
     /// Draw what a run, a pretrained model or a compressor takes to be likely after a context
     Generate(Generate),
     /// Figures, tables and one page of all that was measured

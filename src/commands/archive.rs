@@ -24,6 +24,9 @@ use crate::cli;
 use crate::context::Context;
 use crate::progress::ShownProgress;
 
+/// What kept weights end with: those of runs, and packed networks.
+const KEPT: [&str; 2] = ["safetensors", "lmw"];
+
 /// Where an archive's bytes went, as it is printed in JSON.
 #[derive(Serialize)]
 pub(super) struct Summary {
@@ -66,12 +69,13 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
 
 /// Where weights are kept that archives depend on: a run's own may be trained further, or thrown
 /// away, and an archive must still decode.
-fn kept_weights(identity: &[u8; 32], context: &Context) -> PathBuf {
-    context.store.root().join("weights").join(format!("{}.safetensors", hex(identity)))
+fn kept_weights(identity: &[u8; 32], extension: &str, context: &Context) -> PathBuf {
+    context.store.root().join("weights").join(format!("{}.{extension}", hex(identity)))
 }
 
 fn keep_weights(weights: &SavedWeights, context: &Context) -> Result<()> {
-    let path = kept_weights(&weights.identity, context);
+    let extension = KEPT[usize::from(weights.is_packed())];
+    let path = kept_weights(&weights.identity, extension, context);
     if !path.exists() {
         write_atomic(&path, &weights.bytes)?;
     }
@@ -147,15 +151,30 @@ pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Resu
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let (file, output) = (&arguments.file, &arguments.output);
     let model = arguments.model.as_ref().map(|name| pretrained::open(name, context));
-    let summary = decompress_file(file, output, model.transpose()?.as_ref(), context)?;
+    let model = model.transpose()?;
+    let run = arguments.run.as_ref().map(|name| weights(name, context)).transpose()?;
+    let by = match (&model, run) {
+        (Some(model), _) => By::Model(model),
+        (None, Some(run)) => By::Run(run),
+        (None, None) => By::Found,
+    };
+    let summary = decompress_file(file, output, by, context)?;
     tell(&summary, &arguments.output, context)
 }
 
-/// Restores one file by the model given, else by the run that its archive names, or by the weights within it.
+/// What restores an archive.
+pub(super) enum By<'a> {
+    /// The weights within it, else those of the run that it names.
+    Found,
+    Run(SavedWeights),
+    Model(&'a pretrained::Named),
+}
+
+/// Restores one file.
 pub(super) fn decompress_file(
     file: &Path,
     output: &Path,
-    model: Option<&pretrained::Named>,
+    by: By<'_>,
     context: &Context,
 ) -> Result<Summary> {
     let start = std::time::Instant::now();
@@ -165,7 +184,7 @@ pub(super) fn decompress_file(
     let length = input.length();
     let mut reader = ArchiveReader::open(input)
         .with_context(|| format!("{} cannot be decompressed", file.display()))?;
-    if let Some(model) = model {
+    if let By::Model(model) = by {
         let by: (&dyn Predictor, &dyn Tokenizer) =
             (model.model.predictor(), model.model.tokenizer());
         return restore(reader, (file, output), by, (start, length), context);
@@ -177,7 +196,10 @@ pub(super) fn decompress_file(
             (SavedWeights::from_bytes(embedded.weights, "the archive")?, tokenizer)
         }
         None => {
-            let weights = find(reader.header(), context)?;
+            let weights = match by {
+                By::Run(weights) => weights,
+                By::Found | By::Model(_) => find(reader.header(), context)?,
+            };
             let tokenizer = of_weights(&weights, context)?;
             (weights, tokenizer)
         }
@@ -223,9 +245,9 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     }
     let named = context.store.run(&header.model);
     let others = context.store.runs()?;
-    let kept = kept_weights(&header.predictor_identity, context);
+    let kept = KEPT.map(|end| kept_weights(&header.predictor_identity, end, context));
     let runs = std::iter::once(&named).chain(&others).map(lmtrain_runs::Run::weights_path);
-    for path in std::iter::once(kept).chain(runs) {
+    for path in kept.into_iter().chain(runs) {
         // Damaged weights of some other run are no reason to stop looking; the right ones have the
         // identity, whether or not they have a digest.
         let Ok(bytes) = std::fs::read(&path) else { continue };
@@ -252,7 +274,8 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     }
     bail!(
         "the archive was made with run `{}` (weights {identity}…), which is not in {root}\n\
-         hint: `--runs-dir` names where it is; `compress --embed-model` makes archives that need no run",
+         hint: `--runs-dir` names where it is, `--run FILE.lmw` a packed network; \
+         `compress --embed-model` makes archives that need no run",
         header.model
     )
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::device::Device;
 use anyhow::{Result, bail};
 use lmtrain_corpora::Corpus;
+use lmtrain_engine::SavedWeights;
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
@@ -14,6 +15,7 @@ use lmtrain_runs::{Plan, RateRecord, Run};
 
 use super::measure::{Coded, Cut, Settings, Task, curve_of, rates};
 use super::output::print_rates;
+use super::pack::{is_packed, open as open_packed};
 use super::pretrained;
 use super::select::{Selection, open_for};
 use crate::cli::{self, Eval};
@@ -31,16 +33,29 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
 /// Measures what is asked for and not recorded yet, and gives every record.
 pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRecord>> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
+    let (packed, names): (Vec<String>, Vec<String>) =
+        arguments.run.iter().cloned().partition(|name| is_packed(name));
     let selection = Selection {
-        names: &arguments.run,
+        names: &names,
         sizes: &arguments.size,
         tokenizations: &arguments.tokenizer,
         recipe: arguments.recipe,
     };
-    let everything =
-        selection.is_empty() && arguments.compressor.is_empty() && arguments.model.is_empty();
-    let runs =
-        if !selection.is_empty() || everything { selection.runs(context)? } else { Vec::new() };
+    let everything = selection.is_empty()
+        && packed.is_empty()
+        && arguments.compressor.is_empty()
+        && arguments.model.is_empty();
+    let mut runs = Vec::new();
+    if !selection.is_empty() || everything {
+        let found = selection.runs(context)?.into_iter();
+        runs.extend(found.map(|(run, plan)| Chosen { run, plan, packed: None }));
+    }
+    for name in &packed {
+        let packed = open_packed(name)?;
+        let plan = packed.origin.plan.clone();
+        let run = context.store.packed(&plan.name);
+        runs.push(Chosen { run, plan, packed: Some(packed) });
+    }
     let compressors = match (&arguments.compressor[..], everything) {
         ([], true) => vec!["gzip".to_owned(), "lzma2".to_owned()],
         (names, _) => names.to_vec(),
@@ -68,11 +83,12 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
                 curve_of(&Cut { compressor, chunking: settings.chunk }, &task)?;
             }
         }
-        for (run, plan) in &runs {
-            let saved = [plan.choices.weights.into()];
+        for Chosen { run, plan, packed } in &runs {
+            let packed = packed.as_ref();
+            let saved = [packed.map_or_else(|| plan.choices.weights.into(), |it| it.code)];
             let codes = Some(&arguments.weight_codes[..]).filter(|codes| !codes.is_empty());
             for &code in codes.unwrap_or(&saved) {
-                records.extend(rates(&Coded { run, plan, code }, &task)?);
+                records.extend(rates(&Coded { run, plan, code, packed }, &task)?);
             }
         }
         for model in &models {
@@ -80,6 +96,13 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         }
     }
     Ok(records)
+}
+
+/// A run to measure, or a packed network.
+struct Chosen {
+    run: Run,
+    plan: Plan,
+    packed: Option<SavedWeights>,
 }
 
 /// How to measure, with what cannot be measured together refused.
@@ -116,10 +139,9 @@ fn settings(arguments: &Eval) -> Result<Settings> {
 }
 
 /// A run that was named takes the chunks.
-fn check_lengths(runs: &[(Run, Plan)], settings: &Settings) -> Result<()> {
-    let too_short =
-        |(_, plan): &&(Run, Plan)| settings.length_in(plan.context) > plan.context as u64;
-    let Some((_, plan)) = runs.iter().find(too_short) else { return Ok(()) };
+fn check_lengths(runs: &[Chosen], settings: &Settings) -> Result<()> {
+    let too_short = |plan: &&Plan| settings.length_in(plan.context) > plan.context as u64;
+    let Some(plan) = runs.iter().map(|run| &run.plan).find(too_short) else { return Ok(()) };
     let (chunk, limit) = (settings.length_in(plan.context), plan.context);
     bail!(
         "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
@@ -131,7 +153,7 @@ fn check_lengths(runs: &[(Run, Plan)], settings: &Settings) -> Result<()> {
 /// What to measure on: the corpora named, or the test part of what the runs were trained on.
 fn corpora(
     arguments: &Eval,
-    runs: &[(Run, Plan)],
+    runs: &[Chosen],
     context: &Context,
 ) -> Result<Vec<(Arc<Corpus>, cli::CorpusPart)>> {
     let named = arguments.corpora();
@@ -143,7 +165,7 @@ fn corpora(
         [] => vec![plan.corpus.clone()],
         parts => parts.iter().map(|part| part.corpus.clone()).collect(),
     };
-    let mut names: Vec<String> = runs.iter().flat_map(|(_, plan)| names_of(plan)).collect();
+    let mut names: Vec<String> = runs.iter().flat_map(|run| names_of(&run.plan)).collect();
     names.sort_unstable();
     names.dedup();
     if names.is_empty() {

@@ -12,6 +12,7 @@ mod generate;
 mod hub;
 mod measure;
 mod output;
+mod pack;
 mod pretrained;
 #[cfg(feature = "train")]
 mod quickstart;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<()> {
         }
         Command::Compress(arguments) => archive::compress(&arguments, context),
         Command::Decompress(arguments) => archive::decompress(&arguments, context),
+        Command::Pack(arguments) => pack::run(&arguments, context),
         Command::Generate(arguments) => generate::run(&arguments, context),
         Command::Report(arguments) => report::run(&arguments, context),
         #[cfg(feature = "train")]

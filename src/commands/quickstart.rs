@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         let compressor = compressors::by_name(name)?;
         records.extend(rates(&Cut { compressor, chunking: settings.chunk }, &task)?);
     }
-    let coded = Coded { run: &run, plan: &plan, code: WeightCode::F16 };
+    let coded = Coded { run: &run, plan: &plan, code: WeightCode::F16, packed: None };
     records.extend(rates(&coded, &task)?);
     stop_if_asked(context)?;
 
@@ -168,7 +168,8 @@ fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
         false,
         context,
     )?;
-    archive::decompress_file(&file("held-out.lmz"), &file("restored.txt"), None, context)?;
+    let restored = file("restored.txt");
+    archive::decompress_file(&file("held-out.lmz"), &restored, archive::By::Found, context)?;
     if std::fs::read(file("restored.txt"))? != original {
         bail!("the restored file differs from the original: this is a defect, please report it");
     }

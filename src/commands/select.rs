@@ -11,6 +11,7 @@ use lmtrain_runs::plan::DEFAULT_CORPUS;
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Plan, Run, Size, StepRecord, Tokenization};
 
+use super::pack;
 use crate::context::Context;
 use crate::progress::ShownProgress;
 
@@ -160,8 +161,11 @@ pub(super) fn known(context: &Context) -> Result<String> {
     })
 }
 
-/// The weights of a run by name.
+/// The weights of a run by name, or of a packed network.
 pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
+    if pack::is_packed(name) {
+        return pack::open(name);
+    }
     let run = context.store.run(name);
     if !run.weights_path().is_file() {
         if let Some(plan) = run.plan()? {

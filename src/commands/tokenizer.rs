@@ -170,6 +170,13 @@ pub(super) fn of_weights(weights: &SavedWeights, context: &Context) -> Result<Bo
     if plan.tokenization == Tokenization::Bytes {
         return Ok(Box::new(ByteTokenizer));
     }
+    if !weights.vocabulary.is_empty() {
+        let tokenizer = from_packed(&plan.tokenization, &weights.vocabulary, &plan.name)?;
+        if hex(&tokenizer.identity()) != *identity {
+            bail!("`{}` is packed with another vocabulary than it was trained with", plan.name);
+        }
+        return Ok(tokenizer);
+    }
     if let Ok(code) = std::fs::read(kept(identity, context)) {
         let tokenizer = from_packed(&plan.tokenization, &code, "the kept vocabulary");
         if let Some(tokenizer) = tokenizer.ok().filter(|it| hex(&it.identity()) == *identity) {

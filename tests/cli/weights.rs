@@ -114,3 +114,70 @@ fn networks_of_whole_numbers_are_trained_measured_and_shipped() {
     let error = study.fails(&format!("fit {FIT} --weights int3"), 2);
     assert!(error.contains("int3") && error.contains("int4"), "{error}");
 }
+
+#[test]
+fn a_packed_network_is_one_file_that_stands_for_its_run() {
+    let study = Study::new();
+    let fit = FIT.replace("tiny", "words");
+    study.succeeds(&format!("fit {FIT} --steps 40 --weights int4"));
+    study.succeeds(&format!("fit {fit} --steps 5 --tokenizer bpe-300"));
+    std::fs::write(study.path("text"), "abcabcabc and so on, whatever it is ".repeat(30))
+        .expect("written");
+    let eval = "--corpus markov:bytes=200K --part test --chunk 64";
+    let own = study.json(&format!("eval --json --run tiny {eval}"))[0].clone();
+    let packed = study.json("pack tiny --json -o net.lmw");
+    let length = std::fs::metadata(study.path("net.lmw")).expect("there").len();
+    assert_eq!(packed["bytes"], length);
+    assert_eq!(packed["weight_code"], "int4");
+    assert_eq!(own["weight_bytes"], length, "what is shipped is what counts");
+    study.succeeds("pack words -o words.lmw --weights int8");
+    let halves = study.json("pack words --json -o halves.lmw");
+    assert!(halves["vocabulary_bytes"].as_u64().expect("a number") > 0);
+    let known =
+        study.json(&format!("eval --json --run words --weight-codes int8 {eval}"))[0].clone();
+
+    // The runs are away: files alone predict, code, restore and draw as the runs do.
+    std::fs::rename(study.path("runs"), study.path("away")).expect("renamed");
+    let record = study.json(&format!("eval --json --run net.lmw {eval}"))[0].clone();
+    for key in ["ideal_bits", "coded_bytes", "weight_bytes", "weight_code", "parameters"] {
+        assert_eq!(record[key], own[key], "{key}");
+    }
+    assert_eq!(record["name"], "net");
+    let record = study.json(&format!("eval --json --run words.lmw {eval}"))[0].clone();
+    assert_eq!(
+        (&record["ideal_bits"], &record["weight_code"]),
+        (&known["ideal_bits"], &"int8".into())
+    );
+    for name in ["net", "words"] {
+        study.succeeds(&format!("compress text -o {name}.lmz --run {name}.lmw"));
+        study.succeeds(&format!("compress text -o {name}.own.lmz --run {name}.lmw --embed-model"));
+        study.succeeds(&format!("decompress {name}.lmz -o back"));
+        std::fs::remove_dir_all(study.path("runs/weights")).expect("kept weights");
+        let error = study.fails(&format!("decompress {name}.lmz -o back"), 1);
+        assert!(error.contains(&format!("--run FILE.lmw")), "{error}");
+        for by in [format!("{name}.lmz --run {name}.lmw"), format!("{name}.own.lmz")] {
+            study.succeeds(&format!("decompress {by} -o back"));
+            let restored = std::fs::read(study.path("back")).ok();
+            assert_eq!(restored, std::fs::read(study.path("text")).ok(), "{by}");
+        }
+    }
+    study.fails("decompress words.lmz -o back --run net.lmw", 1);
+    study.succeeds("generate --with net.lmw,words.lmw --prompt text --bytes 5 --samples 1");
+    study.succeeds("report");
+    // Packed again, it is the same; damaged, it is refused, and nothing is written.
+    study.succeeds("pack net.lmw -o net2.lmw");
+    let [one, two] = ["net.lmw", "net2.lmw"].map(|name| std::fs::read(study.path(name)).ok());
+    assert!(one.is_some() && two.is_some());
+    let mut damaged = one.expect("read");
+    damaged[1000] ^= 4;
+    std::fs::write(study.path("bad.lmw"), damaged).expect("written");
+    for line in [
+        "compress text -o no.lmz --run bad.lmw",
+        "pack bad.lmw -o no.lmz",
+        "pack none.lmw -o no.lmz",
+    ] {
+        let error = study.fails(line, 1);
+        assert!(error.contains(".lmw"), "{error}");
+        assert!(!study.path("no.lmz").exists());
+    }
+}

@@ -27,6 +27,8 @@ pub use run::{Run, RunLock};
 const COMPRESSORS: &str = "compressors";
 /// The folder of the pretrained models' records, a folder each.
 const PRETRAINED: &str = "pretrained";
+/// The folder of the packed networks' records, a folder each.
+const PACKED: &str = "packed";
 
 /// All runs under one folder.
 #[derive(Clone, Debug)]
@@ -62,8 +64,18 @@ impl Store {
     /// Where a pretrained model's rates are kept.
     #[must_use]
     pub fn pretrained(&self, name: &str) -> Run {
+        self.beside(PRETRAINED, name)
+    }
+
+    /// Where a packed network's rates are kept.
+    #[must_use]
+    pub fn packed(&self, name: &str) -> Run {
+        self.beside(PACKED, name)
+    }
+
+    fn beside(&self, kind: &str, name: &str) -> Run {
         let folder = name.replace(['/', '\\'], "--");
-        Run::at(name, self.root.join(PRETRAINED).join(folder))
+        Run::at(name, self.root.join(kind).join(folder))
     }
 
     /// Every run that has a plan, by name.
@@ -76,7 +88,7 @@ impl Store {
         Ok(runs.filter(|run| run.plan_path().is_file()).collect())
     }
 
-    /// Every rate recorded: the compressors', each run's, then each pretrained model's.
+    /// Every rate recorded: the compressors', each run's, each pretrained model's, then each packed network's.
     ///
     /// # Errors
     /// If a file is damaged or cannot be read.
@@ -100,7 +112,7 @@ impl Store {
         self.of_each(Run::curves)
     }
 
-    /// Records of the compressors, of each run, then of each pretrained model.
+    /// Records of the compressors, of each run, then of each pretrained model and packed network.
     fn of_each<T>(
         &self,
         read: impl Fn(&Run) -> Result<Vec<T>, StoreError>,
@@ -109,8 +121,10 @@ impl Store {
         for run in self.runs()? {
             records.extend(read(&run)?);
         }
-        for name in names_in(&self.root.join(PRETRAINED))? {
-            records.extend(read(&self.pretrained(&name))?);
+        for kind in [PRETRAINED, PACKED] {
+            for name in names_in(&self.root.join(kind))? {
+                records.extend(read(&self.beside(kind, &name))?);
+            }
         }
         Ok(records)
     }

@@ -13,6 +13,7 @@ use lmtrain_runs::units::hex;
 use lmtrain_runs::{Medium, Run};
 use lmtrain_tokenizers::Tokenizer;
 
+use super::super::pack::is_packed;
 use super::super::pretrained::{self, Named};
 use super::super::select::{known, weights};
 use super::super::tokenizer::of_weights;
@@ -23,7 +24,7 @@ use crate::progress::ShownProgress;
 /// What draws.
 pub(super) enum Generator {
     Compressor(Lengths),
-    Run { name: String, predictor: Box<dyn Predictor>, tokenizer: Box<dyn Tokenizer> },
+    Run { store: Run, predictor: Box<dyn Predictor>, tokenizer: Box<dyn Tokenizer> },
     Pretrained(Box<Named>),
 }
 
@@ -40,10 +41,12 @@ impl Generator {
             return Ok(Self::Compressor(Lengths { compressor, look_ahead, medium }));
         }
         let run = context.store.run(name);
-        if run.plan_path().is_file() || run.weights_path().is_file() {
+        if is_packed(name) || run.plan_path().is_file() || run.weights_path().is_file() {
             let saved = weights(name, context)?;
             let (predictor, tokenizer) = (saved.predictor()?, of_weights(&saved, context)?);
-            return Ok(Self::Run { name: name.to_owned(), predictor, tokenizer });
+            let packed = || context.store.packed(&saved.origin.plan.name);
+            let store = if is_packed(name) { packed() } else { run };
+            return Ok(Self::Run { store, predictor, tokenizer });
         }
         if std::path::Path::new(name).exists() || name.contains('/') {
             return Ok(Self::Pretrained(Box::new(pretrained::open(name, context)?)));
@@ -60,7 +63,7 @@ impl Generator {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Compressor(lengths) => lengths.compressor.name,
-            Self::Run { name, .. } => name,
+            Self::Run { store, .. } => store.name(),
             Self::Pretrained(named) => &named.name,
         }
     }
@@ -69,7 +72,7 @@ impl Generator {
     pub(super) fn store(&self, context: &Context) -> Run {
         match self {
             Self::Compressor(_) => context.store.compressors(),
-            Self::Run { name, .. } => context.store.run(name),
+            Self::Run { store, .. } => store.clone(),
             Self::Pretrained(named) => context.store.pretrained(&named.name),
         }
     }

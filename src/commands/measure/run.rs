@@ -23,6 +23,8 @@ pub(in crate::commands) struct Coded<'a> {
     pub(in crate::commands) run: &'a Run,
     pub(in crate::commands) plan: &'a Plan,
     pub(in crate::commands) code: WeightCode,
+    /// The weights, if they are not the run's own but a packed network's.
+    pub(in crate::commands) packed: Option<&'a SavedWeights>,
 }
 
 impl Subject for Coded<'_> {
@@ -48,7 +50,10 @@ impl Subject for Coded<'_> {
             ));
             return Ok(None);
         }
-        let saved = weights_of(self.run)?;
+        let saved = match self.packed {
+            Some(packed) => packed.clone(),
+            None => weights_of(self.run)?,
+        };
         if saved.origin.plan != *plan {
             bail!(
                 "run `{}`: {} is not the plan that its weights were trained by",

@@ -4,50 +4,58 @@ use lmtrain_runs::Bytes;
 use lmtrain_runs::record::WeightCode;
 
 use crate::shipped::{is_shipped, pack};
-use crate::tensor_file::{FormatError, StoredPrecision, TensorFile};
-use crate::{SavedWeights, WeightsError, weight_code};
+use crate::tensor_file::FormatError;
+use crate::{SavedWeights, WeightsError};
 
 impl SavedWeights {
-    /// These weights after a trip through a code, and the bytes that they took in it. As they were
-    /// saved they are in the code that they were trained for.
+    /// These weights after a trip through a code, and the bytes that they cost in it: 4 and 2 a number in `f32` and
+    /// `f16`, as the paper counts; of whole numbers the length of the file that ships them, vocabulary apart. In the
+    /// code that their file has they are as they are there.
     ///
     /// # Errors
     /// If they cannot be coded, a number being too large or none at all.
     pub fn recoded(&self, code: WeightCode) -> Result<(Self, Bytes), WeightsError> {
-        let place = self.origin.plan.name.clone();
         if !WeightCode::ALL.contains(&code) {
-            let source = FormatError(format!("{code} is read in records, and not made any more"));
-            return Err(WeightsError::Format { place, source });
+            let why = format!("{code} is read in records, and not made any more");
+            return Err(self.refuse(FormatError(why)));
         }
-        let recode = || -> Result<(Vec<u8>, Bytes), FormatError> {
-            let file = self.file()?;
-            let coded = weight_code::encode(&file, code)?;
-            let tensors = weight_code::decode(&coded, &weight_code::shapes(&file), code)?;
-            let file = TensorFile { metadata: file.metadata, ..tensors };
-            Ok((file.to_bytes(StoredPrecision::Single)?, Bytes(coded.len() as u64)))
+        let as_it_is = code == self.code && is_shipped(&self.bytes) && self.vocabulary.is_empty();
+        let packed = if as_it_is { self.clone() } else { self.packed(code, &[])? };
+        let numbers = self.origin.plan.parameters();
+        let cost = match code {
+            WeightCode::F32 => 4 * numbers,
+            WeightCode::F16 => 2 * numbers,
+            _ => packed.bytes.len() as u64,
         };
-        let (bytes, coded) =
-            recode().map_err(|source| WeightsError::Format { place: place.clone(), source })?;
-        let weights = match code == self.origin.plan.choices.weights.into() {
-            true => self.clone(),
-            false => Self::from_bytes(bytes, &place)?,
-        };
-        Ok((weights, coded))
+        let weights = if code == self.code { self.clone() } else { packed };
+        Ok((weights, Bytes(cost)))
     }
 
-    /// The same weights in the form that is shipped, if they are whole numbers; halves are shipped as they are saved.
+    /// The same weights in the form that is shipped, in any code, with the packed vocabulary that they need; an empty
+    /// one is left out.
+    ///
+    /// # Errors
+    /// If they cannot be coded, a number being too large or none at all.
+    pub fn packed(&self, code: WeightCode, vocabulary: &[u8]) -> Result<Self, WeightsError> {
+        let bytes = self.file().and_then(|file| pack(&file, &self.origin, code, vocabulary));
+        Self::from_bytes(bytes.map_err(|source| self.refuse(source))?, &self.origin.plan.name)
+    }
+
+    /// As an archive embeds them, which has a place of its own for a vocabulary: whole numbers in the form that is
+    /// shipped, anything else as it is saved.
     ///
     /// # Errors
     /// If the file is damaged.
     pub fn shipped(&self) -> Result<Self, WeightsError> {
-        let place = self.origin.plan.name.clone();
-        let code = self.origin.plan.choices.weights.into();
-        if code == WeightCode::F16 || is_shipped(&self.bytes) {
-            return Ok(self.clone());
+        let whole_numbers = matches!(self.code, WeightCode::Int8 | WeightCode::Int4);
+        let as_it_is = is_shipped(&self.bytes) && self.vocabulary.is_empty();
+        match whole_numbers && !as_it_is {
+            true => self.packed(self.code, &[]),
+            false => Ok(self.clone()),
         }
-        let bytes = self.file().and_then(|file| pack(&file, &self.origin, code));
-        let bytes =
-            bytes.map_err(|source| WeightsError::Format { place: place.clone(), source })?;
-        Self::from_bytes(bytes, &place)
+    }
+
+    fn refuse(&self, source: FormatError) -> WeightsError {
+        WeightsError::Format { place: self.origin.plan.name.clone(), source }
     }
 }

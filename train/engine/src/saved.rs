@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lmtrain_eval::Predictor;
 use lmtrain_runs::notice;
 use lmtrain_runs::plan::MOST_CONTEXT;
+use lmtrain_runs::record::WeightCode;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::Digest;
@@ -22,6 +23,10 @@ pub struct SavedWeights {
     pub origin: Origin,
     /// SHA-256 of the file.
     pub identity: [u8; 32],
+    /// The code that the file has them in.
+    pub code: WeightCode,
+    /// The packed vocabulary that is with them; empty if none is.
+    pub vocabulary: Arc<Vec<u8>>,
 }
 
 /// Weights that cannot be used.
@@ -75,17 +80,21 @@ impl SavedWeights {
 
     fn open(bytes: Vec<u8>, place: &str) -> Result<(Self, Digest), WeightsError> {
         let refuse = |source| WeightsError::Format { place: place.to_owned(), source };
-        let (file, digest) = match is_shipped(&bytes) {
-            true => unpack(&bytes).map(|file| (file, Digest::Checked)),
-            false => TensorFile::from_bytes(&bytes),
+        let (file, shipped, digest) = match is_shipped(&bytes) {
+            true => {
+                unpack(&bytes).map(|it| (it.file, Some((it.code, it.vocabulary)), Digest::Checked))
+            }
+            false => TensorFile::from_bytes(&bytes).map(|(file, digest)| (file, None, digest)),
         }
         .map_err(refuse)?;
         let origin: Origin = serde_json::from_str(&file.metadata)
             .map_err(|error| refuse(FormatError(format!("metadata: {error}"))))?;
+        let (code, vocabulary) =
+            shipped.unwrap_or_else(|| (origin.plan.choices.weights.into(), Vec::new()));
         let identity = Sha256::digest(&bytes).into();
         check_plan(&origin, &file).map_err(refuse)?;
-        let bytes = Arc::new(bytes);
-        Ok((Self { bytes, origin, identity }, digest))
+        let (bytes, vocabulary) = (Arc::new(bytes), Arc::new(vocabulary));
+        Ok((Self { bytes, origin, identity, code, vocabulary }, digest))
     }
 
     /// The same weights, as those of a run of this name: the name within them is what the run was
@@ -96,13 +105,19 @@ impl SavedWeights {
         self
     }
 
+    /// Whether they are in the form that is shipped, `.lmw`.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        is_shipped(&self.bytes)
+    }
+
     /// The tensors, whose digest was checked.
     ///
     /// # Errors
     /// None but of memory: they were read before.
     pub fn file(&self) -> Result<TensorFile, FormatError> {
         match is_shipped(&self.bytes) {
-            true => unpack(&self.bytes),
+            true => unpack(&self.bytes).map(|shipped| shipped.file),
             false => TensorFile::from_checked(&self.bytes),
         }
     }

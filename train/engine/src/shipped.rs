@@ -1,12 +1,13 @@
-//! Weights as they are shipped: in the code that they were trained for, with their plan, and nothing else. This is what an
-//! archive embeds of a network of whole numbers, and what its size counts.
+//! Weights as they are shipped: a network in one file, `.lmw`, as small as its code makes it. An archive embeds this of a
+//! network of whole numbers, and its length is what the adjusted rate counts of one.
 //!
 //! ```text
-//! magic     "lmw" · version u8 (1)
-//! code      u8: 0 f32, 1 f16, 2 int8, 3 int4
-//! origin    length u32, little-endian · JSON: plan, tokenizer, step
-//! weights   as `weight_code` has them; names and shapes follow from the plan
-//! digest    SHA-256 of everything before
+//! magic        "lmw" · version u8: 1, or 2 with a vocabulary
+//! code         u8: 0 f32, 1 f16, 2 int8, 3 int4
+//! origin       length u32, little-endian · JSON: plan, tokenizer, step
+//! vocabulary   length u32 · the vocabulary, packed (version 2 only)
+//! weights      as `weight_code` has them; names and shapes follow from the plan
+//! digest       SHA-256 of everything before
 //! ```
 
 use lmtrain_runs::record::WeightCode;
@@ -16,7 +17,9 @@ use crate::format_error::FormatError;
 use crate::tensor_file::TensorFile;
 use crate::{Origin, shapes, weight_code};
 
-const MAGIC: [u8; 4] = *b"lmw\x01";
+const MAGIC: [u8; 3] = *b"lmw";
+/// Without and with a vocabulary.
+const VERSIONS: [u8; 2] = [1, 2];
 /// Bytes of the digest.
 const DIGEST: usize = 32;
 /// Parameters for each byte at most: a plan that promises more is no network's.
@@ -27,33 +30,45 @@ pub(crate) fn is_shipped(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC)
 }
 
-/// A file in this form.
+/// What such a file holds.
+pub(crate) struct Shipped {
+    /// The weights; their metadata are the origin.
+    pub(crate) file: TensorFile,
+    pub(crate) code: WeightCode,
+    /// The vocabulary as `lmtrain_tokenizers` packs it; empty if there is none.
+    pub(crate) vocabulary: Vec<u8>,
+}
+
+/// A file in this form, with a vocabulary unless that is empty.
 pub(crate) fn pack(
     file: &TensorFile,
     origin: &Origin,
     code: WeightCode,
+    vocabulary: &[u8],
 ) -> Result<Vec<u8>, FormatError> {
     let refuse = |error: &dyn std::fmt::Display| FormatError(error.to_string());
     let origin = serde_json::to_vec(origin).map_err(|error| refuse(&error))?;
-    let length = u32::try_from(origin.len()).map_err(|error| refuse(&error))?;
     let code_number = WeightCode::ALL.iter().position(|it| *it == code);
     let code_number = code_number.and_then(|it| u8::try_from(it).ok());
     let code_number = code_number.ok_or_else(|| refuse(&format!("{code} is not shipped")))?;
     let mut bytes = MAGIC.to_vec();
-    bytes.push(code_number);
-    bytes.extend(length.to_le_bytes());
-    bytes.extend(origin);
+    bytes.extend([VERSIONS[usize::from(!vocabulary.is_empty())], code_number]);
+    for part in [&origin[..], vocabulary].into_iter().filter(|part| !part.is_empty()) {
+        let length = u32::try_from(part.len()).map_err(|error| refuse(&error))?;
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(part);
+    }
     bytes.extend(weight_code::encode(file, code)?);
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);
     Ok(bytes)
 }
 
-/// Reads what [`pack`] made; the metadata are the origin.
+/// Reads what [`pack`] made.
 ///
 /// # Errors
 /// If it is damaged.
-pub(crate) fn unpack(bytes: &[u8]) -> Result<TensorFile, FormatError> {
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Shipped, FormatError> {
     let refuse = |why: &str| FormatError(format!("the network is damaged: {why}"));
     let (body, digest) = bytes
         .len()
@@ -64,14 +79,21 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<TensorFile, FormatError> {
         return Err(refuse("it does not match its digest"));
     }
     let rest = body.strip_prefix(&MAGIC).ok_or_else(|| refuse("it begins with something else"))?;
-    let (code, rest) = rest.split_first().ok_or_else(|| refuse("it is cut short"))?;
-    let code = WeightCode::ALL.get(usize::from(*code)).copied();
+    let (&[version, code], rest) =
+        rest.split_first_chunk().ok_or_else(|| refuse("it is cut short"))?;
+    if !VERSIONS.contains(&version) {
+        return Err(FormatError(format!(
+            "its form is version {version}, and this program reads {} and {}",
+            VERSIONS[0], VERSIONS[1]
+        )));
+    }
+    let code = WeightCode::ALL.get(usize::from(code)).copied();
     let code = code.ok_or_else(|| refuse("its code is not known"))?;
-    let (length, rest) = rest.split_first_chunk().ok_or_else(|| refuse("it is cut short"))?;
-    let (metadata, coded) = usize::try_from(u32::from_le_bytes(*length))
-        .ok()
-        .and_then(|length| rest.split_at_checked(length))
-        .ok_or_else(|| refuse("it is cut short"))?;
+    let (metadata, mut coded) = part(rest).ok_or_else(|| refuse("it is cut short"))?;
+    let mut vocabulary = &[][..];
+    if version == VERSIONS[1] {
+        (vocabulary, coded) = part(coded).ok_or_else(|| refuse("it is cut short"))?;
+    }
     let metadata =
         String::from_utf8(metadata.to_vec()).map_err(|_| refuse("its plan is no text"))?;
     let origin: Origin =
@@ -80,7 +102,14 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<TensorFile, FormatError> {
         return Err(refuse("its plan has more weights than there can be"));
     }
     let file = weight_code::decode(coded, &shapes(&origin.plan), code)?;
-    Ok(TensorFile { metadata, ..file })
+    let file = TensorFile { metadata, ..file };
+    Ok(Shipped { file, code, vocabulary: vocabulary.to_vec() })
+}
+
+/// A part that its length stands before, and what follows it.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]
@@ -111,8 +140,7 @@ mod tests {
             assert_eq!(before.tensors, after.tensors);
             assert_eq!(shipped.origin, saved.origin);
             let (_, coded) = saved.recoded(chosen.into()).expect("whole");
-            let origin = serde_json::to_vec(&saved.origin).expect("serialises").len();
-            assert_eq!(shipped.bytes.len() as u64, coded.0 + origin as u64 + 9 + 32);
+            assert_eq!(shipped.bytes.len() as u64, coded.0, "what is shipped is what counts");
             let parameters = saved.origin.plan.parameters() as f64;
             assert!((coded.0 as f64) < most * parameters, "{} of {parameters}", coded.0);
             let [one, two] = [&saved, &shipped].map(|it| it.predictor().expect("complete"));
@@ -121,7 +149,13 @@ mod tests {
                 one.score(&[&chunk]).expect("scores"),
                 two.score(&[&chunk]).expect("scores")
             );
-            // Shipping it again changes nothing.
+            // The same with a vocabulary; any code that it was not trained for; and shipping it again.
+            let packed = saved.packed(chosen.into(), b"words").expect("whole");
+            assert_eq!(packed.vocabulary[..], *b"words");
+            assert_eq!(packed.bytes.len(), shipped.bytes.len() + 4 + 5);
+            assert_eq!(packed.file().expect("whole"), after);
+            let halves = saved.packed(WeightCode::F16, &[]).expect("whole");
+            assert_eq!((halves.code, shipped.code), (WeightCode::F16, chosen.into()));
             assert_eq!(shipped.shipped().expect("whole").bytes, shipped.bytes);
         }
         let halves = saved(Weights::F16);
@@ -144,7 +178,7 @@ mod tests {
         for (origin, coded) in [(&larger, &[][..]), (&origin, &[0; 40])] {
             let json = serde_json::to_vec(origin).expect("serialises");
             let length = (json.len() as u32).to_le_bytes();
-            let mut bytes = [&MAGIC[..], &[3], &length, &json, coded].concat();
+            let mut bytes = [&MAGIC[..], &[1, 3], &length, &json, coded].concat();
             let digest = Sha256::digest(&bytes);
             bytes.extend(digest);
             assert!(SavedWeights::from_bytes(bytes, "a test").is_err());

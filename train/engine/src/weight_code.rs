@@ -19,12 +19,6 @@ use crate::tensor_file::{Numbers, TensorFile};
 /// Shapes by name.
 pub(crate) type Shapes = BTreeMap<String, Vec<usize>>;
 
-pub(crate) fn shapes(file: &TensorFile) -> Shapes {
-    let floats = file.tensors.iter().map(|(name, it)| (name.clone(), it.shape.clone()));
-    let levels = file.levels.iter().map(|(name, it)| (name.clone(), it.shape.to_vec()));
-    floats.chain(levels).collect()
-}
-
 /// What shares a scale in a tensor, and in how many bits a code has it, if it is a matrix: those that multiply rows have
 /// a scale for each output, those that tokens look up have one for each token. What tokens look up, and the head, have
 /// eight bits in any case.
@@ -204,6 +198,12 @@ fn too_large(name: &str, value: f32) -> FormatError {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn shapes(file: &TensorFile) -> Shapes {
+        let floats = file.tensors.iter().map(|(name, it)| (name.clone(), it.shape.clone()));
+        let levels = file.levels.iter().map(|(name, it)| (name.clone(), it.shape.to_vec()));
+        floats.chain(levels).collect()
+    }
 
     /// A matrix and a vector of these numbers.
     fn file(values: &[f32], columns: usize) -> TensorFile {
