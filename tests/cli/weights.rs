@@ -154,7 +154,7 @@ fn a_packed_network_is_one_file_that_stands_for_its_run() {
         study.succeeds(&format!("decompress {name}.lmz -o back"));
         std::fs::remove_dir_all(study.path("runs/weights")).expect("kept weights");
         let error = study.fails(&format!("decompress {name}.lmz -o back"), 1);
-        assert!(error.contains(&format!("--run FILE.lmw")), "{error}");
+        assert!(error.contains("--run FILE.lmw"), "{error}");
         for by in [format!("{name}.lmz --run {name}.lmw"), format!("{name}.own.lmz")] {
             study.succeeds(&format!("decompress {by} -o back"));
             let restored = std::fs::read(study.path("back")).ok();
