@@ -153,7 +153,7 @@ pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Resu
     let model = arguments.model.as_ref().map(|name| pretrained::open(name, context));
     let model = model.transpose()?;
     let run = arguments.run.as_ref().map(|name| weights(name, context)).transpose()?;
-    let by = match (&model, run) {
+    let by = match (&model, &run) {
         (Some(model), _) => By::Model(model),
         (None, Some(run)) => By::Run(run),
         (None, None) => By::Found,
@@ -166,7 +166,7 @@ pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Resu
 pub(super) enum By<'a> {
     /// The weights within it, else those of the run that it names.
     Found,
-    Run(SavedWeights),
+    Run(&'a SavedWeights),
     Model(&'a pretrained::Named),
 }
 
@@ -197,7 +197,7 @@ pub(super) fn decompress_file(
         }
         None => {
             let weights = match by {
-                By::Run(weights) => weights,
+                By::Run(weights) => weights.clone(),
                 By::Found | By::Model(_) => find(reader.header(), context)?,
             };
             let tokenizer = of_weights(&weights, context)?;
