@@ -281,7 +281,7 @@ mod tests {
             ("markov:", "`` is not key=count; the keys are order, alphabet, seed, bytes"),
             ("markov:ordr=2", "no option `ordr`"),
             ("markov:order=2,order=3", "twice"),
-            ("markov:order=x", "`x` is no count"),
+            ("markov:order=x", "`x` is not a count"),
             ("markov:seed=1M", "no whole number"),
             ("markov:order=9", "order=9 with alphabet=16"),
             ("markov:order=99999999999", "transitions"),

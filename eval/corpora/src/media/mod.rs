@@ -276,7 +276,7 @@ mod tests {
             ("bits=12", "`12` is neither 8 nor 16"),
             ("grey=red", "`red` is neither mean nor luma"),
             ("rate=0", "`0` is no rate"),
-            ("rate=fast", "`fast` is no count"),
+            ("rate=fast", "`fast` is not a count"),
             ("chunks=0", "leaves nothing"),
             ("chunks=1,chunks=2", "`chunks` is given twice"),
             ("medium=text", "`text` is neither images nor audio"),
