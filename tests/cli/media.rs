@@ -190,7 +190,7 @@ fn mixtures_train_and_are_measured_part_by_part() {
     study.succeeds("fit --resume --name again");
     let error = study.fails("fit --resume --name again --corpus notes:2+pictures:2+speech:1", 1);
     let there = "corpus: `notes:2+pictures:1+speech:1` of";
-    assert!(error.contains("begun by another plan") && error.contains(there), "{error}");
+    assert!(error.contains("started with another plan") && error.contains(there), "{error}");
     let other = study.json("fit --json --dry-run --size 50K --steps 3 --corpus notes+pictures");
     assert_eq!(other[0]["plan"]["parts"][0]["weight"], serde_json::Value::Null);
 }
@@ -200,7 +200,7 @@ fn what_cannot_be_mixed_says_why() {
     let study = study();
     for (line, parts) in [
         ("--corpus pictures --context 512", ["is one chunk of 2048 bytes", "hint: leave it out"]),
-        ("--corpus pictures --tokenizer bpe-300", ["do not end with them", "--tokenizer bytes"]),
+        ("--corpus pictures --tokenizer bpe-300", ["would straddle", "--tokenizer bytes"]),
         ("--corpus notes+source --tokenizer bpe-300", ["is a mixture", "--tokenizer bytes"]),
         ("--corpus notes+nowhere", ["`nowhere` was not found", "hint: "]),
         ("--corpus notes:1+source", ["some parts have a weight", "hint: "]),
