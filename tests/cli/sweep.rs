@@ -57,7 +57,7 @@ fn shares_of_a_sweep_are_the_sweep_and_nothing_is_done_twice() {
         if failing {
             let error = study.fails(&line, 1);
             assert!(
-                error.contains("too short") && error.contains("1 of the jobs failed"),
+                error.contains("too short") && error.contains("1 of the runs failed"),
                 "{error}"
             );
         } else {
