@@ -67,7 +67,7 @@ impl Selection<'_> {
         if found.is_empty() && !self.is_empty() {
             match &without[..] {
                 [] => bail!(
-                    "no run matches `{self}`\nhint: train one with `lmtrain fit {}`",
+                    "no run matches `{self}`\nhint: `lmtrain fit {}`",
                     self.to_fit()
                 ),
                 [(run, plan)] => return Err(no_weights(run, plan, context)?),
