@@ -66,10 +66,7 @@ impl Selection<'_> {
         }
         if found.is_empty() && !self.is_empty() {
             match &without[..] {
-                [] => bail!(
-                    "no run matches `{self}`\nhint: `lmtrain fit {}`",
-                    self.to_fit()
-                ),
+                [] => bail!("no run matches `{self}`\nhint: `lmtrain fit {}`", self.to_fit()),
                 [(run, plan)] => return Err(no_weights(run, plan, context)?),
                 several => return Err(none_has_weights(&self.to_string(), several, context)?),
             }
