@@ -34,8 +34,8 @@ mod processor {
             match text {
                 "auto" | "cpu" => Ok(Self::Cpu),
                 _ => Err(format!(
-                    "`{text}`: this build computes on the processor alone, `cpu`; GPUs need a build with \
-                     `--features cuda`"
+                    "`{text}` is not available: this build computes only on the processor, `cpu`; GPUs need a build \
+                     with `--features cuda`"
                 )),
             }
         }
@@ -50,7 +50,7 @@ mod processor {
             match asked {
                 None | Some(Precision::F32) => Ok(Precision::F32),
                 Some(other) => Err(format!(
-                    "`--precision {other}`: the processor computes in f32 alone\nhint: `--precision f32`"
+                    "`--precision {other}`: the processor computes only in f32\nhint: `--precision f32`"
                 )),
             }
         }

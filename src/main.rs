@@ -46,8 +46,8 @@ fn show_refused(refused: &clap::Error) -> ExitCode {
         strange.map(|argument| format!("`{}`", argument.to_string_lossy())).collect();
     if refused.kind() == clap::error::ErrorKind::InvalidUtf8 && !strange.is_empty() {
         say::say(&format!(
-            "error: {} is not UTF-8, which names of corpora, models and runs must be\n\
-             hint: a link to it may have such a name; other files and folders may be called anything",
+            "error: {} is not UTF-8, but names of corpora, models and runs must be\n\
+             hint: make a link to it with such a name; other files and folders may have any name",
             strange.join(", ")
         ));
         return ExitCode::from(USAGE);

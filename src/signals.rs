@@ -77,7 +77,7 @@ impl Stop {
         if !quiet {
             // Whoever should read it may not, and writing would never end.
             let say = || {
-                let line = "\nstopping; what is done is kept (once more to end at once)";
+                let line = "\nstopping; finished work is kept (interrupt again to end at once)";
                 let _ = writeln!(std::io::stderr(), "{line}");
             };
             let _ = thread::Builder::new().spawn(say);

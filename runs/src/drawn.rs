@@ -20,7 +20,8 @@ impl Serialize for HexBytes {
 impl<'de> Deserialize<'de> for HexBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = from_hex(&text).ok_or_else(|| serde::de::Error::custom("no hexadecimal bytes"));
+        let bytes =
+            from_hex(&text).ok_or_else(|| serde::de::Error::custom("not hexadecimal bytes"));
         bytes.map(Self)
     }
 }

@@ -8,7 +8,7 @@ const FIRST_LINES: [&[u8]; 2] =
 
 /// What is wrong with a pointer where the file itself should be, after the file's name and a colon.
 pub const GIT_LFS_POINTER: &str =
-    "it is a pointer of Git LFS, and not the file itself\nhint: `git lfs pull` fetches the file";
+    "it is a Git LFS pointer, not the file itself\nhint: `git lfs pull` fetches the file";
 
 /// Whether a file that begins with these bytes is a pointer, and not the file that it stands for.
 #[must_use]

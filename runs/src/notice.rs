@@ -21,8 +21,8 @@ pub fn show_by(show: impl Fn(&str) + Send + Sync + 'static) {
 pub fn without_digest(path: &Path) {
     once("without digest", || {
         format!(
-            "note: {} was written by an older version, without a digest: damage in it is not noticed \
-             (further files like it are not named)",
+            "note: {} was written by an older version, without a digest, so damage in it goes unnoticed \
+             (other files like it are not named)",
             path.display()
         )
     });

@@ -1,4 +1,4 @@
-//! The sweeps that come along, packed into the program. To add one, put its file into `runs/plans/` and a
+//! The built-in plans, packed into the program. To add one, put its file into `runs/plans/` and a
 //! row here.
 
 /// The study that is made if none is named.

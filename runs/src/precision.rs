@@ -42,7 +42,7 @@ impl FromStr for Precision {
         match text {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
-            _ => Err(format!("`{text}` is no precision: write f32 or bf16")),
+            _ => Err(format!("`{text}` is not a precision: write f32 or bf16")),
         }
     }
 }

@@ -100,7 +100,7 @@ impl FromStr for Size {
         }
         let names: Vec<_> = LADDER.iter().map(|(name, _)| *name).collect();
         Err(format!(
-            "`{text}` is no size of the ladder: {}; nor a shape such as w160l4h5",
+            "`{text}` is not a size: write one of {}, or a shape such as w160l4h5",
             names.join(", ")
         ))
     }
@@ -119,14 +119,16 @@ fn check(size: Size) -> Result<Size, String> {
     let Size { width, layers, heads } = size;
     let [widest, deepest] = MOST;
     if !(1..=widest).contains(&width) || !(1..=deepest).contains(&layers) {
-        return Err(format!("at most width {widest} and {deepest} layers, and at least 1"));
+        return Err(format!(
+            "the width must be from 1 to {widest}, the layers from 1 to {deepest}"
+        ));
     }
     if heads == 0 || !width.is_multiple_of(heads) {
-        return Err("the heads must divide the width".to_owned());
+        return Err("the number of heads must divide the width".to_owned());
     }
     match size.head_dimension() {
         16 | 32 | 48 | 64 | 128 => Ok(size),
-        other => Err(format!("a head of dimension {other}: it may be 16, 32, 48, 64 or 128")),
+        other => Err(format!("a head has {other} dimensions; it must have 16, 32, 48, 64 or 128")),
     }
 }
 

@@ -39,14 +39,14 @@ pub struct Sweep {
     pub eval: Vec<Table>,
 }
 
-/// What a sweep's file may be wrong in.
+/// What can be wrong with a sweep's file.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum SweepError {
-    /// It is no TOML, or has other tables than a sweep has.
-    #[error("it is no sweep: {0}")]
+    /// It is not TOML, or has tables that a sweep does not have.
+    #[error("it is not a valid plan: {0}")]
     Syntax(String),
-    /// A key whose value is no text, number, truth value or list of them.
-    #[error("`{key}` is neither a text, a number, true or false, nor a list of them")]
+    /// A key whose value is not a string, number, truth value or list of them.
+    #[error("`{key}` must be a string, a number, true or false, or a list of them")]
     Value {
         /// The key.
         key: String,
@@ -205,7 +205,7 @@ impl FromStr for Shard {
         let numbers = parts.and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
         match numbers {
             Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
-            _ => Err(format!("`{text}`: write 1/4 for the first of four shares")),
+            _ => Err(format!("`{text}` is not a share: write 1/4 for the first of four")),
         }
     }
 }

@@ -58,7 +58,9 @@ impl FromStr for Tokenization {
         match count("bpe-") {
             Some(tokens @ 257..=MOST_TOKENS) => Ok(Self::Bpe(tokens)),
             Some(_) => Err(format!("`{text}`: a BPE vocabulary has 257 to {MOST_TOKENS} tokens")),
-            None => Err(format!("`{text}` is no tokenization: write `bytes`, or `bpe-5000`")),
+            None => Err(format!(
+                "`{text}` is not a tokenizer: write `bytes`, or a BPE vocabulary such as `bpe-5000`"
+            )),
         }
     }
 }

@@ -143,9 +143,9 @@ const LARGEST_COUNT: u64 = 1_000_000_000_000;
 /// Reads what [`short_count`] writes, and plain numbers: `100M`, `1.5B`, `200k`, `4096`.
 ///
 /// # Errors
-/// A sentence that names the text, when it is no count.
+/// A sentence that names the text, when it is not a count.
 pub fn parse_count(text: &str) -> Result<u64, String> {
-    let refuse = || format!("`{text}` is no count; write it as 4096, 200K, 100M or 1.5B");
+    let refuse = || format!("`{text}` is not a count: write it as 4096, 200K, 100M or 1.5B");
     let (digits, factor) = match text.as_bytes().last() {
         Some(b'K' | b'k') => (&text[..text.len() - 1], 1e3),
         Some(b'M' | b'm') => (&text[..text.len() - 1], 1e6),

@@ -16,7 +16,7 @@ pub(crate) struct Compress {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) by: CompressBy,
-    /// Put the run's weights into the archive, so that it decodes by itself
+    /// Put the run's weights into the archive, so that decompressing needs nothing else
     #[arg(long, conflicts_with = "model")]
     pub(crate) embed_model: bool,
 }
@@ -25,25 +25,26 @@ pub(crate) struct Compress {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct CompressBy {
-    /// Run that predicts, by name or as a packed network
+    /// Run whose network predicts the bytes, by name or as a packed network; decompressing needs it too, unless
+    /// --embed-model is given
     #[arg(long, value_name = "NAME|FILE.lmw")]
     pub(crate) run: Option<String>,
-    /// Pretrained model that predicts; decompressing needs it too
+    /// Pretrained model that predicts the bytes; decompressing needs it too
     #[arg(long, value_name = MODEL)]
     pub(crate) model: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Decompress {
-    /// Archive; `-` is standard input
+    /// Archive to restore; `-` is standard input
     pub(crate) file: PathBuf,
     /// File to write; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Pretrained model that the archive was made with, if it was
+    /// Pretrained model that the archive was made with, if it was made with one
     #[arg(long, value_name = MODEL)]
     pub(crate) model: Option<String>,
-    /// Run that the archive was made with [default: found by what the archive says of it]
+    /// Run that the archive was made with [default: the run that the archive names]
     #[arg(long, value_name = "NAME|FILE.lmw", conflicts_with = "model")]
     pub(crate) run: Option<String>,
 }
@@ -56,7 +57,7 @@ pub(crate) struct Pack {
     /// File to write, such as net.lmw; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Code of the weights [default: the one that the run was trained for]
+    /// Code to store the weights in [default: the one that the run was trained for]
     #[arg(long, value_name = "f32|f16|int8|int4")]
     pub(crate) weights: Option<WeightCode>,
 }

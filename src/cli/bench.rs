@@ -12,31 +12,31 @@ pub(crate) struct Bench {
     /// Sizes to measure
     #[arg(long, alias = "sizes", value_delimiter = ',', default_value = "200K,3.2M")]
     pub(crate) size: Vec<Size>,
-    /// How bytes become tokens
+    /// Tokenizer: bytes, or a BPE vocabulary such as bpe-5000
     #[arg(long, default_value = "bytes", value_parser = parse_trained)]
     pub(crate) tokenizer: Tokenization,
-    /// Row of choices
+    /// Architecture and training settings: modern or paper
     #[arg(long, default_value = "modern")]
     pub(crate) recipe: Recipe,
-    /// Choose otherwise than the recipe, as with `fit`
+    /// Override one of the recipe's choices, as with `fit`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
-    /// Sequences of one pass
+    /// Sequences in a pass
     #[arg(long, default_value = "4", value_parser = parse_positive)]
     pub(crate) batch: usize,
-    /// Tokens of a sequence
+    /// Length of a sequence, in tokens
     #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
     pub(crate) context: usize,
-    /// Timed steps, of which the median is taken
+    /// Number of timed steps, of which the median counts
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) steps: u64,
-    /// Measure only these
+    /// What to measure [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Surface>,
-    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
-    /// Numbers to multiply in, f32 or bf16 [default: bf16 on a GPU that knows it]
+    /// Precision of matrix products [default: bf16 on a GPU that supports it, otherwise f32]
     #[arg(long, value_name = "f32|bf16")]
     pub(crate) precision: Option<Precision>,
     /// Within a process of its own: the size to measure
@@ -49,8 +49,8 @@ pub(crate) struct Bench {
 pub(crate) enum Surface {
     /// Training steps
     Train,
-    /// Ideal bits of whole chunks
+    /// Scoring: computing the ideal bits of whole chunks
     Score,
-    /// Compressing and decompressing, and scoring
+    /// Compressing and decompressing, and scoring too
     Code,
 }

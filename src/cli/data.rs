@@ -6,20 +6,20 @@ use lmtrain_runs::units::parse_count;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
-    /// What is where
+    /// List corpora, where they are and how long they are
     List,
-    /// Download; goes on where it was interrupted
+    /// Download corpora; an interrupted download continues where it stopped
     Fetch {
         /// enwik7, enwik8 (36 MB, serves enwik7 too) or enwik9 (323 MB, serves all three); kodak (15 MB),
         /// librispeech-dev-clean (338 MB), librispeech-test-clean (347 MB)
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Compare checksums with the published ones
+    /// Compare the corpora's checksums with the published ones
     Verify {
-        /// Names or paths [default: every text that is there]
+        /// Names or paths [default: every text in the data directory]
         names: Vec<String>,
-        /// An image or a sound that does not decode is an error, and not left out
+        /// Fail if an image or a sound does not decode, instead of leaving it out
         #[arg(long)]
         strict: bool,
     },
@@ -27,22 +27,22 @@ pub(crate) enum Data {
 
 #[derive(Debug, Args)]
 pub(crate) struct Tokenizer {
-    /// Tokens of the vocabularies, such as 1000,5000,20000; the 256 bytes are among them
+    /// Vocabulary sizes, such as 1000,5000,20000; each includes the 256 single bytes
     #[arg(long, required = true, value_delimiter = ',', value_name = "N", value_parser = parse_vocabulary)]
     pub(crate) vocab: Vec<Tokenization>,
     /// Corpus to train on, by name or path
     #[arg(long, value_name = "NAME|PATH", default_value = lmtrain_runs::plan::DEFAULT_CORPUS)]
     pub(crate) corpus: String,
-    /// Which bytes train
+    /// Which bytes of the corpus to train on
     #[arg(long, value_enum, default_value_t = TrainOn::Split)]
     pub(crate) train_on: TrainOn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TrainOn {
-    /// The first 90 %; the next 5 % validate, the last 5 % test
+    /// The first 90 %; the next 5 % are for validation, the last 5 % for testing
     Split,
-    /// Every byte, which is the paper's protocol
+    /// Every byte, as in the paper
     All,
 }
 

@@ -10,76 +10,76 @@ use crate::device::Device;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Eval {
-    /// Runs of these sizes
+    /// Measure runs of these sizes
     #[arg(long, value_delimiter = ',')]
     pub(crate) size: Vec<Size>,
-    /// Runs of these tokenizations
+    /// Measure runs with these tokenizers
     #[arg(long, value_delimiter = ',')]
     pub(crate) tokenizer: Vec<Tokenization>,
-    /// Runs of this recipe
+    /// Measure runs of this recipe
     #[arg(long)]
     pub(crate) recipe: Option<Recipe>,
-    /// Runs by name, and packed networks by file
+    /// Measure these runs, by name, or packed networks, by file
     #[arg(long, value_delimiter = ',', value_name = "NAME|FILE.lmw")]
     pub(crate) run: Vec<String>,
-    /// Pretrained models: folders with config.json, model.safetensors and tokenizer.json
+    /// Measure pretrained models: folders with config.json, model.safetensors and tokenizer.json
     #[arg(long, value_delimiter = ',', value_name = MODEL)]
     pub(crate) model: Vec<String>,
-    /// Classical compressors, chunked and whole: gzip, lzma2, png, png-32x64, oxipng, flac, zstd, brotli, bzip2, ppmd,
-    /// webp
+    /// Measure classical compressors, on chunks and on the whole: gzip, lzma2, png, png-32x64, oxipng, flac, zstd,
+    /// brotli, bzip2, ppmd, webp
     #[arg(long, value_delimiter = ',')]
     pub(crate) compressor: Vec<String>,
-    /// Corpora by name or path [default: the test part of what each run was trained on]
+    /// Corpora to measure on, by name or path [default: the test part of each run's training corpus]
     #[arg(long, value_name = "NAME|PATH")]
     pub(crate) corpus: Vec<String>,
-    /// Which part of each corpus
+    /// Which part of each corpus to measure
     #[arg(long, value_enum, default_value_t = CorpusPart::Whole)]
     pub(crate) part: CorpusPart,
-    /// Length of a chunk, each compressed from an empty context: bytes, or as 2048tokens [default: 2048]
+    /// Length of a chunk in bytes, or in tokens as in 2048tokens; each starts from an empty context [default: 2048]
     #[arg(long, value_name = "LENGTH", value_parser = parse_chunking)]
     pub(crate) chunk: Option<Chunking>,
-    /// Let windows overlap: of each so many tokens are measured, after those before them. A window is as long as the
-    /// network's context, or as --chunk says, in tokens; what overlaps is not coded
+    /// Measure in overlapping windows: each window advances by this many tokens, and only those count. A window is as
+    /// long as the network's context, or as --chunk, in tokens. Gives ideal bits only; the coder does not run
     #[arg(long, value_name = "TOKENS", value_parser = parse_positive)]
     pub(crate) stride: Option<usize>,
-    /// Measure so many chunks, drawn at random, instead of all
+    /// Measure this many chunks, drawn at random, instead of all
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub(crate) sample_chunks: Option<usize>,
-    /// Seed of that draw
+    /// Seed for drawing those chunks
     #[arg(long, default_value_t = 0)]
     pub(crate) sample_seed: u64,
-    /// What runs and pretrained models are given of each byte
+    /// What runs and pretrained models see of each byte
     #[arg(long, value_enum, default_value_t = Protocol::Lossless)]
     pub(crate) protocol: Protocol,
-    /// An image or a sound that does not decode is an error, and not left out
+    /// Fail if an image or a sound does not decode, instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Keep the rate against the length of what is compressed, too, for the report's figure
+    /// Also record how the rate changes along a chunk, for the report's figure "Rate against context"
     #[arg(long)]
     pub(crate) curve: bool,
-    /// Sum ideal bits only, and do not run the coder
+    /// Only sum ideal bits, without running the coder
     #[arg(long)]
     pub(crate) ideal: bool,
-    /// Codes of the weights of runs and pretrained models: f32, f16, int8 and int4 (whole numbers, with which the
-    /// network then computes); each is decoded and measured [default: the one that they are saved in]
+    /// Code the weights of runs as f32, f16, int8 or int4 (the network then computes with 8- or 4-bit integers), decode
+    /// and measure them [default: as they are saved]
     #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,
-    /// Measure again what is recorded already
+    /// Measure again even if a rate is recorded already
     #[arg(long)]
     pub(crate) again: bool,
-    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
-    /// Numbers that a GPU multiplies in; f32 measures what the processor would
+    /// Precision of matrix products on a GPU; f32 agrees with the processor
     #[arg(long, value_name = "f32|bf16", default_value = "f32")]
     pub(crate) precision: Precision,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CorpusPart {
-    /// All bytes
+    /// Every byte
     Whole,
-    /// The first 90 %; of images and sounds, of whole files
+    /// The first 90 %; images and sounds are divided between files
     Train,
     /// The next 5 %
     Validation,
@@ -90,10 +90,10 @@ pub(crate) enum CorpusPart {
 /// What a model is given of each byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
-    /// All of it; a byte that the vocabulary cannot spell is an error
+    /// All eight bits; a byte that the vocabulary cannot represent is an error
     Lossless,
-    /// As the paper's code: seven bits. A text's bytes that are no ASCII lose the highest one, all bytes of anything
-    /// else the lowest; what is lost is counted
+    /// Seven bits, as in the paper's code: in text, non-ASCII bytes lose their highest bit; in other media, every byte
+    /// loses its lowest. Lost bits are counted
     Paper,
 }
 

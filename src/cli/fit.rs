@@ -14,10 +14,10 @@ pub(crate) struct Quickstart {
     /// Do not try to download enwik8
     #[arg(long)]
     pub(crate) offline: bool,
-    /// Minutes of training
+    /// Minutes to train for
     #[arg(long, default_value_t = 2.0, value_parser = parse_minutes)]
     pub(crate) minutes: f64,
-    /// Train on this corpus, by name or path [default: enwik8, or another text that is there]
+    /// Corpus to train on, by name or path [default: enwik8, or another text in the data directory]
     #[arg(long, value_name = "NAME|PATH")]
     pub(crate) corpus: Option<String>,
 }
@@ -25,83 +25,85 @@ pub(crate) struct Quickstart {
 #[derive(Debug, Args)]
 #[command(after_help = after_fit())]
 pub(crate) struct Fit {
-    /// Sizes: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M, or a shape such as w160l4h5
+    /// Non-embedding parameters: 50K, 200K, 800K, 1.6M, 3.2M, 6.4M, 12M, 19M, 38M; or a shape such as w160l4h5 (width
+    /// 160, 4 layers, 5 heads)
     #[arg(long, value_delimiter = ',', required_unless_present_all = ["resume", "name"])]
     pub(crate) size: Vec<Size>,
-    /// How bytes become tokens: bytes, bpe-5000 [default: bytes]
+    /// Tokenizers: bytes, or a BPE vocabulary such as bpe-5000 [default: bytes]
     #[arg(long, value_delimiter = ',', value_parser = parse_trained)]
     pub(crate) tokenizer: Vec<Tokenization>,
-    /// Make the network so much narrower that it has no more parameters in all than with bytes
+    /// Narrow the network until it has no more parameters, embeddings included, than the same size with bytes
     #[arg(long)]
     pub(crate) equal_total: bool,
-    /// Corpus to train on, by name or path: a text, or a folder of images or sounds. Several joined by `+` are mixed, in
-    /// proportion to their lengths, or to weights as in `enwik8:8+kodak:1` [default: enwik8]
+    /// Corpus to train on, by name or path: a text, or a folder of images or sounds. `+` mixes several, in proportion
+    /// to their lengths or, as in `enwik8:8+kodak:1`, to given weights [default: enwik8]
     #[arg(long, value_name = "NAME|PATH")]
     pub(crate) corpus: Option<String>,
-    /// Row of choices: modern practice, or what the paper published [default: modern]
+    /// Architecture and training settings: modern (today's practice) or paper (as published) [default: modern]
     #[arg(long)]
     pub(crate) recipe: Option<Recipe>,
-    /// Choose otherwise than the recipe; the keys are below
+    /// Override one of the recipe's choices, listed below; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
     #[command(flatten)]
     pub(crate) budget: BudgetArguments,
-    /// Tokens of a sequence [default: 2048]
+    /// Length of a training sequence, in tokens [default: 2048]
     #[arg(long, value_parser = parse_context)]
     pub(crate) context: Option<usize>,
-    /// Sequences of one pass: `--set batch=N` [default: the recipe's]
+    /// Sequences in a forward and backward pass; same as `--set batch=N` [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_batch)]
     pub(crate) batch: Option<Setting>,
-    /// Numbers that weights are trained for, saved in and computed with: `--set weights=…` [default: the recipe's, f16]
+    /// Number format that the weights are trained for, saved in and computed with; same as `--set weights=…`
+    /// [default: the recipe's, f16]
     #[arg(long, value_name = "f16|int8|int4", value_parser = parse_weights)]
     pub(crate) weights: Option<Setting>,
-    /// Passes whose gradients make one step; more, with a smaller batch, saves memory:
-    /// `--set accumulation=N` [default: the recipe's]
+    /// Passes in an optimizer step; more passes with a smaller batch save memory; same as `--set accumulation=N`
+    /// [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_accumulation)]
     pub(crate) accumulate: Option<Setting>,
-    /// Which bytes train [default: split]
+    /// Which bytes of the corpus to train on [default: split]
     #[arg(long, value_enum)]
     pub(crate) train_on: Option<TrainOn>,
-    /// Seed of the weights and of the data's order [default: 0]
+    /// Seed for the initial weights and the order of the data [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// An image or a sound that does not decode is an error, and not left out
+    /// Fail if an image or a sound does not decode, instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Where to compute: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
-    /// Numbers to multiply in, f32 or bf16 [default: bf16 on a GPU that knows it]
+    /// Precision of matrix products [default: bf16 on a GPU that supports it, otherwise f32]
     #[arg(long, value_name = "f32|bf16")]
     pub(crate) precision: Option<Precision>,
-    /// Name of the run [default: made of the choices]
+    /// Name of the run [default: made from the choices, as in 200K-bytes-modern-s0]
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Go on with a run that was stopped; what is left out is as the run was begun
+    /// Continue a run that was stopped; options that are left out are those of its plan
     #[arg(long, conflicts_with = "overwrite")]
     pub(crate) resume: bool,
-    /// Throw away the run of this name, its records included, and start anew
+    /// Delete the run of this name, records included, and start over
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Plain lines instead of the dashboard on a terminal
+    /// Print plain lines instead of the dashboard on a terminal
     #[arg(long)]
     pub(crate) plain: bool,
-    /// Print the resolved plan, and train nothing
+    /// Print the resolved plan without training
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// How much training; 20 tokens per non-embedding parameter if nothing is said.
+/// How long to train; by default on 20 tokens per non-embedding parameter.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct BudgetArguments {
-    /// Train on so many tokens, such as 100M [default: 20 tokens per non-embedding parameter]
+    /// Train on this many tokens, such as 100M [default: 20 tokens per non-embedding parameter]
     #[arg(long, value_parser = parse_count)]
     pub(crate) tokens: Option<u64>,
-    /// Train for so many steps
+    /// Train for this many optimizer steps
     #[arg(long, value_parser = parse_count)]
     pub(crate) steps: Option<u64>,
-    /// Train for about so many minutes; a few timed steps decide how many fit
+    /// Train for about this many minutes; a few timed steps decide how many steps fit
     #[arg(long, value_parser = parse_minutes)]
     pub(crate) minutes: Option<f64>,
 }
@@ -115,7 +117,7 @@ impl Fit {
         }
     }
 
-    /// The choices made beside the recipe's.
+    /// The choices that override the recipe's.
     pub(crate) fn settings(&self) -> Vec<Setting> {
         let short = [&self.batch, &self.accumulate, &self.weights];
         short.into_iter().flatten().chain(&self.set).cloned().collect()
@@ -149,7 +151,8 @@ fn parse_accumulation(text: &str) -> Result<Setting, String> {
 
 /// The table of choices, as `fit --help` ends with it.
 fn after_fit() -> String {
-    let mut text = "Choices that `--set` takes (`lmtrain recipes` has each recipe's):\n".to_owned();
+    let mut text =
+        "Choices that `--set` takes (`lmtrain recipes` prints each recipe's values):\n".to_owned();
     for choice in recipe::CHOICES {
         text += &format!("  {:<24} {} ({})\n", choice.key, choice.about, choice.range());
     }

@@ -33,8 +33,10 @@ pub(crate) use report::Report;
 pub(crate) use sweep::Sweep;
 
 const EXAMPLES: &str = "\
+A run is a network trained by `fit`, kept in a folder with its plan, weights and measurements.
+
 Examples:
-  lmtrain quickstart                                  everything once, in a few minutes
+  lmtrain quickstart                                  try everything in a few minutes
   lmtrain fit --size 200K --corpus enwik8 --minutes 10
   lmtrain eval --size 200K --corpus enwik8 --compressor gzip,lzma2
   lmtrain eval --model ./Llama-3.2-1B --corpus enwik8 --sample-chunks 500
@@ -56,13 +58,13 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Where runs are kept [default: ./runs]
+    /// Folder of the runs [default: ./runs]
     #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_RUNS", hide_env_values = true)]
     pub(crate) runs_dir: Option<PathBuf>,
-    /// Where corpora are kept [default: the user's data directory]
+    /// Folder of the corpora [default: the user's data directory]
     #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_DATA", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where vocabularies are kept [default: ./tokenizers/vocab]
+    /// Folder of the BPE vocabularies [default: ./tokenizers/vocab]
     #[arg(
         long,
         global = true,
@@ -74,45 +76,45 @@ pub(crate) struct Common {
     /// Print results as one JSON document
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print results and errors only
+    /// Print only results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Everything once, in a few minutes: fit, evaluate, round-trip a file, report
+    /// Try everything in a few minutes: fit, evaluate, round-trip a file, report
     #[cfg(feature = "train")]
     Quickstart(Quickstart),
-    /// Corpora: where they are, downloads, checksums
+    /// List, download and verify corpora
     #[command(subcommand)]
     Data(Data),
-    /// Train vocabularies for byte-pair encoding; `fit` trains those that are missing
+    /// Train vocabularies for byte-pair encoding (BPE); `fit` trains missing ones by itself
     Tokenizer(Tokenizer),
     /// Train a network
     #[cfg(feature = "train")]
     Fit(Fit),
-    /// Many runs and their measurements; skips what is done, resumes what was begun
+    /// Train and measure many runs; skips finished ones and resumes interrupted ones
     #[cfg(feature = "train")]
     Sweep(Sweep),
     /// Measure compression rates of runs, pretrained models and compressors on corpora
     Eval(Eval),
     /// Compress a file with a run or a pretrained model
     Compress(Compress),
-    /// Restore a file that `compress` made
+    /// Restore a file from an archive that `compress` made
     Decompress(Decompress),
-    /// Put a run's network into one small file, to use or to pass on
+    /// Pack a run's network into one small file, to use or to pass on
     Pack(Pack),
-    /// Draw what a run, a pretrained model or a compressor takes to be likely after a context
+    /// Sample continuations of a context from a run, a pretrained model or a compressor
     Generate(Generate),
-    /// Figures, tables and one page of all that was measured
+    /// Write figures, tables and one HTML page of everything that was measured
     Report(Report),
-    /// Training, scoring and coding speed on this machine
+    /// Measure training, scoring and coding speed on this machine
     #[cfg(feature = "train")]
     Bench(Bench),
-    /// The table of choices: what each recipe has, and what `fit --set` takes
+    /// Print the choices that `fit --set` takes, with each recipe's values
     Recipes,
-    /// Print a shell's completion script
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: clap_complete::Shell,

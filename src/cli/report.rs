@@ -7,10 +7,10 @@ use lmtrain_runs::recipe::{self, Choice};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// Folder to write [default: report, in the runs' folder]
+    /// Folder to write to [default: `report` in the folder of the runs]
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Draw the rate against these choices too, such as matrix-learning-rate: a line a size
+    /// Also draw the rate against these choices, such as matrix-learning-rate, with a line for each size
     #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = parse_axis)]
     pub(crate) by: Vec<&'static Choice>,
     /// Open the page in a browser
@@ -22,5 +22,5 @@ pub(crate) struct Report {
 fn parse_axis(text: &str) -> Result<&'static Choice, String> {
     let choice = recipe::choice(text)?;
     let numeric = choice.is_numeric().then_some(choice);
-    numeric.ok_or_else(|| format!("`{text}` is {}: no number to draw against", choice.range()))
+    numeric.ok_or_else(|| format!("`{text}` is not numeric: it is {}", choice.range()))
 }

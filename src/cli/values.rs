@@ -21,7 +21,7 @@ pub(super) fn parse_positive(text: &str) -> Result<usize, String> {
 pub(super) fn parse_trained(text: &str) -> Result<Tokenization, String> {
     match text.parse()? {
         Tokenization::Pretrained(_) => {
-            Err("a run has `bytes`, or a vocabulary such as `bpe-5000`".to_owned())
+            Err("a run's tokens are `bytes` or a vocabulary such as `bpe-5000`".to_owned())
         }
         tokenization => Ok(tokenization),
     }
@@ -31,7 +31,7 @@ pub(super) fn parse_trained(text: &str) -> Result<Tokenization, String> {
 pub(super) fn parse_context(text: &str) -> Result<usize, String> {
     match parse_positive(text)? {
         tokens if tokens <= MOST_CONTEXT => Ok(tokens),
-        _ => Err(format!("it may be at most {MOST_CONTEXT}")),
+        _ => Err(format!("it must be at most {MOST_CONTEXT}")),
     }
 }
 
@@ -39,6 +39,6 @@ pub(super) fn parse_context(text: &str) -> Result<usize, String> {
 pub(super) fn parse_minutes(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(minutes) if minutes > 0.0 && minutes < 1e6 => Ok(minutes),
-        _ => Err("minutes are a number above 0, such as 10 or 0.5".to_owned()),
+        _ => Err("it must be a number of minutes above 0, such as 10 or 0.5".to_owned()),
     }
 }

@@ -136,12 +136,12 @@ fn tell_stored(summary: &ArchiveSummary, context: &Context) {
     match summary.unspelt {
         _ if stored == Bytes(0) => {}
         Some(byte) => context.say(&format!(
-            "{stored} of {} are stored as they are, block by block: the model's vocabulary cannot \
-             spell the byte {byte:#04x}\nhint: a run codes every byte: `lmtrain compress --run NAME`",
+            "{stored} of {} are stored uncompressed, in whole blocks, because the model's vocabulary \
+             cannot represent the byte {byte:#04x}\nhint: a run codes every byte: `lmtrain compress --run NAME`",
             summary.raw_bytes
         )),
         None => context.say(&format!(
-            "{stored} of {} are stored as they are: coding would make them longer",
+            "{stored} of {} are stored uncompressed, because coding would make them longer",
             summary.raw_bytes
         )),
     }
@@ -183,7 +183,7 @@ pub(super) fn decompress_file(
     let output = Output::of(&input, output)?;
     let length = input.length();
     let mut reader = ArchiveReader::open(input)
-        .with_context(|| format!("{} cannot be decompressed", file.display()))?;
+        .with_context(|| format!("cannot decompress {}", file.display()))?;
     if let By::Model(model) = by {
         let by: (&dyn Predictor, &dyn Tokenizer) =
             (model.model.predictor(), model.model.tokenizer());
@@ -223,7 +223,7 @@ fn restore(
         .decompress(predictor, tokenizer, &mut output, &mut |progress| {
             step(&mut shown, progress, progress.archive_bytes, length, context)
         })
-        .with_context(|| format!("{} cannot be decompressed", file.display()))?;
+        .with_context(|| format!("cannot decompress {}", file.display()))?;
     finish(output)?;
     Ok(summarise(summary, start.elapsed().as_secs_f64()))
 }
@@ -240,7 +240,7 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     if let Tokenization::Pretrained(_) = header.tokenization {
         let name = &header.model;
         bail!(
-            "the archive was made with the pretrained model `{name}`\nhint: `--model` names its folder"
+            "the archive was made with the pretrained model `{name}`\nhint: give its folder with `--model`"
         );
     }
     let named = context.store.run(&header.model);
@@ -260,21 +260,21 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     let root = context.store.root().display();
     if named.weights_path().is_file() {
         bail!(
-            "run `{}` in {root} has other weights than the archive was made with ({identity}…)\n\
-             hint: `--runs-dir` names where the right ones are",
+            "run `{}` in {root} does not have the weights that the archive was made with ({identity}…)\n\
+             hint: give the folder of the runs that has them with `--runs-dir`",
             header.model
         );
     }
     if named.plan_path().is_file() {
         bail!(
-            "the archive was made with run `{}` (weights {identity}…), whose records are in {root} and \
-             whose weights are not\nhint: `--runs-dir` names where they are",
+            "the archive was made with run `{}` (weights {identity}…), of which {root} has the records but \
+             not the weights\nhint: give the folder of the runs that has them with `--runs-dir`",
             header.model
         );
     }
     bail!(
         "the archive was made with run `{}` (weights {identity}…), which is not in {root}\n\
-         hint: `--runs-dir` names where it is, `--run FILE.lmw` a packed network; \
+         hint: give the folder that has it with `--runs-dir`, or its packed network with `--run FILE.lmw`; \
          `compress --embed-model` makes archives that need no run",
         header.model
     )

@@ -45,9 +45,9 @@ fn row(listing: &Listing) -> [String; 6] {
         Presence::Present => {
             listing.path.as_ref().map_or(String::new(), |path| path.display().to_string())
         }
-        Presence::PrefixOf(whole) => format!("the head of {whole}"),
+        Presence::PrefixOf(whole) => format!("the beginning of {whole}"),
         Presence::Absent => format!("– (`lmtrain data fetch {}`)", listing.name),
-        Presence::AlwaysThere => "always there".to_owned(),
+        Presence::AlwaysThere => "built in".to_owned(),
     };
     let chunks = listing.chunks.map(|chunks| format!("{chunks} chunks"));
     let count = match (listing.files, chunks) {
@@ -74,8 +74,8 @@ fn fetch(names: &[String], context: &Context) -> Result<()> {
         let fetched = fetch_shown(name, &FetchOptions::default(), context)?;
         if !context.json {
             let what = match fetched.was_there {
-                true => "was there".to_owned(),
-                false => format!("downloaded and checked by {}", fetched.checked_by),
+                true => "already there".to_owned(),
+                false => format!("downloaded and verified by {}", fetched.checked_by),
             };
             print_line(&format!("{name}: {what}: {}", fetched.path.display()))?;
         }
@@ -132,7 +132,7 @@ fn verify(names: &[String], strict: bool, context: &Context) -> Result<()> {
                 let verdict = match &verification.verdict {
                     Verdict::Matches => "as published".to_owned(),
                     Verdict::Differs { published } => format!("DIFFERS from {published}"),
-                    Verdict::NothingPublished => "nothing published to compare with".to_owned(),
+                    Verdict::NothingPublished => "no published checksum".to_owned(),
                 };
                 vec![verification.name.clone(), verification.sha256.clone(), verdict]
             })
@@ -141,7 +141,10 @@ fn verify(names: &[String], strict: bool, context: &Context) -> Result<()> {
     }
     let differs = |verdict: &Verdict| matches!(verdict, Verdict::Differs { .. });
     if let Some(wrong) = verifications.iter().find(|item| differs(&item.verdict)) {
-        bail!("`{}` is not what was published; remove it and fetch it again", wrong.name);
+        bail!(
+            "`{}` differs from what was published\nhint: remove it, and fetch it again",
+            wrong.name
+        );
     }
     Ok(())
 }
@@ -153,7 +156,10 @@ fn present(context: &Context) -> Result<Vec<String>> {
     let names: Vec<String> =
         listings.into_iter().filter(is_text).map(|listing| listing.name).collect();
     if names.is_empty() {
-        bail!("no text is in {}\nhint: `lmtrain data fetch enwik8`", context.data.text().display());
+        bail!(
+            "there is no text in {}\nhint: `lmtrain data fetch enwik8`",
+            context.data.text().display()
+        );
     }
     Ok(names)
 }

@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
     let records = measure(arguments, context)?;
     print_rates(&records, context.json)?;
     if context.is_stopping() {
-        bail!("stopped; the same command goes on from here");
+        bail!("stopped; run the same command to continue");
     }
     Ok(())
 }
@@ -123,17 +123,19 @@ fn settings(arguments: &Eval) -> Result<Settings> {
     };
     match (settings.chunk, settings.sample) {
         (Chunking::Tokens(length), Some(_)) => {
-            bail!("a sample is drawn of chunks of bytes\nhint: `--chunk {length}`, or all chunks");
+            bail!(
+                "`--sample-chunks` needs chunks of bytes\nhint: `--chunk {length}`, or leave out `--sample-chunks`"
+            );
         }
         (Chunking::Strided { .. }, Some(_)) => {
             bail!(
-                "a sample is drawn of chunks of bytes\nhint: leave `--stride` or `--sample-chunks` out"
+                "`--sample-chunks` needs chunks of bytes\nhint: leave out `--stride` or `--sample-chunks`"
             );
         }
         _ => {}
     }
     if settings.curve && (settings.masked || !matches!(settings.chunk, Chunking::Bytes(_))) {
-        bail!("a curve is of whole bytes, in chunks of bytes\nhint: leave out `--curve`");
+        bail!("`--curve` needs lossless chunks of bytes\nhint: leave out `--curve`");
     }
     Ok(settings)
 }
@@ -144,7 +146,7 @@ fn check_lengths(runs: &[Chosen], settings: &Settings) -> Result<()> {
     let Some(plan) = runs.iter().map(|run| &run.plan).find(too_short) else { return Ok(()) };
     let (chunk, limit) = (settings.length_in(plan.context), plan.context);
     bail!(
-        "run `{}` was trained on {limit} tokens at a time, and chunks of {chunk} are longer\n\
+        "run `{}` was trained with a context of {limit} tokens; chunks of {chunk} are longer\n\
          hint: `--chunk {limit}`",
         plan.name
     );
@@ -170,7 +172,8 @@ fn corpora(
     names.dedup();
     if names.is_empty() {
         bail!(
-            "nothing to measure on\nhint: `lmtrain eval --corpus enwik8`, or `lmtrain data list`"
+            "no corpus is given to measure on\n\
+             hint: add `--corpus enwik8`, for example; `lmtrain data list` lists the corpora"
         );
     }
     let part = if arguments.part == cli::CorpusPart::Whole {
@@ -187,11 +190,11 @@ fn check_chunking(corpus: &Corpus, chunking: Chunking) -> Result<()> {
     let medium = corpus.medium();
     if medium.is_decoded() && chunking != Chunking::Bytes(MEDIA_CHUNK_BYTES) {
         let given = match chunking {
-            Chunking::Strided { .. } => "`--stride` lets windows overlap".to_owned(),
+            Chunking::Strided { .. } => "`--stride` makes windows overlap".to_owned(),
             other => format!("`--chunk` is {other}"),
         };
         bail!(
-            "a chunk of `{}` ({medium}) has {MEDIA_CHUNK_BYTES} bytes and is of one file, and \
+            "a chunk of `{}` ({medium}) is always {MEDIA_CHUNK_BYTES} bytes of one file, but \
              {given}\nhint: leave it out",
             corpus.name()
         );

@@ -69,7 +69,7 @@ impl Remote<'_> {
         match folders.iter().next() {
             Some(folder) if folders.len() == 1 => Ok(folder.to_path_buf()),
             _ => bail!(
-                "{} changed on the hub while it was fetched\nhint: the same command fetches what is missing",
+                "{} changed on the hub while it was fetched\nhint: run the same command again to fetch what is missing",
                 self.name
             ),
         }
@@ -112,9 +112,9 @@ impl Remote<'_> {
 
     fn download(&self, file: &str) -> Result<PathBuf> {
         let Some(api) = &self.api else {
-            let hint = "hint: without `HF_HUB_OFFLINE` it is fetched";
+            let hint = "hint: unset `HF_HUB_OFFLINE` to fetch it";
             bail!(
-                "{file} of {} is not in the cache, and the hub is not to be asked\n{hint}",
+                "{file} of {} is not in the cache, and `HF_HUB_OFFLINE` forbids downloads\n{hint}",
                 self.name
             );
         };

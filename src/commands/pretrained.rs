@@ -46,11 +46,14 @@ fn find(name: &str, context: &Context) -> Result<(String, PathBuf)> {
     let path = Path::new(name);
     if path.is_file() {
         if path.extension().is_some_and(|end| end == "gguf") {
-            bail!("{name}: GGUF is not read; a model is a folder of safetensors\n{HINT}");
+            bail!("{name}: GGUF files are not supported\n{HINT}");
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new("."));
-        bail!("{name} is a file; a model is its folder\nhint: `--model {}`", folder.display());
+        bail!(
+            "{name} is a file, but a model is given by its folder\nhint: `--model {}`",
+            folder.display()
+        );
     }
     if !path.exists() {
         return elsewhere(name, context);
@@ -67,7 +70,9 @@ fn elsewhere(name: &str, context: &Context) -> Result<(String, PathBuf)> {
     match super::hub::is_name(name) {
         true => Ok((name.to_owned(), super::hub::fetch(name, context)?)),
         false => {
-            bail!("there is no folder {name}, and it is no name on the hub\n{HINT}, or OWNER/NAME")
+            bail!(
+                "there is no folder {name}, and it is not a name on the hub\n{HINT}, or OWNER/NAME"
+            )
         }
     }
 }

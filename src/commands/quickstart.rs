@@ -40,7 +40,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     fit::run(&fit_arguments(&name, place, arguments.minutes), &quiet_results(context))?;
     stop_if_asked(context)?;
 
-    context.say("\n2. eval: the last 5 %, which it has not seen, beside gzip and LZMA2");
+    context.say("\n2. eval: on the last 5 %, which it has not seen, compared with gzip and LZMA2");
     let run = context.store.run(&name);
     let Some(plan) = run.plan()? else { bail!("run `{name}` has no plan") };
     let settings = Settings {
@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     records.extend(rates(&coded, &task)?);
     stop_if_asked(context)?;
 
-    context.say("\n3. compress, decompress: held-out text through an archive, and back");
+    context.say("\n3. compress, decompress: round trip of held-out text through an archive");
     round_trip(&name, &corpus, context)?;
 
     context.say("\n4. report");
@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         .any(|record| record.adjusted_rate() > record.raw_rate().map(|rate| 2.0 * rate))
     {
         context
-            .say("(adjusted counts the model's own bytes too: so little text cannot pay for them)");
+            .say("(the adjusted rate also counts the model's own bytes, which dominate on so little text)");
     }
     if context.json {
         report::make(&report_arguments, context)?;
@@ -98,7 +98,9 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
         return select::open_corpus(&name, context);
     }
     if !arguments.offline {
-        context.say("no text is here: fetching enwik8 (36 MB); `--offline` skips this");
+        context.say(
+            "the data directory has no text: downloading enwik8 (36 MB); `--offline` skips this",
+        );
         let options =
             FetchOptions { connect_timeout: CONNECT_TIMEOUT, retries: 1, ..Default::default() };
         match data::fetch_shown("enwik8", &options, context) {
@@ -106,11 +108,14 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
             Err(error) if error.is_interrupted() => return Err(error.into()),
             Err(error) => {
                 let first = error.to_string();
-                context.say(&format!("that failed: {}", first.lines().next().unwrap_or_default()));
+                context.say(&format!(
+                    "the download failed: {}",
+                    first.lines().next().unwrap_or_default()
+                ));
             }
         }
     }
-    context.say("training on `source`, this project's own text, which is always there");
+    context.say("training on `source`, this project's own text, which is built in");
     select::open_corpus("source", context)
 }
 
@@ -147,7 +152,7 @@ fn quiet_results(context: &Context) -> Context {
 
 fn stop_if_asked(context: &Context) -> Result<()> {
     if context.is_stopping() {
-        bail!("stopped; what is done is kept");
+        bail!("stopped; finished work is kept");
     }
     Ok(())
 }
@@ -171,7 +176,9 @@ fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
     let restored = file("restored.txt");
     archive::decompress_file(&file("held-out.lmz"), &restored, archive::By::Found, context)?;
     if std::fs::read(file("restored.txt"))? != original {
-        bail!("the restored file differs from the original: this is a defect, please report it");
+        bail!(
+            "round trip failed: the restored file differs from the original; please report this bug"
+        );
     }
     let rate = packed.rate().map_or(String::new(), |rate| format!(", {:.2} %", 100.0 * rate));
     context.say(&format!("{} bytes{rate}, restored bit for bit", original.len()));
@@ -181,9 +188,9 @@ fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
 fn next_steps(name: &str, context: &Context) {
     context.say(&format!(
         "\nNext:\n  \
-         lmtrain compress FILE -o FILE.lmz --run {name}    a file of your own\n  \
-         lmtrain data fetch enwik8                         the text of the paper\n  \
-         lmtrain fit --size 3.2M --minutes 60              a larger network, for longer\n  \
-         lmtrain eval --size 3.2M --compressor gzip,lzma2  and its rates"
+         lmtrain compress FILE -o FILE.lmz --run {name}    compress a file of your own\n  \
+         lmtrain data fetch enwik8                         download the paper's training text\n  \
+         lmtrain fit --size 3.2M --minutes 60              train a larger network for longer\n  \
+         lmtrain eval --size 3.2M --compressor gzip,lzma2  measure it"
     ));
 }

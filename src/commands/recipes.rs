@@ -28,8 +28,8 @@ pub(super) fn run(context: &Context) -> Result<()> {
         let range = choice.range();
         writeln!(out, "{key:<24} {modern:>13} {paper:>11}  {short:<8} {about} ({range})")?;
     }
-    context.say("in brackets: changes nothing beside the recipe's other choices");
-    context.say("any of them: `lmtrain fit --set KEY=VALUE`, in a plan `set.KEY = [VALUES]`");
+    context.say("values in brackets have no effect, given the recipe's other choices");
+    context.say("to change one: `lmtrain fit --set KEY=VALUE`, or in a plan `set.KEY = [VALUES]`");
     Ok(())
 }
 

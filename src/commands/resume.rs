@@ -16,7 +16,7 @@ pub(super) fn begun(arguments: &Fit, context: &Context) -> Result<Option<Plan>> 
     let plan = context.store.run(name).plan()?;
     if plan.is_none() && arguments.size.is_empty() {
         let root = context.store.root().display();
-        bail!("no run `{name}` to go on with is in {root}\n{}", known(context)?);
+        bail!("there is no run `{name}` to resume in {root}\n{}", known(context)?);
     }
     Ok(plan)
 }
@@ -25,7 +25,9 @@ pub(super) fn begun(arguments: &Fit, context: &Context) -> Result<Option<Plan>> 
 pub(super) fn corpus_of(plan: &Plan, strict: bool, context: &Context) -> Result<Mixture> {
     let name = &plan.corpus;
     open_mixture(name, strict, context).with_context(|| {
-        format!("the run was begun on `{name}`; `--corpus` says where that is, if it is elsewhere")
+        format!(
+            "the run was started on `{name}`; if that has moved, give its place with `--corpus`"
+        )
     })
 }
 
@@ -37,12 +39,12 @@ pub(super) fn check(saved: &Plan, arguments: &Fit, asked: &Plan, run: &Run) -> R
         return Ok(());
     }
     let line = |(key, there, asked): &(String, String, String)| {
-        format!("\n  {key}: {there} there, {asked} asked for")
+        format!("\n  {key}: {there} in the plan, but {asked} on the command line")
     };
     let lines: String = differences.iter().map(line).collect();
     bail!(
-        "run `{}` was begun by another plan, in {}:{lines}\n\
-         hint: leave out what differs, or `--name` another run",
+        "run `{}` was started with another plan, in {}:{lines}\n\
+         hint: leave out what differs, or choose another `--name`",
         run.name(),
         run.plan_path().display()
     );

@@ -58,20 +58,26 @@ impl Selection<'_> {
                 return Err(no_weights(run, plan, context)?);
             }
             if !found.iter().any(|run| is_named(&run)) {
-                bail!("no run `{name}` in {}\n{}", context.store.root().display(), known(context)?);
+                bail!(
+                    "there is no run `{name}` in {}\n{}",
+                    context.store.root().display(),
+                    known(context)?
+                );
             }
         }
         if found.is_empty() && !self.is_empty() {
             match &without[..] {
-                [] => bail!("no run fits `{self}`\nhint: `lmtrain fit {}`", self.to_fit()),
+                [] => bail!("no run matches `{self}`\nhint: `lmtrain fit {}`", self.to_fit()),
                 [(run, plan)] => return Err(no_weights(run, plan, context)?),
                 several => return Err(none_has_weights(&self.to_string(), several, context)?),
             }
         }
         if !without.is_empty() {
             let names: Vec<&str> = without.iter().map(|(run, _)| run.name()).collect();
-            context
-                .say(&format!("left out, since their weights are not here: {}", names.join(", ")));
+            context.say(&format!(
+                "left out, because their weights are not here: {}",
+                names.join(", ")
+            ));
         }
         Ok(found)
     }
@@ -121,9 +127,9 @@ fn no_weights(run: &Run, plan: &Plan, context: &Context) -> Result<anyhow::Error
     if has_records_alone(run)? {
         let command = plan.command();
         return Ok(anyhow::anyhow!(
-            "run `{name}` is in {root} with its plan and its records, and its weights are not\n\
-             hint: `--runs-dir` names where they are; `{command}` trains them again, in another folder of \
-             runs"
+            "run `{name}` is in {root} with its plan and its records, but without its weights\n\
+             hint: give the folder that has them with `--runs-dir`; `{command}` trains them again, with \
+             another `--runs-dir`"
         ));
     }
     Ok(anyhow::anyhow!(
@@ -145,9 +151,9 @@ fn none_has_weights(asked: &str, runs: &[(Run, Plan)], context: &Context) -> Res
         false => "none of them has weights",
     };
     Ok(anyhow::anyhow!(
-        "{count} runs in {root} fit `{asked}`: {names}; {what}\n\
-         hint: `--runs-dir` names the folder that has the weights; `lmtrain report` shows what is \
-         recorded; `--run` with one of the names says how to train it again"
+        "{count} runs in {root} match `{asked}`: {names}; {what}\n\
+         hint: give the folder that has the weights with `--runs-dir`; `lmtrain report` shows what is \
+         recorded; `--run NAME` with one of these says how to train it again"
     ))
 }
 
@@ -156,8 +162,8 @@ pub(super) fn known(context: &Context) -> Result<String> {
     let names: Vec<String> =
         context.store.runs()?.iter().map(|run| format!("`{}`", run.name())).collect();
     Ok(match names.len() {
-        0 => "hint: `lmtrain fit --size 200K` makes one".to_owned(),
-        _ => format!("hint: there are {}", names.join(", ")),
+        0 => "hint: `lmtrain fit --size 200K` trains one".to_owned(),
+        _ => format!("hint: the runs there are {}", names.join(", ")),
     })
 }
 
@@ -171,7 +177,11 @@ pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
         if let Some(plan) = run.plan()? {
             return Err(no_weights(&run, &plan, context)?);
         }
-        bail!("no run `{name}` in {}\n{}", context.store.root().display(), known(context)?);
+        bail!(
+            "there is no run `{name}` in {}\n{}",
+            context.store.root().display(),
+            known(context)?
+        );
     }
     weights_of(&run)
 }
@@ -243,9 +253,9 @@ pub(super) fn show(shown: &mut ShownProgress, progress: corpora::CorpusProgress)
     let (what, bytes, of) = match progress {
         corpora::CorpusProgress::Downloading { bytes, of } => ("downloaded", bytes, of),
         corpora::CorpusProgress::Unpacking { bytes, of } => ("unpacked", bytes, of),
-        corpora::CorpusProgress::Hashing { bytes, of } => ("checked", bytes, of),
+        corpora::CorpusProgress::Hashing { bytes, of } => ("verified", bytes, of),
         corpora::CorpusProgress::Looking { files } => {
-            return shown.update(files, None, &format!("{files} files looked at"));
+            return shown.update(files, None, &format!("{files} files scanned"));
         }
         corpora::CorpusProgress::Decoding { files, of_files, bytes, of_bytes } => {
             let note = format!("{files} files decoded, {}", Bytes(bytes));

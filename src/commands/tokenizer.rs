@@ -133,8 +133,8 @@ pub(super) fn for_training(
         return make(tokens, corpus, span, file, context).map(Some);
     }
     bail!(
-        "the vocabularies `{tokenization}` in {} were trained on other texts than their names say\n\
-         hint: remove them; `fit` trains what is missing",
+        "the vocabularies `{tokenization}` in {} were not trained on the texts that their names say\n\
+         hint: remove them; `fit` trains them again",
         context.tokenizers.display()
     )
 }
@@ -197,8 +197,8 @@ pub(super) fn of_weights(weights: &SavedWeights, context: &Context) -> Result<Bo
     }
     let digits: String = identity.chars().take(12).collect();
     bail!(
-        "the vocabulary `{}` ({digits}…) of run `{}` is not in {}, nor in {}\n\
-         hint: `--runs-dir` and `--tokenizers-dir` name where it is",
+        "the vocabulary `{}` ({digits}…) of run `{}` is neither in {} nor in {}\n\
+         hint: give the folder that has it with `--runs-dir` or `--tokenizers-dir`",
         plan.tokenization,
         plan.name,
         context.store.root().display(),
@@ -240,7 +240,7 @@ pub(super) fn put_with_run(tokenizer: &BpeTokenizer, file: &std::path::Path) -> 
         return Ok(tokenizer.write(file)?);
     }
     if BpeTokenizer::read(file)?.identity() != tokenizer.identity() {
-        bail!("the run was begun with another vocabulary, in {}", file.display());
+        bail!("the run was started with another vocabulary, in {}", file.display());
     }
     Ok(())
 }

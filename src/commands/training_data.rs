@@ -82,8 +82,8 @@ fn check(plan: &Plan, mixture: &Mixture) -> Result<()> {
     let is_bytes = plan.tokenization == Tokenization::Bytes;
     if !is_bytes && mixture.single().is_none() {
         bail!(
-            "`{}` is a mixture, and a vocabulary is of one text\n\
-             hint: `--tokenizer bytes`, or one corpus",
+            "`{}` is a mixture, but a vocabulary is trained on one text\n\
+             hint: `--tokenizer bytes`, or a single corpus",
             mixture.name()
         );
     }
@@ -94,14 +94,14 @@ fn check(plan: &Plan, mixture: &Mixture) -> Result<()> {
         }
         if !is_bytes {
             bail!(
-                "`{name}` ({medium}) has chunks of bytes, and tokens of `{}` do not end with them\n\
+                "`{name}` ({medium}) has fixed chunks of bytes, which tokens of `{}` would straddle\n\
                  hint: `--tokenizer bytes`",
                 plan.tokenization
             );
         }
         if plan.context as u64 != MEDIA_CHUNK_BYTES {
             bail!(
-                "a sequence of `{name}` ({medium}) is one chunk of {MEDIA_CHUNK_BYTES} bytes, and \
+                "a sequence of `{name}` ({medium}) is one chunk of {MEDIA_CHUNK_BYTES} bytes, but \
                  `--context` is {}\nhint: leave it out",
                 plan.context
             );
@@ -119,8 +119,8 @@ fn check_length(
 ) -> Result<()> {
     if train < plan.context || validate < least {
         bail!(
-            "corpus `{corpus}` is too short: {train} tokens train and {validate} validate, and one \
-             sequence takes {}\nhint: a smaller `--context`",
+            "corpus `{corpus}` is too short: it has {train} tokens for training and {validate} for \
+             validation, but one sequence takes {}\nhint: a smaller `--context`",
             plan.context
         );
     }

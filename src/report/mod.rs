@@ -64,7 +64,7 @@ pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Writ
     if records.is_empty() {
         let folder = store.root().display();
         bail!(
-            "nothing is recorded in `{folder}`, so there is nothing to report\n\
+            "no measurement is recorded in `{folder}`\n\
              hint: `lmtrain quickstart` makes a first study, `lmtrain fit --size 200K` a run"
         );
     }
@@ -98,7 +98,7 @@ fn drawn(records: &Records, laws: &Laws, by: &[&'static Choice]) -> Result<Vec<D
         let Some(figure) = by_choice::figure(records, choice) else {
             let key = choice.key;
             bail!(
-                "nothing is measured of runs that differ in `{key}` alone\n\
+                "no measured runs differ only in `{key}`\n\
                  hint: `lmtrain sweep --size 200K --set {key}=…,…` makes some"
             );
         };

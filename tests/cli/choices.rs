@@ -117,7 +117,7 @@ fn wrong_choices_are_errors() {
         }
     }
     let error = study.fails("report --by norm", 2);
-    assert!(error.contains("norm") && error.contains("no number"), "{error}");
+    assert!(error.contains("norm") && error.contains("not numeric"), "{error}");
     std::fs::write(study.path("wrong.toml"), "[[fit]]\nsize = \"50K\"\nset.beta = 1")
         .expect("written");
     let error = study.fails("sweep wrong.toml", 1);

@@ -79,10 +79,10 @@ fn a_run_generates_what_it_believes_and_within_its_context() {
     assert!(samples[0]["bits_per_byte"].as_f64() < Some(8.0), "{samples}");
     let told = study.run(&line.replace("--json ", ""));
     let told = String::from_utf8_lossy(&told.stderr).into_owned();
-    assert!(told.contains("of the context, the last 44 bytes are given"), "{told}");
+    assert!(told.contains("is given only the last 44 bytes"), "{told}");
     let error = study.fails("generate --with tiny --prompt prompt --bytes 64", 1);
     assert!(
-        error.contains("sees 64 tokens at a time") && error.contains("hint: `--bytes 32`"),
+        error.contains("a context of 64 tokens") && error.contains("hint: `--bytes 32`"),
         "{error}"
     );
 }
@@ -124,10 +124,10 @@ fn images_and_sounds_become_files_beside_the_truth() {
 fn what_cannot_be_generated_says_why() {
     let study = media::study();
     for (line, parts) in [
-        ("--with nothing --corpus notes", ["nothing is called `nothing`", "`gzip`"]),
+        ("--with nothing --corpus notes", ["`nothing` is neither", "`gzip`"]),
         ("--with gzip --corpus notes --chunk 9999", ["there is no chunk 9999", "hint: "]),
         ("--with gzip --corpus notes --context-bytes 1M", ["a context of 1000000 bytes", "hint: "]),
-        ("--with gzip --corpus pictures --bytes 5", ["a half is given", "hint: "]),
+        ("--with gzip --corpus pictures --bytes 5", ["half of a chunk is given", "hint: "]),
         ("--with gzip --prompt missing", ["missing", "cannot open"]),
     ] {
         let error = study.fails(&format!("generate {line}"), 1);

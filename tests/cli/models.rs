@@ -72,9 +72,9 @@ fn windows_that_overlap_are_measured() {
     assert_eq!(apart["cross_entropy_bits"], chunks["cross_entropy_bits"]);
     assert_eq!(rate("--stride 40"), strided, "recorded already");
     for (line, why) in [
-        ("--stride 129", "a stride is from 1 to the window's length"),
+        ("--stride 129", "the stride must be from 1 to the window's length"),
         ("--chunk 129 --stride 4", "longer than the network's context"),
-        ("--stride 4 --sample-chunks 3", "leave `--stride` or `--sample-chunks` out"),
+        ("--stride 4 --sample-chunks 3", "leave out `--stride` or `--sample-chunks`"),
     ] {
         let line = format!("eval --model gemma2 --corpus markov:bytes=900 {line}");
         let error = study.fails(&line, 1);
@@ -97,7 +97,7 @@ fn all_that_is_wrong_with_a_model_is_named_at_once() {
     let file = study.path("small.gguf");
     std::fs::write(&file, "GGUF").expect("written");
     let error = study.fails("eval --model small.gguf --corpus markov:bytes=900", 1);
-    assert!(error.contains("GGUF is not read"), "{error}");
+    assert!(error.contains("GGUF files are not supported"), "{error}");
 }
 
 #[test]

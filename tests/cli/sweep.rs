@@ -57,7 +57,7 @@ fn shares_of_a_sweep_are_the_sweep_and_nothing_is_done_twice() {
         if failing {
             let error = study.fails(&line, 1);
             assert!(
-                error.contains("too short") && error.contains("1 of the jobs failed"),
+                error.contains("too short") && error.contains("1 of the runs failed"),
                 "{error}"
             );
         } else {
@@ -158,11 +158,11 @@ fn the_plans_that_come_along_are_sweeps() {
     let table = study.succeeds("sweep --list");
     assert!(table.contains("table2") && table.contains("Table 2"), "{table}");
     // By name, from anywhere, and before a file of that name.
-    std::fs::write(study.path("table2"), "no sweep").expect("written");
+    std::fs::write(study.path("table2"), "not a valid plan").expect("written");
     let error = study.fails("sweep table2 --dry-run", 1);
-    assert!(error.contains("enwik8") && !error.contains("no sweep"), "{error}");
+    assert!(error.contains("enwik8") && !error.contains("not a valid plan"), "{error}");
     let error = study.fails("sweep ./table2 --dry-run", 1);
-    assert!(error.contains("it is no sweep"), "{error}");
+    assert!(error.contains("it is not a valid plan"), "{error}");
 }
 
 #[test]

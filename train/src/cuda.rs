@@ -55,9 +55,9 @@ fn find() -> Result<Vec<Gpu>, String> {
     let found = quietly(every).map_err(|_| {
         "no NVIDIA driver is installed here (`libcuda.so.1` cannot be loaded)".to_owned()
     })?;
-    let found = found.map_err(|error| format!("the NVIDIA driver answers {error:?}"))?;
+    let found = found.map_err(|error| format!("the NVIDIA driver reports {error:?}"))?;
     if found.is_empty() {
-        return Err("the NVIDIA driver sees no GPU".to_owned());
+        return Err("the NVIDIA driver finds no GPU".to_owned());
     }
     // The first call loads the library, which burn would panic without at its first kernel.
     quietly(|| cudarc::nvrtc::result::create_program(c"", None).is_ok()).map_err(|_| {

@@ -67,10 +67,10 @@ impl FromStr for Device {
                     .map_err(|_| format!("`{text}`: write cuda:0, cuda:1 … or cuda:all"))
             }
             #[cfg(not(feature = "cuda"))]
-            _ if text.starts_with("cuda") => Err("this build has no CUDA; build it with \
+            _ if text.starts_with("cuda") => Err("this build has no CUDA support; build it with \
                 `cargo build --release --features cuda`"
                 .to_owned()),
-            _ => Err(format!("`{text}` is no device: write auto, cpu or cuda")),
+            _ => Err(format!("`{text}` is not a device: write auto, cpu or cuda")),
         }
     }
 }
@@ -99,14 +99,17 @@ impl Device {
     #[cfg(feature = "cuda")]
     fn open_cuda(self) -> Result<(Self, Option<String>), String> {
         let hint = "hint: `--device cpu` computes on the processor";
-        let gpus = cuda::gpus().map_err(|reason| format!("no `{self}`: {reason}\n{hint}"))?;
+        let gpus =
+            cuda::gpus().map_err(|reason| format!("cannot use `{self}`: {reason}\n{hint}"))?;
         let found = |index: usize, gpu| format!("computing on cuda:{index} ({gpu})");
         match self {
             Self::Cuda(index) => match gpus.get(index) {
                 Some(gpu) => Ok((self, Some(found(index, gpu)))),
                 None => {
                     let last = gpus.len() - 1;
-                    Err(format!("no `{self}`: the GPUs here are cuda:0 to cuda:{last}\n{hint}"))
+                    Err(format!(
+                        "there is no `{self}`: the GPUs here are cuda:0 to cuda:{last}\n{hint}"
+                    ))
                 }
             },
             _ => {
@@ -116,18 +119,18 @@ impl Device {
         }
     }
 
-    /// The precision to train in: what is asked for, else bf16 on GPUs that know it and f32
+    /// The precision to train in: what is asked for, else bf16 on GPUs that support it and f32
     /// elsewhere.
     ///
     /// # Errors
     /// If the device has no such numbers.
     pub fn precision(&self, asked: Option<Precision>) -> Result<Precision, String> {
         let (known, what) = match self {
-            Self::Auto | Self::Cpu => (false, "the processor computes in f32 alone"),
+            Self::Auto | Self::Cpu => (false, "the processor computes only in f32"),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => {
                 let known = cuda::gpus()?.iter().all(cuda::Gpu::knows_bf16);
-                (known, "this GPU is older than bf16")
+                (known, "this GPU does not support bf16")
             }
         };
         match asked {

@@ -9,7 +9,7 @@ use lmtrain_runs::{FileError, StoreError};
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The data do not fill one sequence.
-    #[error("the training data have {tokens} tokens, and one sequence takes {context}")]
+    #[error("the training data have {tokens} tokens, but one sequence takes {context}")]
     TooShort {
         /// Tokens there are.
         tokens: usize,
@@ -55,7 +55,7 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// The checkpoint is of another plan.
-    #[error("the checkpoint of run `{0}` was made by another plan")]
+    #[error("the checkpoint of run `{0}` was made with another plan")]
     OtherPlan(String),
     /// Tensors cannot be written or read.
     #[error(transparent)]
@@ -68,8 +68,8 @@ pub enum TrainError {
     File(#[from] FileError),
     /// The passes of a step do not go round.
     #[error(
-        "{devices} devices share the {parts} passes of a step, which does not come out even\n\
-         hint: `--accumulate {devices}`, or a multiple, with a smaller `--batch`"
+        "the {parts} passes of a step cannot be divided evenly among {devices} devices\n\
+         hint: `--accumulate {devices}`, or a multiple of it, with a smaller `--batch`"
     )]
     Uneven {
         /// Devices.
@@ -81,6 +81,6 @@ pub enum TrainError {
     #[error("{0}")]
     Device(String),
     /// The dashboard was told to kill the training.
-    #[error("training was killed; `--resume` goes on from the last checkpoint")]
+    #[error("training was killed; `--resume` continues from the last checkpoint")]
     Killed,
 }

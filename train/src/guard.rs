@@ -50,14 +50,14 @@ fn explain(said: &[String]) -> String {
     let of_memory = |text: &String| OUT_OF_MEMORY.iter().any(|words| text.contains(words));
     if said.iter().any(of_memory) {
         return "the GPU's memory ran out\n\
-                hint: a smaller `--batch`, with `--accumulate` for the same steps"
+                hint: a smaller `--batch`, with a larger `--accumulate` to keep the same steps"
             .to_owned();
     }
     // The first panic is the cause; others follow from it.
     let first = said.iter().find_map(|text| text.lines().find(|line| !line.trim().is_empty()));
     let first = first.unwrap_or("no reason was given");
     format!(
-        "the GPU failed: {first}\nhint: `nvidia-smi` shows its state; `--device cpu` does without"
+        "the GPU failed: {first}\nhint: `nvidia-smi` shows its state; `--device cpu` computes without it"
     )
 }
 

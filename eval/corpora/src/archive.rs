@@ -37,7 +37,7 @@ pub(super) fn unpacked_length(path: &Path, format: Format) -> Option<u64> {
 /// Unpacks a file into `output`; gives the number of bytes written.
 ///
 /// # Errors
-/// [`CorpusError::Archive`] if the file is damaged, cut short or none of its format,
+/// [`CorpusError::Archive`] if the file is damaged, truncated or not of its format,
 /// [`CorpusError::Container`] if what comes out is to be unpacked once more.
 pub(super) fn unpack(
     path: &Path,
@@ -68,9 +68,11 @@ pub(super) fn unpack(
 fn named(error: zip::result::ZipError) -> String {
     use zip::result::ZipError;
     match error {
-        ZipError::UnsupportedArchive(what) => format!("it is not supported ({what})"),
+        ZipError::UnsupportedArchive(what) => {
+            format!("it is of a kind that is not supported ({what})")
+        }
         ZipError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "it is cut short".to_owned()
+            "it is truncated".to_owned()
         }
         error => format!("it is damaged ({error})"),
     }
@@ -89,8 +91,8 @@ fn check_method<R: Read + io::Seek>(
     match member.compression() {
         CompressionMethod::Stored | CompressionMethod::Deflated => Ok(()),
         other => Err(format!(
-            "its member `{name}` is compressed by a method that is not supported ({other}), only \
-             stored and deflated ones are\nhint: unpack it, and give its file"
+            "its member `{name}` is compressed by a method that is not supported ({other}); only \
+             stored and deflated members are\nhint: unpack the archive, and give the file in it"
         )),
     }
 }
@@ -107,10 +109,12 @@ fn only_entry<R: Read + io::Seek>(archive: &mut ZipArchive<R>) -> Result<usize, 
     }
     match found.as_slice() {
         [(index, _)] => Ok(*index),
-        [] => Err("there is no file in it".to_owned()),
+        [] => Err("it contains no file".to_owned()),
         [(_, first), (_, second), ..] => {
             let count = found.len();
-            Err(format!("a corpus is one file, and it has {count}: `{first}`, `{second}` …"))
+            Err(format!(
+                "a corpus is a single file, but it contains {count}: `{first}`, `{second}` …"
+            ))
         }
     }
 }
@@ -230,7 +234,7 @@ pub(super) mod tests {
                 (&b"\0\0\0much more than that"[..], 3, "19 bytes of something else: 6d 75"),
             ] {
                 let message = unpacked(&[&whole[..], more].concat()).expect_err("more").to_string();
-                let place = format!("from byte {} on, come {named}", whole.len() + zeros);
+                let place = format!("from byte {} on, it has {named}", whole.len() + zeros);
                 assert!(message.contains(&place), "{format:?}: {message}");
             }
         }

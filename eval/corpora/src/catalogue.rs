@@ -77,7 +77,7 @@ pub static CORPORA: &[KnownCorpus] = &[
     },
     KnownCorpus {
         name: "kodak",
-        about: "24 photographs of Kodak's, of which nobody publishes a checksum",
+        about: "Kodak's 24 photographs (no checksum is published)",
         kind: Kind::Set(KODAK),
     },
     KnownCorpus {
@@ -92,17 +92,17 @@ pub static CORPORA: &[KnownCorpus] = &[
     },
     KnownCorpus {
         name: "source",
-        about: "this project's own sources and documentation",
+        about: "this project's own source code and documentation",
         kind: Kind::Source,
     },
     KnownCorpus {
         name: "random",
-        about: "uniform random bytes, 8 bits each; takes seed, bytes",
+        about: "uniform random bytes, 8 bits each; options: seed, bytes",
         kind: Kind::Random,
     },
     KnownCorpus {
         name: "markov",
-        about: "a source whose entropy rate is known exactly; takes order, alphabet, seed, bytes",
+        about: "a source whose entropy rate is known exactly; options: order, alphabet, seed, bytes",
         kind: Kind::Markov,
     },
 ];

@@ -46,7 +46,7 @@ static CONTAINERS: &[Container] = &[
     unpack("an .lzma file", Format::Lzma, is_lzma),
     refuse("a 7z archive", "`7z x` unpacks it", |head| head.starts_with(b"7z\xbc\xaf\x27\x1c")),
     refuse("a RAR archive", "`unrar x` unpacks it", |head| head.starts_with(b"Rar!\x1a\x07")),
-    refuse("a tar archive", "`tar xf` unpacks it, and a corpus is one file", is_tar),
+    refuse("a tar archive", "unpack it with `tar xf`, and give one file of it", is_tar),
     refuse("an LZ4 file", "`lz4 -d` unpacks it", |head| {
         head.starts_with(b"\x04\x22\x4d\x18") || head.starts_with(b"\x02\x21\x4c\x18")
     }),
@@ -54,13 +54,13 @@ static CONTAINERS: &[Container] = &[
         head.starts_with(b"LZIP\0") || head.starts_with(b"LZIP\x01")
     }),
     refuse(
-        "a file of `compress`",
+        "a .Z file of the program `compress`",
         "`gzip -d` unpacks it",
         |head| matches!(head, [0x1f, 0x9d, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1f))),
     ),
     refuse("an lzop file", "`lzop -d` unpacks it", |head| head.starts_with(b"\x89LZO\0\r\n\x1a\n")),
     refuse("a Snappy file", "unpack it first", |head| head.starts_with(b"\xff\x06\0\0sNaPpY")),
-    refuse("a Zstandard file of before version 0.8", "`zstd -d` unpacks it", |head| {
+    refuse("a Zstandard file from before version 0.8", "`zstd -d` unpacks it", |head| {
         matches!(head, [0x1e | 0x22..=0x27, 0xb5, 0x2f, 0xfd, ..])
     }),
     refuse("a ZPAQ archive", "`zpaq x` unpacks it", |head| {
@@ -70,13 +70,13 @@ static CONTAINERS: &[Container] = &[
     }),
     refuse("an lrzip file", "`lrzip -d` unpacks it", |head| head.starts_with(b"LRZI\0")),
     refuse("a cabinet", "`cabextract` unpacks it", |head| head.starts_with(b"MSCF\0\0\0\0")),
-    refuse("a Parquet file", "write its column of text to a file", |head| {
+    refuse("a Parquet file", "write its text column to a file", |head| {
         head.starts_with(b"PAR1\x15")
     }),
-    refuse("an archive of this program", "`lmtrain decompress` restores what is in it", |head| {
+    refuse("an archive of lmtrain", "`lmtrain decompress` restores its content", |head| {
         head.starts_with(b"\x89LMZ\r\n\x1a\n")
     }),
-    refuse("a pointer of Git LFS, and not the file", "`git lfs pull` fetches the file", |head| {
+    refuse("a Git LFS pointer, not the file itself", "`git lfs pull` fetches the file", |head| {
         lmtrain_runs::is_git_lfs_pointer(head)
     }),
 ];
@@ -153,7 +153,7 @@ pub(super) fn check_packed(path: &Path, format: Format) -> Result<(), CorpusErro
     if format == Format::Plain || recognised(&head_of(path)?, path, None).ok() == Some(format) {
         return Ok(());
     }
-    let reason = format!("by its first bytes it is not {}", name_of(format));
+    let reason = format!("its first bytes are not those of {}", name_of(format));
     Err(CorpusError::Archive { path: path.to_owned(), reason })
 }
 
@@ -228,11 +228,11 @@ mod tests {
             (b"Rar!\x1a\x07\0", "a RAR archive", "unrar x"),
             (b"\x04\x22\x4d\x18\x64\x40", "an LZ4 file", "lz4 -d"),
             (b"LZIP\x01\x0c", "an lzip file", "lzip -d"),
-            (b"\x1f\x9d\x90abc", "a file of `compress`", "gzip -d"),
+            (b"\x1f\x9d\x90abc", "a .Z file of the program `compress`", "gzip -d"),
             (b"\xff\x06\0\0sNaPpY\x01", "a Snappy file", "unpack"),
             (b"\x25\xb5\x2f\xfd", "before version 0.8", "zstd -d"),
             (b"PAR1\x15\x04", "a Parquet file", "column"),
-            (b"\x89LMZ\r\n\x1a\n\x05", "of this program", "lmtrain decompress"),
+            (b"\x89LMZ\r\n\x1a\n\x05", "of lmtrain", "lmtrain decompress"),
             (
                 b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n",
                 "Git LFS",

@@ -128,7 +128,7 @@ impl Download<'_> {
         let unpacked = unpack(archive, Format::Zip, &mut output, progress);
         let Hashing { hasher, is_too_long, .. } = output;
         match unpacked {
-            Err(_) if is_too_long => return Err(wrong("it is longer".to_owned())),
+            Err(_) if is_too_long => return Err(wrong("it is too long".to_owned())),
             Err(CorpusError::Archive { reason, .. }) => return Err(wrong(reason)),
             unpacked => unpacked?,
         };
@@ -267,7 +267,7 @@ mod tests {
         let cut = fixture.archive[..500_000].to_vec();
         for (file, expected) in [
             (other, "its SHA-256 is"),
-            (longer, "it is longer"),
+            (longer, "it is too long"),
             (page, "not a ZIP archive"),
             (cut, ""),
         ] {

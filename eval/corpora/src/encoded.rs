@@ -108,7 +108,7 @@ impl Encoded {
             None => {
                 encode(corpus.slice(span), tokenizer, &key, &path)?;
                 let contents = open_bytes(&path)?;
-                let refuse = || io::Error::other("what was written does not read back");
+                let refuse = || io::Error::other("what was written cannot be read back");
                 let count = key.count_of(&contents);
                 (count.ok_or_else(|| CorpusError::file("read", &path)(refuse()))?, contents)
             }
@@ -173,7 +173,7 @@ fn encode(
         let end = tokenizer.boundary(bytes, start + STRETCH_BYTES);
         let tokens = tokenizer.encode(&bytes[start..end]).map_err(not_lossless)?;
         if tokenizer.decode(&tokens).map_err(not_lossless)? != bytes[start..end] {
-            return Err(not_lossless("its tokens stand for other bytes"));
+            return Err(not_lossless("its tokens decode to different bytes"));
         }
         let packed: Vec<u8> = match key.width {
             2 => tokens.iter().flat_map(|&token| (token as u16).to_le_bytes()).collect(),

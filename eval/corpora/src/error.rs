@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use lmtrain_runs::{Bytes, FileError};
 
-/// A corpus that cannot be had.
+/// Why a corpus cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CorpusError {
     /// No such corpus was found.
-    #[error("corpus `{name}` is not here: looked for {}\nhint: `{hint}`", list(looked_for))]
+    #[error("corpus `{name}` was not found: looked for {}\nhint: `{hint}`", list(looked_for))]
     Absent {
         /// The name or path, as it was given.
         name: String,
@@ -20,7 +20,7 @@ pub enum CorpusError {
         /// The next command.
         hint: String,
     },
-    /// The name is none.
+    /// The name is not valid.
     #[error("corpus name `{name}`: {reason}\nhint: `lmtrain data list`")]
     Name {
         /// The name, as it was given.
@@ -30,7 +30,7 @@ pub enum CorpusError {
     },
     /// There is neither a data directory nor a home to keep one in.
     #[error(
-        "no data directory: this user has no home directory\n\
+        "there is no data directory, because this user has no home directory\n\
          hint: give `--data-dir DIR`, or set `LMTRAIN_DATA`"
     )]
     NoDirectory,
@@ -50,8 +50,8 @@ pub enum CorpusError {
     /// The path is there, but is a folder or a device.
     #[error("{} is not a file", .0.display())]
     NotAFile(PathBuf),
-    /// A folder that gives no chunk.
-    #[error("{} is no corpus: {reason}", folder.display())]
+    /// A folder that yields no chunk.
+    #[error("{} cannot be used as a corpus: {reason}", folder.display())]
     EmptySet {
         /// The folder.
         folder: PathBuf,
@@ -60,8 +60,8 @@ pub enum CorpusError {
     },
     /// A folder of images and sounds.
     #[error(
-        "{} holds {kind}, and {} besides\n\
-         hint: `{}:medium=images` or `{}:medium=audio`",
+        "{} holds {kind}, but also {}\n\
+         hint: choose one kind with `{}:medium=images` or `{}:medium=audio`",
         folder.display(), other.display(), folder.display(), folder.display()
     )]
     Mixed {
@@ -74,8 +74,8 @@ pub enum CorpusError {
     },
     /// Sounds of two rates, which are not one corpus.
     #[error(
-        "the sounds of `{name}` are of several rates: {} has {first_hz} Hz, {} has {second_hz}\n\
-         hint: the option `rate={first_hz}` takes those alone",
+        "the sounds of `{name}` have different sample rates: {} has {first_hz} Hz, {} has {second_hz}\n\
+         hint: the option `rate={first_hz}` selects those of one rate",
         first.display(), second.display()
     )]
     Rates {
@@ -92,8 +92,8 @@ pub enum CorpusError {
     },
     /// Files that do not decode, where none may be left out.
     #[error(
-        "of `{name}`, {count} files do not decode: {files}\n\
-         hint: without `--strict` they are left out"
+        "{count} files of `{name}` do not decode: {files}\n\
+         hint: leave out `--strict` to skip them"
     )]
     Undecodable {
         /// The corpus.
@@ -103,7 +103,7 @@ pub enum CorpusError {
         /// The first of them, with reasons.
         files: String,
     },
-    /// A compressed file that is damaged, cut short, or none.
+    /// A compressed file that is damaged, truncated, or not compressed at all.
     #[error("cannot unpack {}: {reason}", path.display())]
     Archive {
         /// The compressed file.
@@ -111,9 +111,9 @@ pub enum CorpusError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of a kind whose bytes are not what is meant by it, and that is not unpacked here.
+    /// A file of a kind that is hardly meant as it is, and that is not unpacked here.
     #[error(
-        "{} {} {name}, whose own bytes are hardly what is meant\n\
+        "cannot use {} as a corpus: it {} {name}\n\
          hint: {hint}; `--corpus raw:{}` takes the file's bytes as they are",
         path.display(),
         outside.map_or_else(|| "is".to_owned(), |outside| format!("is {outside} that holds")),
@@ -131,7 +131,7 @@ pub enum CorpusError {
     },
     /// A file whose name says how it is compressed, and whose bytes say that it is not.
     #[error(
-        "cannot unpack {}: by its first bytes it is not {called}, as its name says\n\
+        "cannot unpack {}: its name says that it is {called}, but its first bytes say otherwise\n\
          hint: `--corpus raw:{}` takes its bytes as they are",
         path.display(), path.display()
     )]
@@ -143,8 +143,8 @@ pub enum CorpusError {
     },
     /// A file that was shortened while it was being read.
     #[error(
-        "{} had {expected} bytes when it was opened, and has {found} now: what was read of it \
-         cannot be trusted\nhint: give the command again when nothing writes to the file",
+        "{} had {expected} bytes when it was opened and has {found} now, so what was read \
+         cannot be trusted\nhint: run the command again when nothing is writing to the file",
         path.display()
     )]
     Shortened {
@@ -155,16 +155,16 @@ pub enum CorpusError {
         /// Bytes that it has.
         found: u64,
     },
-    /// A tokenizer that does not give back what it was given.
-    #[error("the tokenizer loses bytes: {reason}")]
+    /// A tokenizer whose tokens do not decode to the text that it was given.
+    #[error("the tokenizer does not preserve the text: {reason}")]
     Tokens {
         /// What it does.
         reason: String,
     },
     /// The disk is too full.
     #[error(
-        "{} has {} free, and {} are needed\n\
-         hint: free some, or put data elsewhere with `--data-dir DIR`",
+        "{} has {} free, but {} are needed\n\
+         hint: free some space, or keep the data elsewhere with `--data-dir DIR`",
         path.display(), Bytes(*available), Bytes(*needed)
     )]
     NoSpace {
@@ -177,8 +177,8 @@ pub enum CorpusError {
     },
     /// A file that goes by a published corpus's name, and is not that corpus.
     #[error(
-        "{} has {found} bytes, and {name} has {expected}: it is damaged, or something else\n\
-         hint: move it away, then `{hint}`",
+        "{} has {found} bytes, but {name} has {expected}: the file is damaged, or not {name}\n\
+         hint: move it away, then run `{hint}`",
         path.display()
     )]
     WrongLength {
@@ -204,7 +204,7 @@ pub enum CorpusError {
     /// No server answered.
     #[error(
         "cannot reach {url}: {reason}\n\
-         hint: download it elsewhere and put it into {} as it is",
+         hint: download it on another machine, and put the file into {} unchanged",
         folder.display()
     )]
     Unreachable {
@@ -218,7 +218,7 @@ pub enum CorpusError {
     /// No server answered, of a set of files.
     #[error(
         "cannot reach {url}: {reason}\n\
-         hint: download it elsewhere, and unpack or copy it into {}",
+         hint: download it on another machine, and unpack or copy it into {}",
         folder.display()
     )]
     UnreachableSet {
@@ -229,7 +229,7 @@ pub enum CorpusError {
         /// Where the files may be put by hand.
         folder: PathBuf,
     },
-    /// The server answered something else than the file.
+    /// The server answered with something other than the file.
     #[error("{url} answered {answer}")]
     Refused {
         /// What was asked for.
@@ -237,10 +237,10 @@ pub enum CorpusError {
         /// The answer, in short.
         answer: String,
     },
-    /// The connection broke; what came is kept.
+    /// The connection broke; what was received is kept.
     #[error(
         "the download of {url} broke off after {bytes} bytes: {reason}\n\
-         hint: give the command again, and it goes on from there"
+         hint: run the command again to continue from there"
     )]
     BrokenOff {
         /// What was asked for.
@@ -250,8 +250,8 @@ pub enum CorpusError {
         /// What the network said.
         reason: String,
     },
-    /// What came is not what is published. It is removed again.
-    #[error("what {url} sent is not {name}: {reason}")]
+    /// What was received is not what is published. It is deleted.
+    #[error("the download from {url} is not {name}: {reason}")]
     WrongContent {
         /// What was asked for.
         url: String,
@@ -261,9 +261,9 @@ pub enum CorpusError {
         reason: String,
     },
     /// The progress callback asked to stop.
-    #[error("interrupted; what is done is kept")]
+    #[error("interrupted; finished work is kept")]
     Interrupted,
-    /// Another process is at it.
+    /// Another process is writing the same file.
     #[error("another process is writing {}", .0.display())]
     Busy(PathBuf),
 }

@@ -36,9 +36,9 @@ pub fn fetch(
             return fetch_set(name, set, data, options, progress);
         }
         Request::File(_) | Request::Path(_) | Request::RawFile(_) | Request::RawPath(_) => {
-            return refuse("it is not published");
+            return refuse("it is not one of the published corpora");
         }
-        _ => return refuse("it is always there"),
+        _ => return refuse("it is built in and always available"),
     };
     if let Ok(held) = find_published(name, data) {
         return was_there(held.holder, held.holder_bytes, held.file, data);
@@ -46,7 +46,7 @@ pub fn fetch(
     let downloadable =
         holders(name).find_map(|(holder, published)| Some((holder, published, published.url?)));
     let Some((holder, published, url)) = downloadable else {
-        return refuse("nobody publishes it");
+        return refuse("it is not published anywhere");
     };
     let url = options.url.as_deref().unwrap_or(url);
     let download = Download { holder, published, url, options };

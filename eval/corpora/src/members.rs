@@ -86,7 +86,7 @@ fn after_member(format: Format, file: &mut BufReader<File>) -> io::Result<After>
     let shown: Vec<String> = next.iter().map(|byte| format!("{byte:02x}")).collect();
     let more = if rest > next.len() as u64 { " …" } else { "" };
     Ok(After::Other(format!(
-        "after its last member, from byte {at} on, come {rest} bytes of something else: {}{more}",
+        "after its last member, from byte {at} on, it has {rest} bytes of something else: {}{more}",
         shown.join(" ")
     )))
 }

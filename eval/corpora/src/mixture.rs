@@ -60,7 +60,7 @@ impl Mixture {
         for (name, weight) in pieces(text, data)? {
             let corpus = open(name)?;
             if ingredients.iter().any(|it| it.corpus.name() == corpus.name()) {
-                return Err(refuse(text, format!("`{name}` is in it twice")).into());
+                return Err(refuse(text, format!("`{name}` occurs twice")).into());
             }
             ingredients.push(Ingredient { corpus, weight });
         }
@@ -173,14 +173,14 @@ fn pieces<'a>(
     }
     let pieces: Vec<_> = text.split('+').map(weighted).collect();
     if pieces.iter().any(|(name, _)| name.is_empty()) {
-        return Err(refuse(text, "a part of it is empty".to_owned()));
+        return Err(refuse(text, "the mixture has an empty part".to_owned()));
     }
     if pieces.len() > MOST_PARTS {
-        return Err(refuse(text, format!("it has more than {MOST_PARTS} parts")));
+        return Err(refuse(text, format!("a mixture has at most {MOST_PARTS} parts")));
     }
     let with_weights = pieces.iter().filter(|(_, weight)| weight.is_some()).count();
     if ![0, pieces.len()].contains(&with_weights) {
-        let reason = "some parts have a weight and some have none: give it to all, or to none";
+        let reason = "some parts have a weight and some have none: give all of them one, or none";
         return Err(refuse(text, reason.to_owned()));
     }
     Ok(pieces)
@@ -236,18 +236,18 @@ mod tests {
     #[test]
     fn what_is_no_mixture_says_why() {
         for (text, expected) in [
-            ("source+", "a part of it is empty"),
-            ("+source", "a part of it is empty"),
-            ("source+source", "`source` is in it twice"),
+            ("source+", "the mixture has an empty part"),
+            ("+source", "the mixture has an empty part"),
+            ("source+source", "`source` occurs twice"),
             ("source:1+random", "some parts have a weight"),
-            ("source+nowhere", "corpus `nowhere` is not here"),
+            ("source+nowhere", "corpus `nowhere` was not found"),
             ("source:0+random:1", "some parts have a weight"),
         ] {
             let message = mixture(text).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");
         }
         let many = vec!["x"; 65].join("+");
-        assert!(mixture(&many).expect_err("many").to_string().contains("more than 64 parts"));
+        assert!(mixture(&many).expect_err("many").to_string().contains("at most 64 parts"));
     }
 
     #[test]
@@ -260,6 +260,6 @@ mod tests {
         assert_eq!(Mixture::open("c++", &data, open).expect("opens").name(), "c++");
         assert!(is_mixture("source+random", &data) && !is_mixture("c++", &data));
         let message = crate::open("source+random", &data).expect_err("to train on").to_string();
-        assert!(message.contains("a mixture is to train on"), "{message}");
+        assert!(message.contains("only `lmtrain fit` takes a mixture"), "{message}");
     }
 }

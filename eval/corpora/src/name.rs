@@ -148,7 +148,7 @@ impl MarkovOptions {
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { order, alphabet, .. } = *self;
         if !(2..=256).contains(&alphabet) {
-            return Err(format!("alphabet={alphabet} is not between 2 and 256"));
+            return Err(format!("alphabet must be from 2 to 256, not {alphabet}"));
         }
         match u64::from(alphabet).checked_pow(order.saturating_add(1)) {
             Some(transitions) if transitions <= MOST_TRANSITIONS => Ok(()),
@@ -162,7 +162,7 @@ impl MarkovOptions {
 
 fn check_length(text: &str, bytes: u64) -> Result<(), CorpusError> {
     if bytes > MOST_BYTES {
-        return Err(refuse(text, format!("bytes={bytes} is more than {MOST_BYTES}")));
+        return Err(refuse(text, format!("bytes must be at most {MOST_BYTES}, not {bytes}")));
     }
     Ok(())
 }
@@ -181,11 +181,11 @@ fn read_options(
             return Err(refuse(text, format!("`{option}` is not key=count; the keys are {keys}")));
         };
         let Some((_, slot)) = slots.iter_mut().find(|(known, _)| *known == key) else {
-            return Err(refuse(text, format!("there is no option `{key}`; there are {keys}")));
+            return Err(refuse(text, format!("there is no option `{key}`; the keys are {keys}")));
         };
         // A seed is a name, not an amount: it may use all 64 bits, and takes no suffix.
         let count = if key == "seed" {
-            value.parse().map_err(|_| format!("seed=`{value}` is no whole number"))
+            value.parse().map_err(|_| format!("seed must be a whole number, not `{value}`"))
         } else {
             parse_count(value)
         };
@@ -281,8 +281,8 @@ mod tests {
             ("markov:", "`` is not key=count; the keys are order, alphabet, seed, bytes"),
             ("markov:ordr=2", "no option `ordr`"),
             ("markov:order=2,order=3", "twice"),
-            ("markov:order=x", "`x` is no count"),
-            ("markov:seed=1M", "no whole number"),
+            ("markov:order=x", "`x` is not a count"),
+            ("markov:seed=1M", "must be a whole number"),
             ("markov:order=9", "order=9 with alphabet=16"),
             ("markov:order=99999999999", "transitions"),
             ("markov:alphabet=1", "alphabet=1 "),

@@ -185,7 +185,7 @@ fn check_there(
     }
     let name = path.display().to_string();
     if is_mixture(&name, data) {
-        let reason = "a mixture is to train on (`lmtrain fit`); here, name its parts one by one";
+        let reason = "only `lmtrain fit` takes a mixture; here, name its parts one by one";
         return Err(CorpusError::Name { name, reason: reason.to_owned() });
     }
     Err(CorpusError::Absent { name, looked_for, hint: data.command("data list") })
@@ -333,9 +333,9 @@ mod tests {
         put(&data, "twice.gz", &packed(&packed(b"x", Format::Xz), Format::Gzip));
         put(&data, "named.xz", b"not at all");
         for (name, parts) in [
-            ("pointer", ["a pointer of Git LFS", "git lfs pull"]),
+            ("pointer", ["a Git LFS pointer", "git lfs pull"]),
             ("twice", ["a gzip file that holds an xz file", "unpack it first"]),
-            ("named", ["it is not an xz file", "--corpus raw:"]),
+            ("named", ["that it is an xz file, but", "--corpus raw:"]),
         ] {
             let message = open(name, &data).expect_err(name).to_string();
             for part in parts {
@@ -361,7 +361,7 @@ mod tests {
         assert!(open("enwik9", &data).expect_err("too short").is_absent());
         file.set_len(99).expect("short");
         let message = open("enwik7", &data).expect_err("of a wrong length").to_string();
-        assert!(message.contains("has 99 bytes, and enwik8 has 100000000"), "{message}");
+        assert!(message.contains("has 99 bytes, but enwik8 has 100000000"), "{message}");
     }
 
     #[test]
@@ -369,7 +369,7 @@ mod tests {
         let (folder, data) = fixture();
         let message = open("enwik8", &data).expect_err("absent").to_string();
         let text = folder.path().join("text").display().to_string();
-        assert!(message.starts_with("corpus `enwik8` is not here: looked for "), "{message}");
+        assert!(message.starts_with("corpus `enwik8` was not found: looked for "), "{message}");
         assert!(
             message.contains(&text)
                 && message.contains("enwik9[.txt][.xz|.zst|.gz|.bz2|.lzma|.zip]")

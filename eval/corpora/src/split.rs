@@ -116,7 +116,7 @@ impl FromStr for Part {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = [Self::Train, Self::Validation, Self::Test];
         let found = parts.into_iter().find(|part| part.to_string() == text);
-        found.ok_or_else(|| format!("`{text}` is no part; there are train, validation, test"))
+        found.ok_or_else(|| format!("`{text}` is not a part: write train, validation or test"))
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Unpacking<'a> {
         match self.of {
             Some(of) if of != self.bytes => {
                 let has = self.bytes;
-                Err(self.refuse(format!("it promises {of} bytes and has {has}")))
+                Err(self.refuse(format!("it should hold {of} bytes but holds {has}")))
             }
             _ => Ok(self.bytes),
         }
@@ -89,7 +89,7 @@ impl<'a> Unpacking<'a> {
     /// The error of a decoder.
     pub(super) fn damaged(&self, error: &io::Error) -> CorpusError {
         self.refuse(match error.kind() {
-            io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
+            io::ErrorKind::UnexpectedEof => "it is truncated".to_owned(),
             _ => format!("it is damaged ({error})"),
         })
     }

@@ -163,28 +163,28 @@ pub enum ArchiveError {
     #[error("writing failed: {0}")]
     Write(#[source] io::Error),
     /// The file does not begin as an archive does.
-    #[error("this is no .lmz archive")]
+    #[error("it is not an .lmz archive")]
     Magic,
     /// What should be an archive only points to one.
     #[error("{GIT_LFS_POINTER}")]
     Pointer,
     /// An archive of another version of the format.
     #[error(
-        "the archive is of version {0} of the format; this program reads versions {OLDEST_VERSION} \
-         to {VERSION}"
+        "the archive has format version {0}; this program reads versions {OLDEST_VERSION} to \
+         {VERSION}"
     )]
     Version(u8),
     /// An archive of another arithmetic.
     #[error(
-        "the archive was made with version {archive} of the arithmetic, and this program computes \
-         with version {ARITHMETIC}\nhint: a program of that version restores it"
+        "the archive was made with arithmetic version {archive}, but this program computes with \
+         version {ARITHMETIC}\nhint: restore it with a release of lmtrain that computes with version {archive}"
     )]
     Arithmetic {
         /// The archive's.
         archive: u16,
     },
     /// The file ends too early.
-    #[error("the archive is cut short: it ends after {at} bytes")]
+    #[error("the archive is truncated: it ends after {at} bytes")]
     Truncated {
         /// Bytes that are there.
         at: u64,
@@ -198,13 +198,15 @@ pub enum ArchiveError {
         at: u64,
     },
     /// The file goes on.
-    #[error("the archive ends at byte {at}, but the file goes on")]
+    #[error("the archive ends at byte {at}, but the file continues")]
     Surplus {
         /// Length of the archive.
         at: u64,
     },
     /// Another model was given than the archive was made with.
-    #[error("the archive was made with model `{name}` of identity {archive}; this one has {given}")]
+    #[error(
+        "the archive was made with model `{name}`, whose hash is {archive}; this model's is {given}"
+    )]
     Model {
         /// Name of the archive's model.
         name: String,
@@ -215,8 +217,8 @@ pub enum ArchiveError {
     },
     /// Another tokenizer was given than the archive was made with.
     #[error(
-        "the archive was made with tokenizer `{name}` of identity {archive}; this one is \
-         `{given_name}` of {given}"
+        "the archive was made with tokenizer `{name}`, whose hash is {archive}; this one is \
+         `{given_name}`, whose hash is {given}"
     )]
     Tokenizer {
         /// The archive's tokenizer.
@@ -229,7 +231,7 @@ pub enum ArchiveError {
         given: String,
     },
     /// A choice that the format or the model does not allow.
-    #[error("{what} is {value}; it may be {least} to {most}")]
+    #[error("{what} must be from {least} to {most}, not {value}")]
     Limit {
         /// What was chosen.
         what: &'static str,
@@ -242,8 +244,8 @@ pub enum ArchiveError {
     },
     /// A sound block that this predictor does not restore.
     #[error(
-        "block {block} does not restore to what was compressed, though the archive is undamaged{}",
-        if *exact { "" } else { ": it was made by a predictor that is only itself on one machine" }
+        "block {block} decodes to something other than what was compressed, though the archive is undamaged{}",
+        if *exact { "" } else { ": its predictor gives different probabilities on different machines" }
     )]
     Restored {
         /// Which block.

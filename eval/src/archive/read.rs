@@ -94,7 +94,7 @@ impl<R: Read> ArchiveReader<R> {
         let mut summary = self.summary;
         if length != summary.raw_bytes.0 || digest[..] != hash.finalize()[..] {
             let restored = summary.raw_bytes.0;
-            let what = format!("{restored} bytes came out, not the {length} that went in");
+            let what = format!("it decodes to {restored} bytes, but {length} were compressed");
             return Err(self.source.damaged(what));
         }
         // What is no other part frames them.

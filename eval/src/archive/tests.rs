@@ -241,7 +241,7 @@ fn a_predictor_that_changes_is_noticed() {
     other.identity = model.identity;
     let error = unpack(&archive[..], &other, &ByteTokenizer).expect_err("another machine");
     assert!(matches!(error, ArchiveError::Restored { exact: false, .. }), "{error}");
-    assert!(error.to_string().contains("one machine"));
+    assert!(error.to_string().contains("different machines"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::quantize::QuantizeError;
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     /// A chunk that the network's context does not hold.
-    #[error("a chunk has {tokens} tokens; the network's context holds {context}")]
+    #[error("a chunk has {tokens} tokens, but the network's context holds {context}")]
     Context {
         /// Tokens of the chunk.
         tokens: usize,
@@ -19,7 +19,7 @@ pub enum BlockError {
     #[error(transparent)]
     Predictor(#[from] PredictorError),
     /// The network gave rows of another shape than asked for.
-    #[error("the network gave {found} probabilities where {expected} were asked for")]
+    #[error("the network returned {found} probabilities instead of {expected}")]
     Shape {
         /// Entries that came.
         found: usize,

@@ -22,7 +22,7 @@ pub enum CoderError {
         at: usize,
     },
     /// More bytes were needed than there are.
-    #[error("the coded bytes are cut short: {needed} bytes are needed, {length} are there")]
+    #[error("the coded bytes are truncated: {needed} are needed, but there are {length}")]
     Truncated {
         /// Bytes that decoding has needed.
         needed: usize,
@@ -30,7 +30,7 @@ pub enum CoderError {
         length: usize,
     },
     /// More bytes are there than were needed.
-    #[error("the coded bytes go on after their last token: {needed} of {length} were needed")]
+    #[error("the coded bytes continue after the last token: only {needed} of {length} were needed")]
     Surplus {
         /// Bytes that decoding has needed.
         needed: usize,

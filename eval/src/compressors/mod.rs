@@ -120,7 +120,7 @@ fn png_library() -> String {
 
 /// A name that no compressor has.
 #[derive(Debug, thiserror::Error)]
-#[error("no compressor is called `{name}`; there are {}", names())]
+#[error("there is no compressor `{name}`; write one of {}", names())]
 pub struct UnknownCompressor {
     /// The name.
     pub name: String,

@@ -71,7 +71,7 @@ pub enum GenerateError {
         source: io::Error,
     },
     /// No token that may come is given a probability, or random bits ran out, which they do once in 10^8 draws.
-    #[error("nothing can be drawn at byte {at}: {why}")]
+    #[error("nothing can be sampled at byte {at}: {why}")]
     Nothing {
         /// Byte of the sample.
         at: usize,

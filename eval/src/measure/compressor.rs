@@ -109,7 +109,7 @@ impl CompressorMeasurement<'_> {
             Chunking::Bytes(length @ 1..) => length,
             Chunking::Whole if self.sample.is_none() => u64::MAX,
             chunking => {
-                let why = "a compressor takes all bytes as one, or chunks of bytes";
+                let why = "a compressor takes chunks of bytes, or all bytes as a whole";
                 return Err(MeasureError::Chunking { chunking, why });
             }
         };

@@ -135,7 +135,7 @@ pub enum MeasureError {
     #[error(transparent)]
     Predictor(#[from] PredictorError),
     /// Chunks could not be coded.
-    #[error("coding chunks from byte {at} on: {source}")]
+    #[error("cannot code the chunks from byte {at} on: {source}")]
     Block {
         /// First byte of the group of chunks.
         at: u64,
@@ -143,7 +143,7 @@ pub enum MeasureError {
         source: BlockError,
     },
     /// The network gave scores of another shape than asked for, or that are no bits.
-    #[error("scoring chunks from byte {at} on: {what}")]
+    #[error("cannot score the chunks from byte {at} on: {what}")]
     Score {
         /// First byte of the group of chunks.
         at: u64,
@@ -175,7 +175,7 @@ pub enum MeasureError {
         length: u64,
     },
     /// A chunking that cannot be measured this way.
-    #[error("chunks of {chunking} cannot be measured: {why}")]
+    #[error("cannot measure chunks of {chunking}: {why}")]
     Chunking {
         /// The chunking.
         chunking: Chunking,
@@ -186,7 +186,7 @@ pub enum MeasureError {
     #[error(transparent)]
     Journal(#[from] FileError),
     /// The journal is of another measurement.
-    #[error("{} holds another measurement ({found}, not {expected}); remove it", path.display())]
+    #[error("{} belongs to another measurement ({found}, not {expected})\nhint: remove it, and measure again", path.display())]
     Foreign {
         /// The journal.
         path: PathBuf,

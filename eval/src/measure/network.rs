@@ -160,16 +160,18 @@ impl Measurement<'_> {
         let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
         let length = match self.chunking {
             Chunking::Strided { window, stride } => return self.windows(window, stride),
-            Chunking::Bytes(0) | Chunking::Tokens(0) => return refuse("a chunk has a length"),
-            Chunking::Whole => return refuse("a network has a context"),
+            Chunking::Bytes(0) | Chunking::Tokens(0) => {
+                return refuse("a chunk must have at least one byte or token");
+            }
+            Chunking::Whole => return refuse("a network's context is limited"),
             Chunking::Tokens(_) if self.sample.is_some() => {
-                return refuse("a sample is drawn of chunks of bytes");
+                return refuse("sampling needs chunks of bytes");
             }
             Chunking::Tokens(_) if self.curve => {
-                return refuse("a curve is of chunks of bytes");
+                return refuse("a curve needs chunks of bytes");
             }
             Chunking::Tokens(_) if self.mask.is_some() => {
-                return refuse("bytes are masked by chunks");
+                return refuse("masking needs chunks of bytes");
             }
             Chunking::Bytes(length) => {
                 return Ok((Pieces::cut(self.corpus, &self.span, length, self.sample)?, None));
@@ -204,7 +206,7 @@ impl Measurement<'_> {
             start += bytes.len() as u64;
         }
         if start != self.span.end {
-            let what = format!("its tokens stand for {} bytes", start - self.span.start);
+            let what = format!("its tokens decode to {} bytes", start - self.span.start);
             return Err(MeasureError::Tokens { span: self.span.clone(), what });
         }
         Ok((Pieces { ranges, sample: None }, Some(tokens)))
@@ -225,15 +227,15 @@ impl Measurement<'_> {
     fn check_windows(&self, window: u64, stride: u64) -> Result<(), MeasureError> {
         let context = self.predictor.context() as u64;
         let why = if stride == 0 || stride > window {
-            "a stride is from 1 to the window's length"
+            "the stride must be from 1 to the window's length"
         } else if window > context {
-            "a window is longer than the network's context"
+            "the window is longer than the network's context"
         } else if self.sample.is_some() {
-            "a sample is drawn of chunks of bytes"
+            "sampling needs chunks of bytes"
         } else if self.mask.is_some() {
-            "bytes are masked by chunks"
+            "masking needs chunks of bytes"
         } else if self.coding {
-            "what overlaps is not coded"
+            "overlapping windows cannot be coded"
         } else {
             return Ok(());
         };
@@ -314,7 +316,7 @@ impl Measurement<'_> {
         }
         let raw_bytes = group.raw_bytes();
         if raw_bytes != length_of(ranges) {
-            let what = format!("its tokens stand for {raw_bytes} bytes");
+            let what = format!("its tokens decode to {raw_bytes} bytes");
             return Err(MeasureError::Tokens { span, what });
         }
         group.seconds = started.elapsed().as_secs_f64();
@@ -344,11 +346,14 @@ impl Measurement<'_> {
         }
         let mut bits = self.predictor.score(chunks)?;
         if !bits.iter().map(Vec::len).eq(chunks.iter().map(|chunk| chunk.len())) {
-            let what = "another number of scores than of tokens came back".to_owned();
+            let what = "the network returned another number of scores than of tokens".to_owned();
             return Err(MeasureError::Score { at, what });
         }
         if let Some(bad) = bits.iter().flatten().find(|bits| !bits.is_finite()) {
-            return Err(MeasureError::Score { at, what: format!("a token has {bad} bits") });
+            return Err(MeasureError::Score {
+                at,
+                what: format!("a token has a score of {bad} bits"),
+            });
         }
         for (bits, (_, before)) in bits.iter_mut().zip(pieces) {
             bits.drain(..before);

@@ -82,7 +82,7 @@ pub enum QuantizeError {
         sum: f64,
     },
     /// More symbols than a row may have, or none.
-    #[error("a vocabulary of {0} tokens cannot be coded; 1 to {MAXIMUM_VOCABULARY} can")]
+    #[error("a vocabulary of {0} tokens cannot be coded; it must have 1 to {MAXIMUM_VOCABULARY}")]
     Vocabulary(usize),
     /// A symbol that the row does not have.
     #[error("token {symbol} is outside the vocabulary of {vocabulary}")]

@@ -64,7 +64,7 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Lines<T>, FileErro
         match Tail::of(line) {
             Tail::Good => {}
             Tail::Absent => lines.unchecked += 1,
-            Tail::Bad => return Err(refuse("its checksum is of another line".to_owned())),
+            Tail::Bad => return Err(refuse("it does not match its checksum".to_owned())),
         }
         // What follows the checksum is a brace alone, and no record knows its key.
         let record = serde_json::from_str(line).map_err(|error| refuse(error.to_string()))?;

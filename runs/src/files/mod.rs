@@ -47,8 +47,8 @@ pub enum FileError {
     },
     /// An output that would replace what it is made from.
     #[error(
-        "cannot write {}: it is the input itself, by this name or another\n\
-         hint: give the output a name of its own",
+        "cannot write {}: it is the input file itself\n\
+         hint: give the output another name",
         .0.display()
     )]
     IsInput(PathBuf),

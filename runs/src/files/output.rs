@@ -31,7 +31,7 @@ impl Input {
             let file = File::open(path).map_err(FileError::io("open", path))?;
             let metadata = file.metadata().map_err(FileError::io("open", path))?;
             if metadata.is_dir() {
-                let hint = "it is a folder; pack it first, for example with tar";
+                let hint = "it is a folder; pack it into a file first, for example with tar";
                 let error = io::Error::new(io::ErrorKind::IsADirectory, hint);
                 return Err(FileError::io("read", path)(error));
             }

@@ -54,7 +54,7 @@ pub(super) fn find(path: &Path) -> io::Result<Place> {
             return OpenOptions::new().write(true).open(&here).map(Place::Stream);
         }
     }
-    Err(io::Error::other("its symbolic links go round in circles"))
+    Err(io::Error::other("its symbolic links form a loop"))
 }
 
 /// What `-` means.
@@ -70,7 +70,7 @@ fn split(path: &Path) -> io::Result<(PathBuf, OsString)> {
         Some(name) if !text.ends_with(b"/") && !text.ends_with(b"/.") => {
             Ok((fs::canonicalize(folder_of(path))?, name.to_owned()))
         }
-        _ => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is the name of a folder")),
+        _ => Err(io::Error::new(io::ErrorKind::IsADirectory, "this is the name of a folder")),
     }
 }
 

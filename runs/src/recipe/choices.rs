@@ -190,7 +190,7 @@ impl Choices {
     /// A sentence that names the choices that do not go together.
     pub fn check(&self) -> Result<(), String> {
         if self.biases && self.norm == Norm::PreRms {
-            return Err("`biases=true` goes with `norm=post-layer` only".to_owned());
+            return Err("`biases=true` needs `norm=post-layer`".to_owned());
         }
         let of_pre_norm = [
             ("depth-scale", self.depth_scale),
@@ -203,7 +203,7 @@ impl Choices {
         ];
         match of_pre_norm.into_iter().find(|(_, chosen)| *chosen) {
             Some((key, _)) if self.norm == Norm::PostLayer => {
-                Err(format!("`{key}` goes with `norm=pre-rms` only"))
+                Err(format!("`{key}` needs `norm=pre-rms`"))
             }
             _ => Ok(()),
         }
@@ -244,14 +244,14 @@ impl Choices {
         let width = size.width;
         if let Some(dimensions) = self.head_size.filter(|it| !width.is_multiple_of(*it)) {
             return Err(format!(
-                "heads of {dimensions} do not divide the width, {width}\n\
-                 hint: another `--set head-size`, or `--size`"
+                "heads of {dimensions} dimensions do not divide the width, {width}\n\
+                 hint: set another `--set head-size`, or another `--size`"
             ));
         }
         let dimensions = self.head_size.unwrap_or(size.head_dimension());
         match self.rotary_dimensions {
             Some(rotated) if rotated > dimensions => Err(format!(
-                "`rotary-dimensions` is {rotated}, and a head has {dimensions} dimensions"
+                "`rotary-dimensions` is {rotated}, but a head has only {dimensions} dimensions"
             )),
             _ => Ok(()),
         }
@@ -284,7 +284,7 @@ impl Choices {
             (
                 !self.has_scalars(),
                 &["scalar-learning-rate"],
-                "there are no scalars and convolutions",
+                "the network has no learned scalars or convolutions",
             ),
         ];
         let applies =

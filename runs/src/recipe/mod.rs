@@ -147,7 +147,7 @@ impl FromStr for Recipe {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|recipe| recipe.to_string() == text);
-        found.ok_or_else(|| format!("`{text}` is no recipe: write `modern` or `paper`"))
+        found.ok_or_else(|| format!("`{text}` is not a recipe: write `modern` or `paper`"))
     }
 }
 

@@ -25,30 +25,30 @@ pub struct Row {
 /// One choice.
 #[derive(Debug)]
 pub struct Choice {
-    /// As it is written: the field's name with `-` for `_`.
+    /// The key on the command line: the field's name with `-` for `_`.
     pub key: &'static str,
-    /// In names of runs. It never changes.
+    /// The key's short form in names of runs. It never changes.
     pub short: &'static str,
-    /// What it may be.
+    /// Which values it takes.
     pub kind: Kind,
-    /// Whether it may be `off`, too.
+    /// Whether it also takes `off`.
     pub may_be_off: bool,
-    /// What it is, in a line.
+    /// What it is, in one line.
     pub about: &'static str,
 }
 
-/// What a choice may be.
+/// Which values a choice takes.
 #[derive(Debug)]
 pub enum Kind {
     /// `true` or `false`.
     Truth,
-    /// A whole number, ends included.
+    /// A whole number in this range, ends included.
     Count([u64; 2]),
-    /// A whole number of these.
+    /// One of these whole numbers.
     CountOf(&'static [u64]),
-    /// A number, ends included.
+    /// A number in this range, ends included.
     Number([f64; 2]),
-    /// A word of these.
+    /// One of these words.
     Word(&'static [&'static str]),
 }
 
@@ -73,124 +73,164 @@ const FACTOR: Kind = Kind::Number([0.0, 100.0]);
 
 /// Every choice, first those about the step, then the network, then the training.
 pub const CHOICES: &[Choice] = &[
-    row("batch", "b", Kind::Count([1, 1 << 20]), "sequences of one pass"),
-    row("accumulation", "a", Kind::Count([1, 1 << 20]), "passes whose gradients make one step"),
+    row("batch", "b", Kind::Count([1, 1 << 20]), "sequences in a forward and backward pass"),
+    row(
+        "accumulation",
+        "a",
+        Kind::Count([1, 1 << 20]),
+        "passes in an optimizer step; their gradients are combined",
+    ),
     row(
         "norm",
         "n",
         Kind::Word(&["pre-rms", "post-layer"]),
-        "RMS norm before each half of a block, or layer norm after it",
+        "RMSNorm before attention and MLP, or LayerNorm after them",
     ),
     row(
         "activation",
         "act",
         Kind::Word(&["squared-relu", "leaky-squared-relu", "gelu"]),
-        "between the MLP's matrices",
+        "activation function of the MLP",
     ),
-    row("qk-norm", "qk", Kind::Truth, "RMS norm of queries and keys, with a learned gain a head"),
-    row("initial-gain", "ig", FACTOR, "what that gain starts at"),
-    row("biases", "bias", Kind::Truth, "biases in MLP and head"),
-    row("scale-embeddings", "se", Kind::Truth, "embeddings times √width"),
+    row(
+        "qk-norm",
+        "qk",
+        Kind::Truth,
+        "RMSNorm of queries and keys, with a learned gain for each head",
+    ),
+    row("initial-gain", "ig", FACTOR, "initial value of qk-norm's gain"),
+    row("biases", "bias", Kind::Truth, "biases in the MLP and the output head"),
+    row("scale-embeddings", "se", Kind::Truth, "multiply the embeddings by √width"),
     row(
         "zero-outputs",
         "zo",
         Kind::Truth,
-        "what writes to the residual stream, and the head, start at 0",
+        "start the output head, and matrices that write to the residual stream, at zero",
     ),
-    row("embedding-deviation", "ed", FACTOR, "deviation that embeddings start with"),
-    row("matrix-scale", "ms", FACTOR, "deviation that other matrices start with, times 1/√inputs"),
-    row("soft-cap", "sc", Kind::Number([0.1, 1000.0]), "logits become c · tanh(logit / c)")
-        .or_off(),
-    row("begin", "bg", Kind::Word(&["own-row", "token-zero"]), "what is fed before a chunk"),
+    row("embedding-deviation", "ed", FACTOR, "initial standard deviation of the embeddings"),
+    row(
+        "matrix-scale",
+        "ms",
+        FACTOR,
+        "initial standard deviation of the other matrices, in units of 1/√inputs",
+    ),
+    row(
+        "soft-cap",
+        "sc",
+        Kind::Number([0.1, 1000.0]),
+        "the c of the soft cap on logits, c · tanh(logit / c)",
+    )
+    .or_off(),
+    row(
+        "begin",
+        "bg",
+        Kind::Word(&["own-row", "token-zero"]),
+        "begin token: one with an embedding of its own, or token 0",
+    ),
     row(
         "head-size",
         "hs",
         Kind::CountOf(&[16, 32, 48, 64, 128]),
-        "dimensions of an attention head; off: as the size has it",
+        "dimensions of an attention head; off: those of the size",
     )
     .or_off(),
     row(
         "rotary-dimensions",
         "rot",
         Kind::CountOf(&[4, 8, 16, 32, 64]),
-        "dimensions of a head that turn with the position; off: all",
+        "dimensions of a head that RoPE rotates; off: all",
     )
     .or_off(),
-    row("depth-scale", "ds", Kind::Truth, "what the i-th block reads is divided by √i"),
+    row("depth-scale", "ds", Kind::Truth, "divide the normalised input of the i-th block by √i"),
     row(
         "residual-scalars",
         "res",
         Kind::Truth,
-        "a block's input is a · stream + b · embedding, with learned a and b",
+        "each block reads a · stream + b · embedding, with learned a and b",
     ),
     row(
         "skips",
         "skip",
         Kind::Truth,
-        "late blocks read a · stream + b · output of an early one, as in a U-net",
+        "late blocks read a · stream + b · output of an early block, as in a U-Net",
     ),
     row(
         "embedding-convolution",
         "ec",
         Kind::Truth,
-        "embeddings are mixed with those of the three tokens before, column by column",
+        "depthwise causal convolution over four tokens, of the embeddings",
     ),
-    row("block-convolution", "bc", Kind::Truth, "the same of every block's input"),
-    row("qkv-convolution", "qc", Kind::Truth, "the same of queries, keys and values"),
+    row("block-convolution", "bc", Kind::Truth, "the same convolution, of every block's input"),
+    row("qkv-convolution", "qc", Kind::Truth, "the same convolution, of queries, keys and values"),
     row(
         "value-embeddings",
         "ve",
         Kind::Word(&["none", "alternate", "all"]),
-        "blocks that add an embedding of the token to their values",
+        "blocks whose attention adds an embedding of the token to its values",
     ),
     row(
         "weights",
         "w",
         Kind::Word(&["f16", "int8", "int4"]),
-        "numbers that weights are trained for and saved in: whole ones are rounded to in every step",
+        "number format that weights are trained for and saved in; int8, int4 round at every step",
     ),
-    row("optimizer", "opt", Kind::Word(&["muon", "adam"]), "what moves the blocks' matrices"),
-    row("matrix-learning-rate", "mlr", RATE, "step size of the blocks' matrices"),
-    row("embedding-learning-rate", "elr", RATE, "step size of the embedding table"),
-    row("head-learning-rate", "hlr", RATE, "step size of head, gains and biases"),
-    row("scalar-learning-rate", "slr", RATE, "step size of scalars and convolutions"),
-    row("momentum", "mom", MOMENTUM, "of Muon"),
-    row("momentum-start", "momst", MOMENTUM, "momentum of the first step").or_off(),
-    row("momentum-warmup", "momwu", SHARE, "share of the steps from there to `momentum`"),
-    row("momentum-end", "momend", MOMENTUM, "momentum of the last step").or_off(),
-    row("momentum-cooldown", "momcd", SHARE, "share of the steps from `momentum` to there"),
-    row("beta1", "b1", MOMENTUM, "decay of Adam's first moment"),
-    row("beta2", "b2", Kind::Number([0.0, 0.999_999]), "decay of Adam's second moment"),
-    row("epsilon", "eps", Kind::Number([0.0, 1.0]), "added to the root of Adam's second moment"),
+    row("optimizer", "opt", Kind::Word(&["muon", "adam"]), "optimizer of the blocks' matrices"),
+    row("matrix-learning-rate", "mlr", RATE, "learning rate of the blocks' matrices"),
+    row("embedding-learning-rate", "elr", RATE, "learning rate of the embedding table"),
+    row("head-learning-rate", "hlr", RATE, "learning rate of the output head, gains and biases"),
+    row("scalar-learning-rate", "slr", RATE, "learning rate of learned scalars and convolutions"),
+    row("momentum", "mom", MOMENTUM, "momentum of Muon"),
+    row("momentum-start", "momst", MOMENTUM, "momentum at the first step").or_off(),
+    row(
+        "momentum-warmup",
+        "momwu",
+        SHARE,
+        "share of the steps that go from `momentum-start` to `momentum`",
+    ),
+    row("momentum-end", "momend", MOMENTUM, "momentum at the last step").or_off(),
+    row(
+        "momentum-cooldown",
+        "momcd",
+        SHARE,
+        "share of the steps that go from `momentum` to `momentum-end`",
+    ),
+    row("beta1", "b1", MOMENTUM, "decay rate of Adam's first moment"),
+    row("beta2", "b2", Kind::Number([0.0, 0.999_999]), "decay rate of Adam's second moment"),
+    row(
+        "epsilon",
+        "eps",
+        Kind::Number([0.0, 1.0]),
+        "added to the square root of Adam's second moment",
+    ),
     row(
         "weight-decay",
         "wd",
         Kind::Number([0.0, 100.0]),
-        "share of the blocks' matrices lost a step, times their learning rate",
+        "weight decay of the blocks' matrices, multiplied by their learning rate",
     ),
     row(
         "weight-decay-schedule",
         "wds",
         Kind::Word(&["constant", "to-zero"]),
-        "what becomes of the weight decay, besides following the learning rate",
+        "how weight decay changes over the steps, besides following the learning rate",
     ),
     row(
         "cautious-decay",
         "cwd",
         Kind::Truth,
-        "only weights decay that the update makes smaller as well",
+        "decay only weights that the update makes smaller too",
     ),
-    row("clip-norm", "clip", Kind::Number([1e-6, 1e6]), "greatest global norm of a gradient")
+    row("clip-norm", "clip", Kind::Number([1e-6, 1e6]), "maximum global norm of the gradient")
         .or_off(),
-    row("warmup", "wu", SHARE, "share of the steps over which learning rates rise"),
-    row("decay", "dec", SHARE, "share of the steps over which they fall"),
-    row("decay-form", "decf", Kind::Word(&["linear", "root", "cosine"]), "along which line"),
-    row("decay-floor", "decfl", SHARE, "share of the learning rates that they fall to"),
+    row("warmup", "wu", SHARE, "share of the steps in which learning rates rise, at the beginning"),
+    row("decay", "dec", SHARE, "share of the steps in which learning rates fall, at the end"),
+    row("decay-form", "decf", Kind::Word(&["linear", "root", "cosine"]), "shape of that fall"),
+    row("decay-floor", "decfl", SHARE, "fraction of the learning rates that they fall to"),
     row(
         "average",
         "ema",
         Kind::Number([0.5, 0.99999]),
-        "saved and validated is a running mean of the weights, this share of which stays each step",
+        "validate and save a running mean of the weights with this decay rate",
     )
     .or_off(),
 ];
@@ -198,7 +238,7 @@ pub const CHOICES: &[Choice] = &[
 /// The choice of this key.
 ///
 /// # Errors
-/// If there is none: a sentence that names near ones.
+/// If there is none: a sentence that names similar ones.
 pub fn choice(key: &str) -> Result<&'static Choice, String> {
     CHOICES.iter().find(|choice| choice.key == key).ok_or_else(|| {
         let likeness = |choice: &Choice| match choice.key.contains(key) && key.len() > 2 {
@@ -212,17 +252,17 @@ pub fn choice(key: &str) -> Result<&'static Choice, String> {
         let near: Vec<String> = near.iter().take(3).map(|(_, key)| format!("`{key}`")).collect();
         let near = match near.is_empty() {
             true => String::new(),
-            false => format!("near are {}; ", near.join(", ")),
+            false => format!("similar ones are {}; ", near.join(", ")),
         };
-        format!("`{key}` is no choice: {near}`lmtrain recipes` prints them all")
+        format!("there is no choice `{key}`; {near}`lmtrain recipes` prints them all")
     })
 }
 
 impl Choice {
-    /// Reads a value.
+    /// Parses a value of this choice.
     ///
     /// # Errors
-    /// If it may not be that: a sentence that says what it may be.
+    /// If the value is not allowed: a sentence that says which are.
     pub fn read(&self, text: &str) -> Result<Value, String> {
         let value = match &self.kind {
             _ if self.may_be_off && text == "off" => Some(Value::Null),
@@ -239,10 +279,10 @@ impl Choice {
             }
             Kind::Word(words) => words.contains(&text).then(|| text.into()),
         };
-        value.ok_or_else(|| format!("`{}` is {}, not `{text}`", self.key, self.range()))
+        value.ok_or_else(|| format!("`{}` must be {}, not `{text}`", self.key, self.range()))
     }
 
-    /// What it may be, in words.
+    /// The allowed values, in words.
     #[must_use]
     pub fn range(&self) -> String {
         let any = |texts: &[String]| texts.join(" or ");
@@ -270,7 +310,7 @@ impl Choice {
     }
 }
 
-/// A value as it is written: the inverse of [`Choice::read`].
+/// A value as the command line writes it: the inverse of [`Choice::read`].
 #[must_use]
 pub fn text(value: &Value) -> String {
     match value {
@@ -285,12 +325,12 @@ pub fn text(value: &Value) -> String {
     }
 }
 
-/// A choice made: `KEY=VALUE`.
+/// A choice with its value: `KEY=VALUE`.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// Which.
+    /// Which choice.
     pub choice: &'static Choice,
-    /// What it shall be.
+    /// Its value.
     pub value: Value,
 }
 
@@ -299,7 +339,7 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('=');
-        let (key, value) = parts.ok_or("a choice is written as KEY=VALUE")?;
+        let (key, value) = parts.ok_or("write a choice as KEY=VALUE")?;
         let choice = choice(key)?;
         Ok(Self { choice, value: choice.read(value)? })
     }
@@ -315,7 +355,7 @@ impl Row {
     /// The row with other choices.
     ///
     /// # Errors
-    /// If one is made twice, or two do not go together.
+    /// If a choice is set twice, or two cannot be combined.
     pub fn with(&self, settings: &[Setting]) -> Result<Self, String> {
         let mut fields = self.fields();
         for (index, Setting { choice, value }) in settings.iter().enumerate() {

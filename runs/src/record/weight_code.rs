@@ -64,7 +64,7 @@ impl std::str::FromStr for WeightCode {
         let found = Self::ALL.into_iter().find(|code| code.name() == text);
         found.ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("`{text}` is no code of weights: {names}")
+            format!("`{text}` is not a code of weights: write {names}")
         })
     }
 }

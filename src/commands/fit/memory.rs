@@ -13,8 +13,8 @@ pub(super) fn check_memory(plan: &Plan, device: Device) -> Result<()> {
     let needed = plan.memory_estimate();
     if needed > available {
         bail!(
-            "training `{}` takes about {needed}, and {available} are free\n\
-             hint: a smaller `--batch`, with `--accumulate` for the same steps",
+            "training `{}` takes about {needed} of memory, but {available} are free\n\
+             hint: a smaller `--batch`, with a larger `--accumulate` to keep the same steps",
             plan.name
         );
     }

@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
         _ => (arguments.size.clone(), arguments.tokenizers()),
     };
     if arguments.name.is_some() && sizes.len() * tokenizers.len() > 1 {
-        bail!("`--name` names one run, and several are asked for");
+        bail!("`--name` names a single run, but the options describe several");
     }
     let corpus = match begun.filter(|_| arguments.corpus.is_none()) {
         Some(plan) => resume::corpus_of(&plan, arguments.strict, context)?,
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
         (false, _) => {}
     }
     if context.is_stopping() {
-        bail!("stopped; the same command with `--resume` goes on");
+        bail!("stopped; run the same command with `--resume` to continue");
     }
     Ok(())
 }
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
 /// Trains the one run that these arguments name, from where it is.
 pub(super) fn fit_one(arguments: &Fit, mixture: &Mixture, context: &Context) -> Result<()> {
     let ([size], [tokenization]) = (&arguments.size[..], &arguments.tokenizers()[..]) else {
-        bail!("one size and one tokenizer make a run");
+        bail!("a run has one size and one tokenizer");
     };
     let resolved = resolve(arguments, *size, tokenization, mixture, context)?;
     train(resolved, arguments, context)?;
@@ -133,7 +133,7 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Print
     prepare(&run, &plan, arguments)?;
     for Setting { choice, .. } in plan.unusual() {
         if let Some(why) = plan.choices.idle(choice.key) {
-            context.say(&format!("note: `{}` changes nothing, since {why}", choice.key));
+            context.say(&format!("note: `{}` has no effect, because {why}", choice.key));
         }
     }
     if let Some(vocabulary) = &vocabulary {
@@ -176,16 +176,16 @@ fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
             run.save_plan(plan)?;
         }
         Some(_) if has_records_alone(run)? => bail!(
-            "run `{name}` was trained, and its records are in {}, but neither weights nor a checkpoint\n\
-             hint: `--runs-dir` names where they are, or where to train it again; `--overwrite` throws \
-             the records away",
+            "run `{name}` was trained, but {} has only its records, neither weights nor a checkpoint\n\
+             hint: give the folder that has them, or another one to train in, with `--runs-dir`; \
+             `--overwrite` deletes the records",
             run.folder().display()
         ),
         Some(_) if arguments.resume => {}
         Some(_) => bail!(
-            "run `{name}` is there already\n\
-             hint: `--resume` goes on with it, `--overwrite` throws it away, `--seed` or `--name` \
-             makes another"
+            "run `{name}` exists already\n\
+             hint: `--resume` continues it, `--overwrite` replaces it, `--seed` or `--name` makes \
+             another"
         ),
         None => run.save_plan(plan)?,
     }
@@ -218,7 +218,7 @@ fn finish(
         let (step, steps) = (fitted.step, plan.steps);
         context.say(&format!("{}: stopped after step {step} of {steps}{validation}", plan.name));
         if !context.is_stopping() {
-            context.say("next: the same command with `--resume` goes on");
+            context.say("next: run the same command with `--resume` to continue");
         }
     }
     Ok(PrintedFit {

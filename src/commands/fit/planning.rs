@@ -145,14 +145,14 @@ fn budget(asked: &BudgetArguments, size: Size) -> Budget {
 fn check_name(name: &str) -> Result<()> {
     if name.len() > LONGEST_NAME {
         bail!(
-            "`{name}` is longer than the {LONGEST_NAME} letters that a run's name may have\n\
-             hint: `--name` gives it a shorter one"
+            "the run's name `{name}` is longer than {LONGEST_NAME} characters\n\
+             hint: choose a shorter one with `--name`"
         );
     }
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
     if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe)
     {
-        bail!("`{name}` cannot name a run: use letters, digits, `.`, `_`, `=` and `-`");
+        bail!("`{name}` cannot be the name of a run: use letters, digits, `.`, `_`, `=` and `-`");
     }
     Ok(())
 }

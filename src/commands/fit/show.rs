@@ -46,17 +46,17 @@ fn print_plan(resolved: &Resolved, seconds: Option<f64>) -> std::io::Result<()> 
     let usual = plan.usual();
     for Setting { choice, value } in plan.unusual() {
         let [value, usual] = [&value, &usual.get(choice)].map(text);
-        writeln!(out, "choice         {} {value}, where {} has {usual}", choice.key, plan.recipe)?;
+        writeln!(out, "choice         {} {value} ({} has {usual})", choice.key, plan.recipe)?;
     }
     writeln!(
         out,
-        "parameters     {} ({} of them in embedding and head)",
+        "parameters     {} ({} of them in the embedding and the head)",
         short_count(plan.parameters()),
         short_count(plan.embedding_parameters())
     )?;
     writeln!(
         out,
-        "data           {}: {} train, {} validate, {}",
+        "data           {}: {} for training, {} for validation, {}",
         plan.corpus,
         Bytes(resolved.training.raw_bytes()),
         Bytes(resolved.validation.raw_bytes()),
@@ -101,8 +101,8 @@ pub(super) fn utilisation(plan: &Plan, seconds: f64, device: Device) -> Result<S
     let (teraflops, peak_teraflops) = (reached / 1e12, peak / 1e12);
     let percent = 100.0 * reached / peak;
     Ok(format!(
-        "model FLOP utilisation {percent:.1} %: {teraflops:.2} TFLOP/s, where the device does at most \
-         {peak_teraflops:.1} in {}",
+        "model FLOP utilisation {percent:.1} %: {teraflops:.2} TFLOP/s of at most {peak_teraflops:.1} that the \
+         device reaches in {}",
         plan.precision
     ))
 }

@@ -53,7 +53,7 @@ impl Generator {
         }
         let names: Vec<String> = COMPRESSORS.iter().map(|it| format!("`{}`", it.name)).collect();
         bail!(
-            "nothing is called `{name}`: no compressor ({}), no run in {}, no folder of a model\n{}",
+            "`{name}` is neither a compressor ({}), nor a run in {}, nor a model's folder\n{}",
             names.join(", "),
             context.store.root().display(),
             known(context)?
@@ -116,7 +116,7 @@ impl Generator {
         if subject.medium.is_decoded() {
             if limit < all {
                 bail!(
-                    "`{name}` sees {limit} tokens at a time, and a chunk of {} has {all}",
+                    "`{name}` has a context of {limit} tokens, but a chunk of {} has {all}",
                     subject.medium
                 );
             }
@@ -125,8 +125,8 @@ impl Generator {
         let [Stretch::Given(given), rest @ ..] = &stretches[..] else { return Ok(stretches) };
         let Some(room) = limit.checked_sub(free).filter(|room| *room > 0) else {
             bail!(
-                "`{name}` sees {limit} tokens at a time, and {free} bytes to draw leave no room for a \
-                 context\nhint: `--bytes {}`",
+                "`{name}` has a context of {limit} tokens, and {free} bytes to sample leave no room for \
+                 what comes before\nhint: `--bytes {}`",
                 (limit / 2).max(1)
             );
         };
@@ -141,7 +141,7 @@ impl Generator {
         }
         if kept.len() < given.len() {
             context.say(&format!(
-                "{name} sees {limit} tokens at a time: of the context, the last {} bytes are given",
+                "{name} has a context of {limit} tokens and is given only the last {} bytes",
                 kept.len()
             ));
         }

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Generate, context: &Context) -> Result<()> {
         let stretches = generator.fitting(&subject, context)?;
         let samples = match generator.draw(&stretches, drawing, context) {
             Err(GenerateError::Stopped) => {
-                bail!("stopped; nothing of {} is kept", generator.name())
+                bail!("stopped; no sample of {} is kept", generator.name())
             }
             samples => samples?,
         };

@@ -47,7 +47,7 @@ impl Subject {
         let (chunk, chunks) = (arguments.chunk, corpus.length().div_ceil(CHUNK_BYTES));
         if chunk >= chunks {
             bail!(
-                "`{}` has {chunks} chunks, and there is no chunk {chunk}\n\
+                "`{}` has {chunks} chunks, so there is no chunk {chunk}\n\
                  hint: `--chunk` counts from 0",
                 corpus.name()
             );
@@ -73,8 +73,8 @@ fn beginning(arguments: &Generate, corpus: &Corpus) -> Result<Parts> {
     let end = start.saturating_add(context_bytes);
     if end > corpus.length() {
         bail!(
-            "`{}` ends {} bytes after the beginning of chunk {}, and a context of {context_bytes} bytes \
-             is longer\nhint: `--context-bytes`, or another chunk",
+            "`{}` ends {} bytes after the beginning of chunk {}, too early for a context of {context_bytes} \
+             bytes\nhint: a smaller `--context-bytes`, or another `--chunk`",
             corpus.name(),
             corpus.length() - start,
             arguments.chunk
@@ -93,7 +93,7 @@ fn halves(arguments: &Generate, corpus: &Corpus) -> Result<Parts> {
     let medium = corpus.medium();
     if arguments.context_bytes.is_some() || arguments.bytes.is_some() {
         bail!(
-            "`{}` is of {medium}, of which a half is given and the other drawn\n\
+            "`{}` is {medium}: always half of a chunk is given and the other half sampled\n\
              hint: leave out `--context-bytes` and `--bytes`",
             corpus.name()
         );

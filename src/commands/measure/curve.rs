@@ -47,7 +47,7 @@ pub(in crate::commands) fn of_compressor(cut: &Cut, task: &Task<'_>) -> Result<(
         chunk,
         sample: settings.sample,
     };
-    let label = format!("{} (beginnings of chunks) on {}", compressor.name, corpus.name());
+    let label = format!("{} (prefixes of chunks) on {}", compressor.name, corpus.name());
     let mut shown = ShownProgress::new(label, context.quiet);
     let mut progress = |progress: MeasureProgress| tell(&mut shown, progress, context);
     let Some((curve, header_bytes)) = measurement.run(&mut progress)? else { return Ok(()) };

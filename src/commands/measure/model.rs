@@ -63,7 +63,7 @@ impl Subject for Named {
             let bytes = self.model.predictor().engine().sequence_bytes(tokens);
             let mebibytes = bytes.div_ceil(1 << 20);
             context.say(&format!(
-                "{}: a chunk of {tokens} tokens takes up to {mebibytes} MiB on each thread, besides the weights",
+                "{}: a chunk of {tokens} tokens takes up to {mebibytes} MiB on each thread, in addition to the weights",
                 self.name
             ));
         }
@@ -73,7 +73,7 @@ impl Subject for Named {
         let (cut, chunks) = (measured.cut_chunks, measured.chunks.len());
         if cut > 0 {
             context.say(&format!(
-                "{cut} of {chunks} chunks were longer than the context of {} tokens, and cut",
+                "{cut} of {chunks} chunks were longer than the context of {} tokens, and were split",
                 self.model.predictor().context()
             ));
         }

@@ -44,8 +44,8 @@ impl Subject for Coded<'_> {
         let (chunk, limit) = (length_of(chunking), plan.context);
         if chunk > limit as u64 {
             task.context.say(&format!(
-                "skipped {}: it was trained on {limit} tokens at a time, and chunks of {chunk} are longer \
-                 (`--chunk {limit}`)",
+                "skipped {}: it was trained with a context of {limit} tokens; chunks of {chunk} are longer \
+                 (hint: `--chunk {limit}`)",
                 plan.name
             ));
             return Ok(None);
@@ -56,7 +56,7 @@ impl Subject for Coded<'_> {
         };
         if saved.origin.plan != *plan {
             bail!(
-                "run `{}`: {} is not the plan that its weights were trained by",
+                "run `{}`: {} is not the plan that its weights were trained with",
                 plan.name,
                 self.run.plan_path().display()
             );

@@ -78,7 +78,10 @@ pub(super) fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<V
         let plan = draft.with_steps(steps.unwrap_or(1));
         if let Some(same) = jobs.iter().find(|job| job.plan.name == plan.name) {
             let (name, command) = (&plan.name, &same.command);
-            bail!("`{}` and `{command}` are both `{name}`: name one", line.join(" "));
+            bail!(
+                "`{}` and `{command}` would both be the run `{name}`\nhint: give one of them a `name`",
+                line.join(" ")
+            );
         }
         let command = format!("lmtrain fit {}", line.join(" "));
         jobs.push(Job { flags, command, corpus, plan, steps, state });

@@ -53,7 +53,7 @@ impl Line for Eval {
 /// What the one run that a line names is to be.
 pub(super) fn draft_of(flags: &Fit, line: &[String], data: Planned) -> Result<Draft> {
     let ([size], [tokenization]) = (&flags.size[..], &flags.tokenizers()[..]) else {
-        bail!("`{}` is more than one run: write lists as lists", line.join(" "));
+        bail!("`{}` is more than one run: write several values as a TOML list", line.join(" "));
     };
     Draft::new(flags, *size, tokenization, data)
 }

@@ -90,12 +90,12 @@ impl Done {
     fn finish(self, context: &Context) -> Result<()> {
         let printed = print_rates(&self.records, context.json);
         if context.is_stopping() {
-            bail!("stopped; the same command goes on from here");
+            bail!("stopped; run the same command to continue");
         }
         if !self.failed.is_empty() {
             let names = self.failed.join(", ");
             bail!(
-                "{} of the jobs failed: {names}; the same command tries them again",
+                "{} of the runs failed: {names}\nhint: run the same command to try them again",
                 self.failed.len()
             );
         }

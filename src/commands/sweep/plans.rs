@@ -1,5 +1,5 @@
-//! Which sweep is meant: one that comes along, a file, the flags, or the study that is made if nothing is
-//! said. And the list of those that come along.
+//! Which sweep is meant: a built-in plan, a file, the flags, or the study that is the default. And the list of the
+//! built-in plans.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::cli::{self, Fit};
 use crate::context::Context;
 use crate::device::Device;
 
-/// A plan that comes along, as `--list --json` prints it.
+/// A built-in plan, as `--list --json` prints it.
 #[derive(Serialize)]
 struct Listed {
     name: &'static str,
@@ -31,7 +31,7 @@ struct Listed {
     training_seconds: f64,
 }
 
-/// The sweep that the arguments name. A plan that comes along goes before a file of its name.
+/// The sweep that the arguments name. A built-in plan takes precedence over a file of its name.
 pub(super) fn chosen(arguments: &cli::Sweep, context: &Context) -> Result<Sweep> {
     match &arguments.plan {
         None if arguments.size.is_empty() => default_study(context),
@@ -47,7 +47,7 @@ fn of_file(path: &Path) -> Result<Sweep> {
     if !path.exists() {
         let names: Vec<String> = plans::PLANS.iter().map(|(name, _)| format!("`{name}`")).collect();
         bail!(
-            "there is no plan and no file {}\nhint: the plans that come along are {}",
+            "there is neither a built-in plan nor a file {}\nhint: the built-in plans are {}",
             path.display(),
             names.join(", ")
         );
@@ -65,13 +65,14 @@ fn default_study(context: &Context) -> Result<Sweep> {
     let (name, folder) = (plans::DEFAULT, context.data.text());
     let Some(text) = best_text(context)? else {
         bail!(
-            "the study `{name}` needs a text, and {} has none of a megabyte or more\n\
-             hint: `{}` fetches one (36 MB); `lmtrain sweep --list` names the plans",
+            "the plan `{name}` needs a text of a megabyte or more, but {} has none\n\
+             hint: `{}` downloads one (36 MB); `lmtrain sweep --list` lists the plans",
             folder.display(),
             context.data.command(&format!("data fetch {DEFAULT_CORPUS}"))
         );
     };
-    context.say(&format!("the study `{name}`, on `{text}`, which is in {}", folder.display()));
+    context
+        .say(&format!("running the plan `{name}` on `{text}`, which is in {}", folder.display()));
     let sweep: Sweep = plans::by_name(name).unwrap_or_default().parse()?;
     let here = |corpus: &str| {
         let listings = context.data.list()?;
@@ -113,7 +114,7 @@ fn names(table: &Table, key: &str) -> Vec<String> {
     }
 }
 
-/// Names the plans that come along, with what each is for and about how long it trains.
+/// Lists the built-in plans, with what each is for and about how long it trains.
 pub(super) fn list(device: Device, flops_per_s: f64, context: &Context) -> Result<()> {
     let mut listed = Vec::new();
     for (name, text) in plans::PLANS {
@@ -123,8 +124,8 @@ pub(super) fn list(device: Device, flops_per_s: f64, context: &Context) -> Resul
         return print_json(&listed);
     }
     context.say(&format!(
-        "estimated training time on {device}, from {:.0} GFLOP/s in a large matrix product here and the share \
-         of it that training usually reaches; evaluation takes more",
+        "estimated training time on {device}, from its {:.0} GFLOP/s in a large matrix product and the share \
+         of it that training usually reaches; evaluation comes on top",
         flops_per_s / 1e9
     ));
     let row = |plan: &Listed| {
@@ -132,7 +133,7 @@ pub(super) fn list(device: Device, flops_per_s: f64, context: &Context) -> Resul
         vec![plan.name.to_owned(), plan.runs.to_string(), time, plan.title.clone()]
     };
     let rows: Vec<Vec<String>> = listed.iter().map(row).collect();
-    print_table(&["", "runs", "about", "what for"], &rows)
+    print_table(&["", "runs", "about", "purpose"], &rows)
 }
 
 fn of_plan(name: &'static str, text: &str, device: Device, flops_per_s: f64) -> Result<Listed> {

@@ -74,7 +74,7 @@ pub(super) fn tell(
     };
     let evals = sweep.eval.len();
     context.say(&format!(
-        "{} runs{share}, about {} of training on {}, then {evals} measurement(s) of each",
+        "{} runs{share}, about {} of training on {}, then {evals} measurement(s) for each",
         jobs.len(),
         short_seconds(total),
         arguments.device,

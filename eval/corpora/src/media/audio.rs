@@ -55,11 +55,11 @@ fn decode(source: Box<dyn MediaSource>, sixteen_bits: bool) -> Result<Samples, S
     let probed = symphonia::default::get_probe().probe(&Hint::new(), stream, no_tags.0, no_tags.1);
     let mut format = probed.map_err(|error| match error {
         Error::DecodeError(_) => says(&error),
-        _ => format!("it is none of {}", MediaKind::Audio.formats()),
+        _ => format!("it is not {}", MediaKind::Audio.formats()),
     })?;
-    let track = format.default_track(TrackType::Audio).ok_or("there is no sound in it")?;
+    let track = format.default_track(TrackType::Audio).ok_or("it contains no sound")?;
     let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-    let parameters = parameters.ok_or("it does not say how its sound is coded")?;
+    let parameters = parameters.ok_or("it does not say how its sound is encoded")?;
     // FLAC holds a hash of its samples.
     let options = AudioDecoderOptions::default().verify(true);
     let codecs = symphonia::default::get_codecs();
@@ -70,10 +70,10 @@ fn decode(source: Box<dyn MediaSource>, sixteen_bits: bool) -> Result<Samples, S
     // Other formats tell their length only roughly.
     let promised = promised.filter(|_| ["flac", "wave"].contains(&format.format_info().short_name));
     if let Some(promised) = promised.filter(|promised| samples.count < *promised) {
-        return Err(format!("it is cut short: {} of {promised} samples are there", samples.count));
+        return Err(format!("it is truncated: it has {} of {promised} samples", samples.count));
     }
     match decoder.finalize().verify_ok {
-        Some(false) => Err("its samples are not those that its MD5 is of".to_owned()),
+        Some(false) => Err("its samples do not match its MD5".to_owned()),
         _ => Ok(samples),
     }
 }
@@ -91,7 +91,10 @@ fn read_all(
         let decoded = decoder.decode(&packet).map_err(|error| says(&error))?;
         let rate_hz = decoded.spec().rate();
         if samples.rate_hz != rate_hz && samples.count > 0 {
-            return Err(format!("its rate changes from {} to {rate_hz} Hz", samples.rate_hz));
+            return Err(format!(
+                "its sample rate changes from {} to {rate_hz} Hz",
+                samples.rate_hz
+            ));
         }
         samples.rate_hz = rate_hz;
         samples.take(&decoded);
@@ -102,8 +105,8 @@ fn read_all(
 /// A decoder's error in a line.
 fn says(error: &Error) -> String {
     match error {
-        Error::IoError(error) if is_end(error) => "it is cut short".to_owned(),
-        Error::ResetRequired => "it is several sounds in one".to_owned(),
+        Error::IoError(error) if is_end(error) => "it is truncated".to_owned(),
+        Error::ResetRequired => "it holds several recordings".to_owned(),
         error => error.to_string(),
     }
 }
@@ -264,10 +267,10 @@ pub(crate) mod tests {
         };
         for length in [10, 30, 44, 20_000, whole.len() - 2] {
             let reason = reason(&whole[..length]);
-            assert!(reason.contains("cut short") || reason.contains("none of FLAC"), "{reason}");
+            assert!(reason.contains("truncated") || reason.contains("not FLAC"), "{reason}");
         }
         for file in [&b""[..], b"once upon a time", b"RIFF....WEBPVP8 "] {
-            assert!(reason(file).contains("none of FLAC, WAV"), "{}", reason(file));
+            assert!(reason(file).contains("not FLAC, WAV"), "{}", reason(file));
         }
     }
 }

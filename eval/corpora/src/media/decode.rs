@@ -216,12 +216,12 @@ impl Copying<'_> {
     fn empty(&self) -> CorpusError {
         let (kind, formats) = (self.kind.files(), self.kind.formats());
         let files = &self.files;
-        let mut reason = format!("it gives no chunk: of {kind} ({formats}) it holds ");
+        let mut reason = format!("it yields no chunk: of {kind} ({formats}) it has ");
         let mut groups = Vec::new();
         for (group, what) in [
             (&files.broken, "that do not decode"),
             (&files.too_short, "too small for a chunk"),
-            (&files.other_rate, "of another rate"),
+            (&files.other_rate, "of another sample rate"),
         ] {
             if group.count > 0 {
                 groups.push(format!("{} {what}, {}", group.count, group.named()));
@@ -230,7 +230,7 @@ impl Copying<'_> {
         if groups.is_empty() {
             groups.push("none".to_owned());
         }
-        reason += &format!("{}; besides, {} other files", groups.join("; "), files.others);
+        reason += &format!("{}; it also has {} other files", groups.join("; "), files.others);
         CorpusError::EmptySet { folder: self.set.folder.clone(), reason }
     }
 }

@@ -93,15 +93,15 @@ impl Files {
         };
         let broken = format!("of {looked_at} left out, not decodable");
         let short = match medium {
-            Medium::Audio { .. } => "shorter than a chunk left out".to_owned(),
-            _ => format!("smaller than a patch of {PATCH_WIDTH} × {PATCH_HEIGHT} left out"),
+            Medium::Audio { .. } => "left out, shorter than a chunk".to_owned(),
+            _ => format!("left out, smaller than a patch of {PATCH_WIDTH} × {PATCH_HEIGHT}"),
         };
         let not_followed = &self.not_followed;
         let links = format!("{} links not followed: {}", not_followed.count, not_followed.named());
         let lines = [
             line(&self.broken, &broken),
             line(&self.too_short, &short),
-            line(&self.other_rate, "of another rate left out"),
+            line(&self.other_rate, "left out, of another sample rate"),
             (not_followed.count > 0).then_some(links),
         ];
         lines.into_iter().flatten().collect()
@@ -117,7 +117,7 @@ mod tests {
         let mut files = Files { chunks: vec![2, 1], ..Files::default() };
         assert_eq!(files.ends().collect::<Vec<_>>(), [4096, 6144]);
         assert_eq!((files.count(), files.chunks(), files.notes(Medium::PATCHES).len()), (2, 3, 0));
-        files.broken.add(Path::new("a/b.png"), "it is cut short".to_owned());
+        files.broken.add(Path::new("a/b.png"), "it is truncated".to_owned());
         for name in 0..5 {
             files.too_short.add(Path::new(&format!("{name}.png")), "1 × 1".to_owned());
         }
@@ -125,8 +125,8 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "1 image of 8 left out, not decodable: a/b.png (it is cut short)",
-                "5 images smaller than a patch of 64 × 32 left out: \
+                "1 image of 8 left out, not decodable: a/b.png (it is truncated)",
+                "5 images left out, smaller than a patch of 64 × 32: \
                  0.png (1 × 1), 1.png (1 × 1), 2.png (1 × 1) …",
             ]
         );
@@ -135,6 +135,6 @@ mod tests {
         }
         assert_eq!((files.other_rate.count, files.other_rate.first.len()), (1000, MOST_NAMED));
         let sounds = files.notes(Medium::Audio { bits: 8, rate_hz: 16_000 });
-        assert!(sounds[1].starts_with("5 sounds shorter than a chunk left out"), "{sounds:?}");
+        assert!(sounds[1].starts_with("5 sounds left out, shorter than a chunk"), "{sounds:?}");
     }
 }

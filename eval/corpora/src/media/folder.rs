@@ -78,7 +78,7 @@ impl Walk {
                 true => match path.metadata() {
                     Ok(metadata) => metadata.file_type(),
                     Err(error) => {
-                        let reason = format!("a link that leads nowhere ({error})");
+                        let reason = format!("a broken link ({error})");
                         return Ok(Some(Entry::Useless { relative, reason }));
                     }
                 },
@@ -91,7 +91,7 @@ impl Walk {
             }
             let real = path.canonicalize().map_err(CorpusError::file("read", &path))?;
             if self.levels.iter().any(|level| level.real == real) {
-                let reason = "a link to a folder that it is in".to_owned();
+                let reason = "a link to a folder that contains it".to_owned();
                 return Ok(Some(Entry::Useless { relative, reason }));
             }
             self.levels.push(Level { names: names(&path)?, relative, real });
@@ -173,7 +173,7 @@ mod tests {
         link(&folder.root().join("b"), "a/b").expect("linked");
         link(&folder.root().join("a"), "b/a").expect("linked");
         let found = walked(folder.root());
-        let circle = "a link to a folder that it is in";
+        let circle = "a link to a folder that contains it";
         let expected = [
             "a/1",
             "a/b/2",
@@ -188,7 +188,7 @@ mod tests {
             "d",
         ];
         assert_eq!(found[..expected.len()], expected);
-        assert!(found[expected.len()].starts_with("e: a link that leads nowhere"), "{found:?}");
+        assert!(found[expected.len()].starts_with("e: a broken link"), "{found:?}");
         assert_eq!(found.len(), expected.len() + 1);
     }
 

@@ -33,7 +33,7 @@ fn decode(file: &[u8]) -> Result<DynamicImage, String> {
     let format = image::guess_format(file).ok();
     let is_known = |it: &ImageFormat| *it == ImageFormat::Jpeg || it.reading_enabled();
     let Some(format) = format.filter(is_known) else {
-        return Err(format!("its first bytes are of none of {}", MediaKind::Images.formats()));
+        return Err(format!("its first bytes are not those of {}", MediaKind::Images.formats()));
     };
     guarded(|| match format {
         ImageFormat::Jpeg => jpeg::decode(file),

@@ -18,9 +18,9 @@ use super::decoded::MOST_IMAGE_BYTES;
 pub(crate) fn decode(file: &[u8]) -> Result<DynamicImage, String> {
     // libjpeg makes up what is missing.
     if !is_whole(file) {
-        return Err("it is cut short".to_owned());
+        return Err("it is truncated".to_owned());
     }
-    read(file)?.ok_or_else(|| "it has fewer pixels than it says".to_owned())
+    read(file)?.ok_or_else(|| "it has fewer pixels than its header says".to_owned())
 }
 
 fn read(file: &[u8]) -> Result<Option<DynamicImage>, String> {
@@ -28,7 +28,7 @@ fn read(file: &[u8]) -> Result<Option<DynamicImage>, String> {
     let header = Decompress::new_mem(file).map_err(says)?;
     let (width, height) = (header.width(), header.height());
     if (width * height) as u64 > MOST_IMAGE_BYTES / 4 {
-        return Err(format!("{width} × {height} pixels are more than is decoded"));
+        return Err(format!("its {width} × {height} pixels are more than the decoder accepts"));
     }
     let pixels = |mut started: DecompressStarted<_>| started.read_scanlines::<u8>().map_err(says);
     let (width, height) = (width as u32, height as u32);

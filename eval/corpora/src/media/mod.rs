@@ -185,7 +185,9 @@ impl Options {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         let mut of = |kind| match self.implied.replace(kind) {
-            Some(other) if other != kind => Err(format!("`{key}` is not of {}", other.files())),
+            Some(other) if other != kind => {
+                Err(format!("`{key}` is not an option for {}", other.files()))
+            }
             _ => Ok(()),
         };
         match (key, value) {
@@ -193,25 +195,26 @@ impl Options {
                 of(MediaKind::Images)?;
                 self.grey = if value == "luma" { Grey::Luma } else { Grey::Mean };
             }
-            ("grey", _) => return Err(format!("grey=`{value}` is neither mean nor luma")),
+            ("grey", _) => return Err(format!("grey must be mean or luma, not `{value}`")),
             ("bits", "8" | "16") => {
                 of(MediaKind::Audio)?;
                 self.sixteen_bits = value == "16";
             }
-            ("bits", _) => return Err(format!("bits=`{value}` is neither 8 nor 16")),
+            ("bits", _) => return Err(format!("bits must be 8 or 16, not `{value}`")),
             ("rate", _) => {
                 of(MediaKind::Audio)?;
                 let rate = parse_count(value)?;
                 let rate = u32::try_from(rate).ok().filter(|rate| *rate > 0);
-                self.rate_hz = Some(rate.ok_or(format!("rate=`{value}` is no rate in Hz"))?);
+                self.rate_hz =
+                    Some(rate.ok_or(format!("rate must be a sample rate in Hz, not `{value}`"))?);
             }
             ("chunks", _) => match parse_count(value)? {
-                0 => return Err("chunks=0 leaves nothing".to_owned()),
+                0 => return Err("chunks must be at least 1, not `0`".to_owned()),
                 chunks => self.chunks = Some(chunks),
             },
             ("medium", _) => {
                 let kind = MediaKind::by_name(value);
-                let kind = kind.ok_or(format!("medium=`{value}` is neither images nor audio"))?;
+                let kind = kind.ok_or(format!("medium must be images or audio, not `{value}`"))?;
                 of(kind)?;
                 self.medium = Some(kind);
             }
@@ -226,7 +229,7 @@ impl Options {
     }
 }
 
-const KEYS: &str = "the keys are grey (of images), bits, rate (of sounds), chunks, medium";
+const KEYS: &str = "the keys are grey (for images), bits, rate (for sounds), chunks, medium";
 
 impl fmt::Display for Options {
     /// What follows a set's name, the colon included: options that are not the usual ones, in one order.
@@ -273,13 +276,13 @@ mod tests {
     fn bad_options_are_named() {
         for (options, expected) in [
             ("", "`` is not key=value; the keys are grey"),
-            ("bits=12", "`12` is neither 8 nor 16"),
-            ("grey=red", "`red` is neither mean nor luma"),
-            ("rate=0", "`0` is no rate"),
-            ("rate=fast", "`fast` is no count"),
-            ("chunks=0", "leaves nothing"),
+            ("bits=12", "must be 8 or 16, not `12`"),
+            ("grey=red", "must be mean or luma, not `red`"),
+            ("rate=0", "in Hz, not `0`"),
+            ("rate=fast", "`fast` is not a count"),
+            ("chunks=0", "at least 1, not `0`"),
             ("chunks=1,chunks=2", "`chunks` is given twice"),
-            ("medium=text", "`text` is neither images nor audio"),
+            ("medium=text", "must be images or audio, not `text`"),
             ("medium=images,bits=8", "`bits` is not of images"),
             ("bits=8,grey=mean", "`grey` is not of sounds"),
             ("seed=1", "no option `seed`"),

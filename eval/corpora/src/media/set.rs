@@ -49,7 +49,7 @@ impl Place {
             && kind != implied
         {
             let reason =
-                format!("it holds {}, and the options are of {}", kind.files(), implied.files());
+                format!("it holds {}, but the options are for {}", kind.files(), implied.files());
             return Err(CorpusError::Name { name: text.to_owned(), reason });
         }
         let name = format!("{name}{options}");
@@ -72,7 +72,9 @@ fn locate(text: &str, base: &str, data: &DataDirectory) -> Result<Option<Place>,
             [] => {}
             [kind] => return Ok(Some(in_directory(kind, base, data))),
             _ => {
-                let reason = format!("there are `images/{base}` and `audio/{base}`; say which");
+                let reason = format!(
+                    "there are both `images/{base}` and `audio/{base}`; write one of these"
+                );
                 return Err(CorpusError::Name { name: text.to_owned(), reason });
             }
         }
@@ -127,7 +129,7 @@ impl MediaSet {
         }
         let [images, sounds] = MediaKind::ALL.map(MediaKind::formats);
         let reason = format!(
-            "it holds neither images ({images}) nor sounds ({sounds}), and {others} other files"
+            "it holds neither images ({images}) nor sounds ({sounds}), only {others} other files"
         );
         Err(CorpusError::EmptySet { folder: self.folder.clone(), reason })
     }
@@ -173,7 +175,7 @@ mod tests {
         }
         for (text, expected) in [
             ("both", "`images/both` and `audio/both`"),
-            ("kodak:bits=16", "it holds images, and the options are of sounds"),
+            ("kodak:bits=16", "it holds images, but the options are for sounds"),
             ("kodak:colour=red", "no option `colour`"),
         ] {
             let message = find(text, &folder.data).expect_err(text).to_string();

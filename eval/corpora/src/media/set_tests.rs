@@ -137,7 +137,8 @@ fn what_gives_nothing_is_named() {
     assert_eq!((files.count(), files.broken.count, files.too_short.count), (1, 3, 1));
     assert_eq!((files.others, &*files.too_short.first[0].1), (1, "10 × 10"));
     let notes = files.notes(corpus.medium()).join("\n");
-    for part in ["3 images of 5 left out", "a.png (", "b.jpg (its first bytes are of none of PNG"] {
+    for part in ["3 images of 5 left out", "a.png (", "b.jpg (its first bytes are not those of PNG"]
+    {
         assert!(notes.contains(part), "{notes}");
     }
     let error = open_strictly("set", &fixture.data, &mut silent).expect_err("strict");
@@ -162,9 +163,12 @@ fn sounds_have_one_rate() {
     let files = corpus.files().expect("a set");
     assert_eq!((files.other_rate.count, files.too_short.count), (1, 1));
     let notes = files.notes(corpus.medium()).join("\n");
-    assert!(notes.contains("1 sound of another rate left out: a.wav (16000 Hz)"), "{notes}");
+    assert!(
+        notes.contains("1 sound left out, of another sample rate: a.wav (16000 Hz)"),
+        "{notes}"
+    );
     let message = fixture.refuses("set:rate=11K");
-    assert!(message.contains("of another rate, a.wav (16000 Hz)"), "{message}");
+    assert!(message.contains("of another sample rate, a.wav (16000 Hz)"), "{message}");
 }
 
 #[test]
@@ -178,12 +182,12 @@ fn empty_and_mixed_folders_are_errors() {
     assert!(message.contains("PNG, JPEG, WebP") && message.contains("1 other files"), "{message}");
     let message = fixture.refuses("broken");
     assert!(
-        message.contains("FLAC, WAV") && message.contains("a.flac (it is none of"),
+        message.contains("FLAC, WAV") && message.contains("a.flac (it is not FLAC"),
         "{message}"
     );
     let mixed = fixture.path("mixed").display().to_string();
     let message = fixture.refuses(&mixed);
-    assert!(message.contains("holds images, and b/c.wav besides"), "{message}");
+    assert!(message.contains("holds images, but also b/c.wav"), "{message}");
     assert!(message.contains(&format!("`{mixed}:medium=audio`")), "{message}");
     assert_eq!(fixture.open(&format!("{mixed}:medium=audio")).length(), 2 * 2048);
     assert_eq!(fixture.open(&format!("{mixed}:medium=images")).length(), 2048);

@@ -43,7 +43,7 @@ pub(crate) fn untar(
             }
             EntryType::XGlobalHeader => {}
             _ => {
-                let what = format!("{} is neither file nor folder", path.display());
+                let what = format!("{} is neither a file nor a folder", path.display());
                 return Err(damaged(what));
             }
         }
@@ -62,7 +62,7 @@ fn within(entry: &Entry<impl Read>) -> Result<PathBuf, String> {
         match component {
             Component::Normal(name) => down.push(name),
             Component::CurDir => {}
-            _ => return Err(format!("{} leads out of it", path.display())),
+            _ => return Err(format!("{} leads outside the archive", path.display())),
         }
     }
     Ok(down)
