@@ -5,7 +5,7 @@
 pub const DEFAULT: &str = "pocket";
 
 /// Names and texts, short ones first.
-pub const PLANS: [(&str, &str); 7] = [
+pub const PLANS: [(&str, &str); 10] = [
     (DEFAULT, include_str!("../plans/pocket.toml")),
     ("media", include_str!("../plans/media.toml")),
     ("context", include_str!("../plans/context.toml")),
@@ -13,6 +13,9 @@ pub const PLANS: [(&str, &str); 7] = [
     ("figure2", include_str!("../plans/figure2.toml")),
     ("table1", include_str!("../plans/table1.toml")),
     ("table2", include_str!("../plans/table2.toml")),
+    ("recipe-1", include_str!("../plans/recipe-1.toml")),
+    ("recipe-2", include_str!("../plans/recipe-2.toml")),
+    ("recipe-3", include_str!("../plans/recipe-3.toml")),
 ];
 
 /// The text of the sweep of this name.

@@ -48,7 +48,7 @@ fn what_differs_is_listed_with_both_values() {
         assert!(error.contains(expected), "{expected:?} is not in\n{error}");
     }
     let error = study.fails(&format!("fit --resume {FIT} --seed 5"), 1);
-    assert!(error.contains("seed: 0 there, 5") && !error.contains("size:"), "{error}");
+    assert!(error.contains("seed: 0 in the plan, but 5") && !error.contains("size:"), "{error}");
     let error = study.fails("fit --resume --name nothing", 1);
     assert!(error.contains("no run `nothing`") && error.contains("`tiny`"), "{error}");
     study.fails("fit --resume", 2);

@@ -34,7 +34,7 @@ fn a_run_without_weights_is_said_to_be_one() {
         }
     }
     let error = study.fails("decompress text.lmz -o back", 1);
-    assert!(error.contains("`tiny`") && error.contains("weights are not"), "{error}");
+    assert!(error.contains("`tiny`") && error.contains("not the weights"), "{error}");
     let log = std::fs::read(study.path("runs/work/tiny/train.jsonl")).expect("a log");
     for line in ["fit --resume --name tiny".to_owned(), format!("fit {FIT} --steps 2 --resume")] {
         let error = study.fails(&line, 1);
