@@ -272,7 +272,10 @@ mod tests {
         assert_eq!(of(&[0; 1024]), Ok(Format::Plain));
         let error = check_unpacked(&tar(b"ustar\x0000"), Path::new("a.tgz"), Format::Gzip);
         let message = error.expect_err("tar").to_string();
-        assert!(message.contains("a.tgz is a gzip file that holds a tar archive"), "{message}");
+        assert!(
+            message.contains("a.tgz as a corpus: it is a gzip file that holds a tar archive"),
+            "{message}"
+        );
     }
 
     #[test]

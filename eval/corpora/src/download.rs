@@ -268,7 +268,7 @@ mod tests {
         for (file, expected) in [
             (other, "its SHA-256 is"),
             (longer, "it is too long"),
-            (page, "not a ZIP archive"),
+            (page, "not those of a ZIP archive"),
             (cut, ""),
         ] {
             let server = Server::of_file(file);

@@ -285,9 +285,9 @@ mod tests {
             ("markov:seed=1M", "must be a whole number"),
             ("markov:order=9", "order=9 with alphabet=16"),
             ("markov:order=99999999999", "transitions"),
-            ("markov:alphabet=1", "alphabet=1 "),
-            ("random:bytes=5G", "more than"),
-            ("random:order=1", "there are seed, bytes"),
+            ("markov:alphabet=1", "from 2 to 256, not 1"),
+            ("random:bytes=5G", "must be at most"),
+            ("random:order=1", "the keys are seed, bytes"),
         ] {
             let message = parse(text).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");

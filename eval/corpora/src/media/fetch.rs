@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn other_images_are_refused() {
         for (file, expected) in
-            [(picture(64, 64), "128 × 64 pixels"), (b"<html>".to_vec(), "none of PNG")]
+            [(picture(64, 64), "128 × 64 pixels"), (b"<html>".to_vec(), "not those of PNG")]
         {
             let fixture = Fixture::new();
             let error = fixture.fetch(&PICTURES, &Server::of_file(file), &mut silent);

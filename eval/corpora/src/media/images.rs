@@ -193,9 +193,9 @@ mod tests {
         for length in [9, 40, whole.len() / 2] {
             assert!(!reason(&whole[..length]).contains('\n'));
         }
-        assert!(reason(b"once upon a time").contains("none of PNG, JPEG"));
-        assert!(reason(b"").contains("none of PNG, JPEG"));
-        assert!(reason(b"GIF89a").contains("none of PNG, JPEG"));
+        assert!(reason(b"once upon a time").contains("not those of PNG, JPEG"));
+        assert!(reason(b"").contains("not those of PNG, JPEG"));
+        assert!(reason(b"GIF89a").contains("not those of PNG, JPEG"));
         let small = encoded(&GrayImage::new(63, 400).into(), ImageFormat::Png);
         assert!(
             matches!(patches(&small, Grey::Mean), Decoded::TooShort(size) if size == "63 × 400")

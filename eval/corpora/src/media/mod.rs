@@ -283,8 +283,8 @@ mod tests {
             ("chunks=0", "at least 1, not `0`"),
             ("chunks=1,chunks=2", "`chunks` is given twice"),
             ("medium=text", "must be images or audio, not `text`"),
-            ("medium=images,bits=8", "`bits` is not of images"),
-            ("bits=8,grey=mean", "`grey` is not of sounds"),
+            ("medium=images,bits=8", "`bits` is not an option for images"),
+            ("bits=8,grey=mean", "`grey` is not an option for sounds"),
             ("seed=1", "no option `seed`"),
         ] {
             let message = Options::parse("set:x", options).expect_err(options).to_string();

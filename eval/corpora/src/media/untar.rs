@@ -144,12 +144,12 @@ pub(crate) mod tests {
     fn nothing_else_does() {
         let regular = EntryType::Regular;
         for (files, expected) in [
-            (&[("../out2", regular, &b"x"[..])][..], "leads out of it"),
-            (&[("a/../../out2", regular, b"x")], "leads out of it"),
-            (&[("/tmp/out2", regular, b"x")], "leads out of it"),
-            (&[("link", EntryType::Symlink, b"")], "neither file nor folder"),
-            (&[("link", EntryType::Link, b"")], "neither file nor folder"),
-            (&[("pipe", EntryType::Fifo, b"")], "neither file nor folder"),
+            (&[("../out2", regular, &b"x"[..])][..], "leads outside the archive"),
+            (&[("a/../../out2", regular, b"x")], "leads outside the archive"),
+            (&[("/tmp/out2", regular, b"x")], "leads outside the archive"),
+            (&[("link", EntryType::Symlink, b"")], "neither a file nor a folder"),
+            (&[("link", EntryType::Link, b"")], "neither a file nor a folder"),
+            (&[("pipe", EntryType::Fifo, b"")], "neither a file nor a folder"),
             (&[("a", regular, b"1"), ("a", regular, b"2")], "cannot write"),
         ] {
             let (folder, result) = untarred(&tarred(files));
