@@ -25,8 +25,8 @@ pub(crate) struct Eval {
     /// Pretrained models: folders with config.json, model.safetensors and tokenizer.json
     #[arg(long, value_delimiter = ',', value_name = MODEL)]
     pub(crate) model: Vec<String>,
-    /// Classical compressors, chunked and whole: gzip, lzma2, png, png-32x64, oxipng, flac, zstd, brotli, bzip2, ppmd,
-    /// webp
+    /// Classical compressors, chunked and whole: gzip, lzma2, png, png-32x64, oxipng, flac, zstd, brotli, bzip2, ppmd;
+    /// and chunked alone: webp
     #[arg(long, value_delimiter = ',')]
     pub(crate) compressor: Vec<String>,
     /// Corpora by name or path [default: the test part of what each run was trained on]
