@@ -85,7 +85,7 @@ pub static COMPRESSORS: [Compressor; 11] = [
     },
     Compressor {
         name: "flac",
-        preset: "level 8, one channel, 16 bits where the corpus has them and otherwise 8",
+        preset: "level 8, four windows, one channel, 16 bits where the corpus has them and otherwise 8",
         takes_wholes: true,
         library: || library!("flac-codec", "FLAC_CODEC").to_owned(),
         compress: flac::compress,

@@ -169,6 +169,8 @@ fn sounds_have_the_bits_and_the_rate_of_their_corpus() {
     assert_eq!(told(SOUND, 2048), (8, 8000, Some(2048)));
     assert_eq!(told(Medium::Text, 100), (8, 16_000, Some(100)));
     assert_eq!(told(Medium::PATCHES, 2048), (8, 16_000, Some(2048)));
+    let odd = Medium::Audio { bits: 8, rate_hz: 655_351 };
+    assert_eq!(told(odd, 100), (8, 16_000, Some(100)), "frames have no room for the rate");
     // Half a sample is left over.
     assert_eq!(told(SPEECH, 2047), (8, 16_000, Some(2047)));
     let (deep, flat) = (compressed("flac", &voice(20_000), SPEECH), voice(20_000));
