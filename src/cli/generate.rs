@@ -9,9 +9,9 @@ use super::values::parse_positive;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A text's context is the last bytes of a prompt, or the first ones of a chunk. Of an image, the left half of every row
-is given and the right half drawn; of a sound, the first half of the chunk is given. One sample of a text is printed as
-it is; several have headings, and bytes that are no text are shown as \\xNN. Images become PNGs, sounds WAVs with a
+A text's context is the last bytes of a prompt, or the first ones of a chunk. Of an image, the left half of every row \
+is given and the right half drawn; of a sound, the first half of the chunk is given. One sample of a text is printed as \
+it is; several have headings, and bytes that are no text are shown as \\xNN. Images become PNGs, sounds WAVs with a \
 figure. Samples are recorded, and `lmtrain report` shows them.")]
 pub(crate) struct Generate {
     /// What draws: runs by name, packed networks (.lmw), compressors such as gzip, folders of pretrained models
@@ -22,10 +22,10 @@ pub(crate) struct Generate {
     /// Which chunk of 2048 bytes of the corpus, from 0
     #[arg(long, value_name = "K", default_value_t = 0, requires = "corpus")]
     pub(crate) chunk: u64,
-    /// Bytes of the context [default: 1948]
+    /// Bytes of a text's context [default: 1948]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) context_bytes: Option<u64>,
-    /// Bytes to draw [default: 100]
+    /// Bytes of a text to draw [default: 100]
     #[arg(long, value_name = "N", value_parser = parse_positive)]
     pub(crate) bytes: Option<usize>,
     /// Samples to draw

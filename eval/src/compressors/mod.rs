@@ -37,7 +37,7 @@ pub struct Compressor {
     compress: Compress,
 }
 
-/// A library and its version, as `Cargo.lock` has it (`build.rs` reads it): `library!("png", "PNG")`.
+/// A library and its version, as `Cargo.lock` has it (`build.rs` reads it): `library!("oxipng", "OXIPNG")`.
 macro_rules! library {
     ($name:literal, $variable:literal) => {
         concat!($name, " ", env!(concat!("VERSION_OF_", $variable)))
@@ -62,14 +62,14 @@ pub static COMPRESSORS: [Compressor; 11] = [
     },
     Compressor {
         name: "png",
-        preset: "level 9, a filter for each row, 64 wide and 32 high; other lengths nearly square",
+        preset: "level 9, filtered, 64 wide and 32 high; other lengths nearly square",
         takes_wholes: true,
         library: png_library,
         compress: png::compress,
     },
     Compressor {
         name: "png-32x64",
-        preset: "level 9, a filter for each row, 32 wide and 64 high as in the paper's code",
+        preset: "level 9, filtered, 32 wide and 64 high as in the paper's code",
         takes_wholes: true,
         library: png_library,
         compress: png::compress_transposed,
@@ -128,7 +128,7 @@ pub static COMPRESSORS: [Compressor; 11] = [
 ];
 
 fn png_library() -> String {
-    [library!("png", "PNG"), library!("miniz_oxide", "MINIZ_OXIDE")].join(", ")
+    concat!("lmtrain ", env!("CARGO_PKG_VERSION"), ", as libpng").to_owned()
 }
 
 /// A name that no compressor has.
