@@ -6,20 +6,23 @@ use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    for file in [".git/HEAD", ".git/index"] {
-        if Path::new(file).exists() {
-            println!("cargo::rerun-if-changed={file}");
+    // Where git keeps them, which in a worktree is not `.git`.
+    for file in ["HEAD", "index"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", file])
+            && Path::new(&path).exists()
+        {
+            println!("cargo::rerun-if-changed={path}");
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
-    let output =
-        Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
-    if let Ok(output) = output
-        && output.status.success()
-    {
-        println!(
-            "cargo::rustc-env=LMTRAIN_COMMIT={}",
-            String::from_utf8_lossy(&output.stdout).trim()
-        );
+    if let Some(commit) = git(&["describe", "--always", "--dirty", "--abbrev=12"]) {
+        println!("cargo::rustc-env=LMTRAIN_COMMIT={commit}");
     }
+}
+
+/// What git answers, if it is there and this is a repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }

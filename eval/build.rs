@@ -10,9 +10,7 @@ use std::{env, fs, io};
 const OURS: &str = "lmtrain-eval";
 
 /// Libraries, each by the way to it: what we depend on, then what that depends on. The last one's version is told.
-const LIBRARIES: [&[&str]; 9] = [
-    &["png"],
-    &["flate2", "miniz_oxide"],
+const LIBRARIES: [&[&str]; 7] = [
     &["oxipng"],
     &["oxipng", "libdeflater"],
     &["flac-codec"],

@@ -26,7 +26,7 @@ pub(crate) struct Eval {
     #[arg(long, value_delimiter = ',', value_name = MODEL)]
     pub(crate) model: Vec<String>,
     /// Measure classical compressors, on chunks and on the whole: gzip, lzma2, png, png-32x64, oxipng, flac, zstd,
-    /// brotli, bzip2, ppmd, webp
+    /// brotli, bzip2, ppmd; on chunks alone: webp
     #[arg(long, value_delimiter = ',')]
     pub(crate) compressor: Vec<String>,
     /// Corpora to measure on, by name or path [default: the test part of each run's training corpus]

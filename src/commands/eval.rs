@@ -76,7 +76,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         for &compressor in &compressors {
             // They know no tokens.
             let chunked = Some(settings.chunk).filter(|it| matches!(it, Chunking::Bytes(_)));
-            for chunking in std::iter::once(Chunking::Whole).chain(chunked) {
+            let is_whole_too = compressor.takes_wholes || chunked.is_none();
+            let whole = Some(Chunking::Whole).filter(|_| is_whole_too);
+            for chunking in whole.into_iter().chain(chunked) {
                 records.extend(rates(&Cut { compressor, chunking }, &task)?);
             }
             if settings.curve {

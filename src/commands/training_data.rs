@@ -37,7 +37,7 @@ impl TrainingData {
             let counts = [&training, &validation].map(|parts| parts[index].0.count());
             // A single corpus may validate on less than a sequence.
             let least = if mixture.single().is_some() { 1 } else { plan.context };
-            check_length(plan, corpus.name(), counts, least)?;
+            check_length(plan, corpus, counts, least)?;
         }
         Ok(Self { training: joined(training), validation: joined(validation), vocabulary: None })
     }
@@ -53,7 +53,7 @@ impl TrainingData {
             Ok(Arc::new(Encoded::open(corpus, split.span(part), &vocabulary, &context.data)?))
         };
         let (training, validation) = (part(Part::Train)?, part(Part::Validation)?);
-        check_length(plan, corpus.name(), [training.count(), validation.count()], 1)?;
+        check_length(plan, corpus, [training.count(), validation.count()], 1)?;
         Ok(Self { training, validation, vocabulary: Some(vocabulary) })
     }
 }
@@ -113,14 +113,21 @@ fn check(plan: &Plan, mixture: &Mixture) -> Result<()> {
 /// Refuses what is too short for one sequence.
 fn check_length(
     plan: &Plan,
-    corpus: &str,
+    corpus: &Corpus,
     [train, validate]: [usize; 2],
     least: usize,
 ) -> Result<()> {
     if train < plan.context || validate < least {
+        // Of images and sounds whole files train or validate, and a sequence is a chunk.
+        let hint = match corpus.medium().is_decoded() {
+            true => "more files: each of them trains, validates or tests as a whole",
+            false => "a smaller `--context`",
+        };
         bail!(
-            "corpus `{corpus}` is too short: it has {train} tokens for training and {validate} for \
-             validation, but one sequence takes {}\nhint: a smaller `--context`",
+            "corpus `{}` is too short: it has {train} tokens for training and {validate} for validation, but one \
+             sequence takes {}
+hint: {hint}",
+            corpus.name(),
             plan.context
         );
     }

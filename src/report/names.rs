@@ -1,6 +1,8 @@
 //! Names of rows and curves: of a run only what tells it from the others, of a compressor its name
 //! and preset.
 
+use std::collections::BTreeSet;
+
 use lmtrain_runs::Setting;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::recipe;
@@ -12,7 +14,7 @@ use lmtrain_runs::{Plan, RateRecord};
 /// in which any two plans differ, but tokens and seed only where plans of its own size do.
 #[must_use]
 pub(crate) fn distinguishing(plans: &[&Plan]) -> Vec<String> {
-    let all: Vec<Vec<String>> = plans.iter().map(|plan| choices(plan)).collect();
+    let all: Vec<Vec<String>> = plans.iter().map(|plan| choices(plan, plans)).collect();
     let short = |own: &Vec<String>| {
         let rivals = |index: usize| all.iter().filter(move |other| index < 5 || other[0] == own[0]);
         let told =
@@ -28,7 +30,21 @@ pub(crate) fn distinguishing(plans: &[&Plan]) -> Vec<String> {
     names.iter().zip(plans).map(full).collect()
 }
 
-fn choices(plan: &Plan) -> Vec<String> {
+/// A corpus to train on in few letters: of a mixture of more than two its number of parts, if no other mixture of
+/// these plans has as many.
+#[must_use]
+pub(crate) fn trained_on(corpus: &str, plans: &[&Plan]) -> String {
+    let parts = plans.iter().find(|plan| plan.corpus == corpus).map_or(0, |plan| plan.parts.len());
+    let alike = plans.iter().filter(|plan| plan.parts.len() == parts);
+    let alike: BTreeSet<&str> = alike.map(|plan| plan.corpus.as_str()).collect();
+    if parts > 2 && alike.len() == 1 {
+        format!("mixture of {parts} corpora")
+    } else {
+        corpus.to_owned()
+    }
+}
+
+fn choices(plan: &Plan, plans: &[&Plan]) -> Vec<String> {
     let train_on = match plan.train_on {
         TrainOn::Split => "first 90 %",
         TrainOn::All => "all of it",
@@ -37,7 +53,7 @@ fn choices(plan: &Plan) -> Vec<String> {
         plan.size.to_string(),
         plan.tokenization.to_string(),
         plan.recipe.to_string(),
-        plan.corpus.clone(),
+        trained_on(&plan.corpus, plans),
         train_on.to_owned(),
         format!("context {}", plan.context),
         chosen(plan),
@@ -134,6 +150,32 @@ mod tests {
         assert_eq!(distinguishing(&[&chosen, &large])[0], "3.2M, soft-cap=off, beta1=0.9");
         assert!(distinguishing(&[]).is_empty());
         assert_eq!(distinguishing(&[&large, &large])[0], large.name, "at worst the full name");
+    }
+
+    #[test]
+    fn a_mixture_of_many_is_named_by_how_many() {
+        let plan = samples::plan("200K", 0);
+        let part = |corpus: &str| lmtrain_runs::PlannedPart {
+            corpus: corpus.into(),
+            bytes: plan.corpus_bytes,
+            sha256: String::new(),
+            train: lmtrain_runs::record::Span { start: 0, end: 1 },
+            weight: None,
+        };
+        let mixed = |corpora: &[&str]| Plan {
+            corpus: corpora.join("+"),
+            parts: corpora.iter().map(|corpus| part(corpus)).collect(),
+            ..plan.clone()
+        };
+        let (many, few) = (mixed(&["a", "b", "c", "d"]), mixed(&["a", "b"]));
+        let plans = [&plan, &many, &few];
+        assert_eq!(
+            distinguishing(&plans),
+            ["200K, enwik8", "200K, mixture of 4 corpora", "200K, a+b"]
+        );
+        let others = mixed(&["a", "b", "c", "e"]);
+        assert_eq!(trained_on("a+b+c+d", &[&many, &others]), "a+b+c+d", "two would be one");
+        assert_eq!(trained_on("unknown", &plans), "unknown");
     }
 
     #[test]

@@ -128,6 +128,13 @@ impl Records {
             && self.runs.iter().all(|run| run.steps.is_empty())
     }
 
+    /// What runs were trained on, in few letters.
+    #[must_use]
+    pub(crate) fn trained_on(&self, corpus: &str) -> String {
+        let plans: Vec<&Plan> = self.runs.iter().map(|run| &run.plan).collect();
+        names::trained_on(corpus, &plans)
+    }
+
     /// A record's name in a figure: of a run what tells it from the others, of a compressor its
     /// name and preset.
     #[must_use]

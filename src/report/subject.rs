@@ -2,7 +2,7 @@
 //! test split of a corpus is another subject than the whole.
 
 use lmtrain_runs::record::Span;
-use lmtrain_runs::{Bytes, Plan, RateRecord};
+use lmtrain_runs::{Bytes, Medium, Plan, RateRecord};
 
 use super::format;
 
@@ -12,6 +12,8 @@ pub(crate) struct Subject {
     corpus: String,
     sha256: String,
     span: Span,
+    /// What it is of. Records that do not say are from before there was anything but text.
+    pub(crate) medium: Medium,
     /// As figures and tables name it: `enwik8`, `enwik8 (last 5 %)`.
     pub(crate) label: String,
 }
@@ -42,7 +44,7 @@ impl Subject {
 const LENGTHS: [(&str, u64); 3] =
     [("enwik7", 10_000_000), ("enwik8", 100_000_000), ("enwik9", 1_000_000_000)];
 
-/// The subjects of records, by corpus and then by span, each with a name of its own. How long a
+/// The subjects of records, by medium, corpus and span, each with a name of its own. How long a
 /// whole corpus is say the plans that train on it, or else the last byte that any record names.
 #[must_use]
 pub(crate) fn subjects(rates: &[RateRecord], plans: &[&Plan]) -> Vec<Subject> {
@@ -54,13 +56,15 @@ pub(crate) fn subjects(rates: &[RateRecord], plans: &[&Plan]) -> Vec<Subject> {
                 corpus: record.excerpt.corpus.clone(),
                 sha256: record.excerpt.corpus_sha256.clone(),
                 span: record.excerpt.span,
+                medium: record.excerpt.medium.unwrap_or(Medium::Text),
                 label: format!("{}{}", record.excerpt.corpus, part(record.excerpt.span, length)),
             });
         }
     }
     subjects.sort_by(|one, other| {
-        let key =
-            |subject: &Subject| (subject.corpus.clone(), subject.span, subject.sha256.clone());
+        let key = |subject: &Subject| {
+            (subject.medium, subject.corpus.clone(), subject.span, subject.sha256.clone())
+        };
         key(one).cmp(&key(other))
     });
     tell_apart(&mut subjects);

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use rayon::prelude::*;
 
-use super::deflate::{Begun, deflate};
+use super::deflate::{Begun, Matching, deflate};
 use super::input::Input;
 
 /// Magic, deflate, no flags, no time, slowest level, Unix.
@@ -21,7 +21,7 @@ pub(super) fn compress(
 ) -> io::Result<()> {
     output.write_all(&HEADER)?;
     let mut summed = Summed { input, crc: crc32fast::Hasher::new(), length: 0 };
-    deflate(&mut summed, output)?;
+    deflate(&mut summed, output, Matching::Any)?;
     output.write_all(&summed.crc.finalize().to_le_bytes())?;
     output.write_all(&summed.length.to_le_bytes())
 }

@@ -31,11 +31,13 @@ pub struct Compressor {
     pub name: &'static str,
     /// The choices, in words.
     pub preset: &'static str,
+    /// Whether a whole corpus is measured as well as chunks of it: not by what takes minutes for megabytes.
+    pub takes_wholes: bool,
     library: fn() -> String,
     compress: Compress,
 }
 
-/// A library and its version, as `Cargo.lock` has it (`build.rs` reads it): `library!("png", "PNG")`.
+/// A library and its version, as `Cargo.lock` has it (`build.rs` reads it): `library!("oxipng", "OXIPNG")`.
 macro_rules! library {
     ($name:literal, $variable:literal) => {
         concat!($name, " ", env!(concat!("VERSION_OF_", $variable)))
@@ -47,30 +49,35 @@ pub static COMPRESSORS: [Compressor; 11] = [
     Compressor {
         name: "gzip",
         preset: "level 9",
+        takes_wholes: true,
         library: || concat!("lmtrain ", env!("CARGO_PKG_VERSION"), ", as GNU gzip 1.12").to_owned(),
         compress: gzip::compress,
     },
     Compressor {
         name: "lzma2",
         preset: "preset 9e, .xz with CRC-64",
+        takes_wholes: true,
         library: lzma2::library,
         compress: lzma2::compress,
     },
     Compressor {
         name: "png",
-        preset: "level 9, a filter for each row, 64 wide and 32 high; other lengths nearly square",
+        preset: "level 9, filtered, 64 wide and 32 high; other lengths nearly square",
+        takes_wholes: true,
         library: png_library,
         compress: png::compress,
     },
     Compressor {
         name: "png-32x64",
-        preset: "level 9, a filter for each row, 32 wide and 64 high as in the paper's code",
+        preset: "level 9, filtered, 32 wide and 64 high as in the paper's code",
+        takes_wholes: true,
         library: png_library,
         compress: png::compress_transposed,
     },
     Compressor {
         name: "oxipng",
         preset: "level 6, 64 wide and 32 high; other lengths nearly square",
+        takes_wholes: true,
         library: || {
             [library!("oxipng", "OXIPNG"), library!("libdeflater", "LIBDEFLATER")].join(", ")
         },
@@ -78,44 +85,50 @@ pub static COMPRESSORS: [Compressor; 11] = [
     },
     Compressor {
         name: "flac",
-        preset: "level 8, one channel, 16 bits where the corpus has them and otherwise 8",
+        preset: "level 8, four windows, one channel, 16 bits where the corpus has them and otherwise 8",
+        takes_wholes: true,
         library: || library!("flac-codec", "FLAC_CODEC").to_owned(),
         compress: flac::compress,
     },
     Compressor {
         name: "zstd",
         preset: "level 22, long distances, window of up to 2^31 bytes",
+        takes_wholes: true,
         library: || format!("zstd {}", zstd::zstd_safe::version_string()),
         compress: zstandard::compress,
     },
     Compressor {
         name: "brotli",
         preset: "quality 11, window of up to 2^24 bytes",
+        takes_wholes: true,
         library: || library!("brotli", "BROTLI").to_owned(),
         compress: brotli::compress,
     },
     Compressor {
         name: "bzip2",
         preset: "level 9",
+        takes_wholes: true,
         library: || library!("libbz2-rs-sys", "LIBBZ2_RS_SYS").to_owned(),
         compress: bzip2::compress,
     },
     Compressor {
         name: "ppmd",
         preset: "order 32, variant H, 192 MiB",
+        takes_wholes: true,
         library: || library!("ppmd-rust", "PPMD_RUST").to_owned(),
         compress: ppmd::compress,
     },
     Compressor {
         name: "webp",
         preset: "lossless, method 6, quality 100, 64 wide and 32 high; other lengths nearly square",
+        takes_wholes: false,
         library: || library!("libwebp-sys", "LIBWEBP_SYS").to_owned(),
         compress: webp::compress,
     },
 ];
 
 fn png_library() -> String {
-    [library!("png", "PNG"), library!("miniz_oxide", "MINIZ_OXIDE")].join(", ")
+    concat!("lmtrain ", env!("CARGO_PKG_VERSION"), ", as libpng").to_owned()
 }
 
 /// A name that no compressor has.

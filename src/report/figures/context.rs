@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use lmtrain_runs::record::Kind;
 use lmtrain_runs::{CurveRecord, Plan};
 
+use super::panels::stacked;
 use crate::report::draw::axis::{Axis, Unit};
 use crate::report::draw::chart::Layout;
-use crate::report::draw::scene::{Scene, Stroke};
+use crate::report::draw::scene::Stroke;
 use crate::report::draw::series::{self, Series, Titled};
 use crate::report::draw::theme::CATEGORIES;
 use crate::report::figure::Figure;
@@ -35,12 +36,11 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
         return None;
     }
     let draw = move |layout: Layout| {
-        let layout = Layout { plot_height: 0.75 * layout.plot_height, ..layout };
-        let scenes = panels.iter().map(|(axes, series)| {
+        stacked(layout, panels.len(), |index, layout| {
+            let (axes, series) = &panels[index];
             let chart = series::chart(series, axes.clone(), Vec::new());
             chart.compose(layout, |scene, frame| series::draw(scene, frame, series))
-        });
-        scenes.reduce(Scene::above).unwrap_or_else(|| Scene::new(layout.width, 1.0))
+        })
     };
     Some(Figure { caption: caption(records), data: table(curves), draw: Box::new(draw) })
 }

@@ -3,7 +3,6 @@
 
 use lmtrain_runs::Tokenization;
 
-use super::colors;
 use super::law_curve::LawCurve;
 use crate::report::draw::chart::Frame;
 use crate::report::draw::scene::{Marker, Scene, Stroke};
@@ -29,10 +28,16 @@ pub(super) fn marker(tokenizations: &[Tokenization], own: Option<&Tokenization>)
 }
 
 /// Joins the best of each size: what is drawn where no law is.
-pub(super) fn draw_line(scene: &mut Scene, frame: &Frame<'_>, curve: &Curve, again: bool) {
+pub(super) fn draw_line(
+    scene: &mut Scene,
+    frame: &Frame<'_>,
+    curve: &Curve,
+    color: Color,
+    again: bool,
+) {
     let place = |point: &RatePoint| frame.at(point.parameters, point.rate);
     let line: Vec<_> = curve.best.iter().map(place).collect();
-    let stroke = Stroke::solid(colors::of_subject(curve.condition.subject), 2.2);
+    let stroke = Stroke::solid(color, 2.2);
     scene.line(&line, if again { stroke.dashed(8.0, 4.0) } else { stroke });
 }
 
@@ -41,10 +46,10 @@ pub(super) fn draw_points(
     scene: &mut Scene,
     frame: &Frame<'_>,
     curve: &Curve,
+    color: Color,
     law: Option<&LawCurve>,
     tokenizations: &[Tokenization],
 ) {
-    let color = colors::of_subject(curve.condition.subject);
     let place = |point: &RatePoint| frame.at(point.parameters, point.rate);
     let shape = |point: &RatePoint| marker(tokenizations, point.record.tokenization());
     let is_best = |point: &RatePoint| curve.best.iter().any(|best| std::ptr::eq(best, point));

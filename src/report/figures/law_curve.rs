@@ -1,7 +1,6 @@
 //! Scaling laws on a figure of rates against model size: the curve, its 95 % band, and the size of
 //! the least adjusted rate.
 
-use super::colors;
 use crate::report::draw::axis::Axis;
 use crate::report::draw::chart::Frame;
 use crate::report::draw::scene::{Marker, Scene, Stroke};
@@ -36,6 +35,7 @@ impl LawCurve {
         records: &Records,
         laws: &Laws,
         curve: &Curve,
+        color: Color,
         measure: Measure,
         ends: [f64; 2],
     ) -> Option<Self> {
@@ -53,7 +53,7 @@ impl LawCurve {
             Some((parameters, percent(rate), interval.map(percent)))
         };
         Some(Self {
-            color: colors::of_subject(subject),
+            color,
             points: (0..=STEPS).filter_map(step).collect(),
             runs: trend.runs.iter().map(|run| run.name.clone()).collect(),
             measured: trend.measured(),
@@ -116,7 +116,7 @@ fn optimum(trend: &Trend, measure: Measure, length: f64) -> Option<Optimum> {
 }
 
 /// What a caption says of the laws; nothing if there are none.
-pub(super) fn caption(measure: Measure, laws: &[Option<LawCurve>]) -> String {
+pub(super) fn caption(measure: Measure, laws: &[Option<&LawCurve>]) -> String {
     if laws.iter().all(Option::is_none) {
         return String::new();
     }

@@ -3,7 +3,6 @@
 
 use lmtrain_runs::record::Chunking;
 
-use super::colors;
 use crate::report::draw::chart::Frame;
 use crate::report::draw::labels::{Label, Swatch};
 use crate::report::draw::scene::{Scene, Stroke};
@@ -17,13 +16,15 @@ use crate::report::views::levels::Level;
 const SAME: f64 = 1.25;
 
 /// Draws a line for each level over the whole plot: dashes for chunks, solid for the whole.
-pub(crate) fn draw(scene: &mut Scene, frame: &Frame<'_>, levels: &[Level]) {
+pub(crate) fn draw(
+    scene: &mut Scene,
+    frame: &Frame<'_>,
+    levels: &[Level],
+    color: impl Fn(&Level) -> Color,
+) {
     for level in levels {
         let y = frame.up(level.rate);
-        scene.line(
-            &[(frame.left, y), (frame.right, y)],
-            stroke(level, colors::of_subject(level.subject)),
-        );
+        scene.line(&[(frame.left, y), (frame.right, y)], stroke(level, color(level)));
     }
 }
 
@@ -35,7 +36,15 @@ fn stroke(level: &Level, color: Color) -> Stroke {
 /// Labels of the levels: one for each compressor and chunking, where most of its levels lie, and
 /// one for each corpus whose levels all lie elsewhere. `right` is the axis' end.
 #[must_use]
-pub(crate) fn labels(records: &Records, levels: &[Level], right: f64) -> Vec<Label> {
+pub(crate) fn labels(
+    records: &Records,
+    levels: &[Level],
+    right: f64,
+    color: impl Fn(&Level) -> Color,
+) -> Vec<Label> {
+    let color_of = |levels: &[&Level], is_alone: bool| {
+        if is_alone { color(levels[0]) } else { MUTED }
+    };
     let mut sorted: Vec<&Level> = levels.iter().collect();
     let by_rate = |one: &&Level, other: &&Level| one.rate.total_cmp(&other.rate);
     sorted.sort_by(|one, other| name(one).cmp(&name(other)).then(by_rate(one, other)));
@@ -45,22 +54,21 @@ pub(crate) fn labels(records: &Records, levels: &[Level], right: f64) -> Vec<Lab
         let near = of_name.chunk_by(|one, other| other.rate / one.rate < SAME);
         let Some(most) = near.rev().max_by_key(|near| near.len()) else { continue };
         let alone = most.len() == 1 && of_name.len() > 1;
-        labels.push(label(name(most[0]), most, alone, right));
+        labels.push(label(name(most[0]), most, color_of(most, alone), right));
         named.extend(most);
     }
     for (subject, of) in records.subjects.iter().enumerate() {
         let own = |level: &&Level| level.subject == subject;
         let own_levels: Vec<&Level> = levels.iter().filter(own).collect();
         if !own_levels.is_empty() && !named.iter().any(|level| level.subject == subject) {
-            labels.push(label(format!("compressors, {}", of.label), &own_levels, true, right));
+            let name = format!("compressors, {}", of.label);
+            labels.push(label(name, &own_levels, color_of(&own_levels, true), right));
         }
     }
     labels
 }
 
-fn label(name: String, levels: &[&Level], alone: bool, right: f64) -> Label {
-    let subject = levels[0].subject;
-    let color = if alone { colors::of_subject(subject) } else { MUTED };
+fn label(name: String, levels: &[&Level], color: Color, right: f64) -> Label {
     let mean = levels.iter().map(|level| level.rate.ln()).sum::<f64>() / levels.len() as f64;
     let swatch = Swatch::Line(stroke(levels[0], color));
     let at = (right, mean.exp());
@@ -83,7 +91,7 @@ mod tests {
         let records = Records::new(Vec::new(), rates);
         let subjects: Vec<usize> = (0..records.subjects.len()).collect();
         let levels = levels(&records, &subjects);
-        labels(&records, &levels, 1e6).into_iter().map(|label| label.name).collect()
+        labels(&records, &levels, 1e6, |_| MUTED).into_iter().map(|label| label.name).collect()
     }
 
     #[test]

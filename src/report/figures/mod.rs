@@ -21,6 +21,9 @@ mod curve_table;
 mod law_curve;
 mod learning_lines;
 mod level_lines;
+mod panels;
+mod scaling_labels;
+mod size_panel;
 
 use super::figure::Figure;
 use super::law::Laws;

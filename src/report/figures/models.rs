@@ -3,9 +3,11 @@
 
 use lmtrain_runs::record::Kind;
 
-use super::{axes, colors, curve_table};
+use super::panels::{Measured, Panel, panels, stacked};
+use super::{axes, curve_table};
+use crate::report::draw::chart::{Chart, Layout};
 use crate::report::draw::scene::{Marker, Stroke};
-use crate::report::draw::series::Series;
+use crate::report::draw::series::{self, Series};
 use crate::report::draw::theme::MUTED;
 use crate::report::figure::Figure;
 use crate::report::names;
@@ -29,15 +31,45 @@ fn figure(records: &Records, measure: Measure) -> Option<Figure> {
     if models.is_empty() {
         return None;
     }
-    let mut series = runs(records, measure);
-    series.extend(models.iter().map(|(subject, point)| of_model(records, *subject, point)));
-    series.extend(theirs(measure));
+    let curves = curves(records, measure);
+    let run = |curve: &Curve| -> Measured {
+        (curve.condition.subject, curve.condition.trained_on.clone())
+    };
+    let measured = curves.iter().map(run).chain(models.iter().map(|(subject, _)| (*subject, None)));
+    let panels = panels(records, &measured.collect::<Vec<_>>());
+    let with_reported = panels.iter().any(|panel| panel.is_text);
+    let drawn: Vec<(Chart, Vec<Series>)> = panels
+        .iter()
+        .filter_map(|panel| {
+            let own = curves.iter().filter(|curve| panel.holds(curve.condition.subject));
+            let mut series: Vec<Series> =
+                own.map(|curve| of_curve(records, panel, curve)).collect();
+            let own = models.iter().filter(|(subject, _)| panel.holds(*subject));
+            series.extend(own.map(|(subject, point)| of_model(records, panel, *subject, point)));
+            series.extend(theirs(measure).into_iter().filter(|_| panel.is_text));
+            Some((chart(panel, measure, &series)?, series))
+        })
+        .collect();
+    let draw = move |layout: Layout| {
+        stacked(layout, drawn.len(), |index, layout| {
+            let (chart, series) = &drawn[index];
+            chart.compose(layout, |scene, frame| series::draw(scene, frame, series))
+        })
+    };
+    Some(Figure {
+        caption: caption(measure, panels.len(), with_reported),
+        data: table(records, measure, &models),
+        draw: Box::new(draw),
+    })
+}
+
+fn chart(panel: &Panel, measure: Measure, series: &[Series]) -> Option<Chart> {
+    let [x, (_, y)] = series::axes(series, &axes::PARAMETERS, &axes::rate(measure))?;
     let key = vec![
         (Marker::Circle, "trained here".to_owned()),
         (Marker::Diamond, "pretrained".to_owned()),
     ];
-    let (x, y) = (&axes::PARAMETERS, &axes::rate(measure));
-    Figure::of_series(series, x, y, key, (caption(measure), table(records, measure, &models)))
+    Some(series::chart(series, [x, (panel.title(measure), y)], key))
 }
 
 /// Pretrained models' points, with what they were measured on.
@@ -53,29 +85,28 @@ fn models(records: &Records, measure: Measure) -> Vec<(usize, RatePoint)> {
     points
 }
 
-/// A line for each curve of runs.
-fn runs(records: &Records, measure: Measure) -> Vec<Series> {
-    let line = |curve: Curve| {
-        let subject = curve.condition.subject;
-        let (name, color) = (records.subjects[subject].label.clone(), colors::of_subject(subject));
-        let mut series = Series::new(name, color, Marker::Circle);
+/// The line of a curve of runs.
+fn of_curve(records: &Records, panel: &Panel, curve: &Curve) -> Series {
+    let (subject, training) = (curve.condition.subject, curve.condition.trained_on.as_deref());
+    let name = panel.name(records, subject, training);
+    let mut series = Series::new(name, panel.color(subject, training), Marker::Circle);
+    if !panel.is_by_training() {
         series.notes.push("trained here".to_owned());
-        series.points = curve.best.iter().map(|point| (point.parameters, point.rate)).collect();
-        series
-    };
-    curves(records, measure).into_iter().map(line).collect()
+    }
+    series.points = curve.best.iter().map(|point| (point.parameters, point.rate)).collect();
+    series
 }
 
 /// A pretrained model: a point with its name.
-fn of_model(records: &Records, subject: usize, point: &RatePoint) -> Series {
+fn of_model(records: &Records, panel: &Panel, subject: usize, point: &RatePoint) -> Series {
     let name = point.record.name.rsplit('/').next().unwrap_or(&point.record.name);
     let name = names::masked(name, &point.record);
-    let mut series = Series::new(name, colors::of_subject(subject), Marker::Diamond);
-    series.notes.push(format!(
-        "{}, {}",
-        records.subjects[subject].label,
-        names::short_chunking(point.record.chunking)
-    ));
+    let mut series = Series::new(name, panel.color(subject, None), Marker::Diamond);
+    let chunking = names::short_chunking(point.record.chunking);
+    series.notes.push(match panel.is_by_training() {
+        true => chunking,
+        false => format!("{}, {chunking}", records.subjects[subject].label),
+    });
     series.points = vec![(point.parameters, point.rate)];
     series
 }
@@ -101,7 +132,7 @@ fn theirs(measure: Measure) -> Vec<Series> {
     ]
 }
 
-fn caption(measure: Measure) -> String {
+fn caption(measure: Measure, panels: usize, with_reported: bool) -> String {
     let what = match measure {
         Measure::Raw => {
             "Compressed over raw data, the models not counted: more parameters predict better"
@@ -111,12 +142,18 @@ fn caption(measure: Measure) -> String {
              less than it weighs, until the data are far longer"
         }
     };
-    format!(
+    let mut text = format!(
         "{what}. Both axes are logarithmic. Of runs the best of each size. Pretrained models are told by their \
-         names; what they were trained on is not known here, and may hold what they compress. Hollow: as reported \
-         by {}, on enwik9; not ours.",
-        reported::SOURCE
-    )
+         names; what they were trained on is not known here, and may hold what they compress."
+    );
+    if panels > 1 {
+        text += " Each panel has axes of its own.";
+    }
+    if with_reported {
+        let source = reported::SOURCE;
+        text += &format!(" Hollow: as reported by {source}, on enwik9; not ours.");
+    }
+    text
 }
 
 /// The curves' table, and the pretrained models in it.

@@ -21,10 +21,17 @@ use crate::report::views::curves::Measure;
 const EM: f64 = 12.5;
 /// Height of a row.
 const ROW: f64 = 20.0;
-/// Room around everything, and between panels.
+/// Room around everything.
 const EDGE: f64 = 8.0;
+/// Room between panels side by side.
+const GAP: f64 = 14.0;
 /// Rows of runs beyond this are reduced to the lowest of each size.
 const MOST_RUNS: usize = 14;
+
+/// Width of a panel below which fewer stand side by side.
+const LEAST_WIDTH: f64 = 180.0;
+/// From one line of a panel's title to the next.
+const LINE: f64 = 1.25 * EM;
 
 /// An adjusted rate beyond this, in percent, is only pointed at: the others would be crowded.
 const BEYOND: f64 = 150.0;
@@ -122,7 +129,8 @@ fn panels(records: &Records, measurements: &[&Measurement]) -> (Rows, Vec<Panel>
         Some([Measure::Raw.of(record)?, Measure::Adjusted.of(record)?])
     };
     let panel = |(index, subject): (usize, &Subject)| Panel {
-        title: subject.label.clone(),
+        // A part's share is not broken over two lines.
+        title: subject.label.replace("(first ", "(first\u{a0}").replace("(last ", "(last\u{a0}"),
         color: colors::of_subject(index),
         rates: rows.names.iter().map(|row| rates(index, row)).collect(),
     };
@@ -141,11 +149,18 @@ struct Place {
 fn draw(layout: Layout, rows: &Rows, panels: &[Panel], axis: &Axis) -> Scene {
     let names = rows.names.iter().map(|name| text::width(name, EM, Weight::Regular));
     let names = names.fold(0.0, f64::max).min(0.45 * layout.width) + 12.0;
-    let across = if layout.narrow { 1 } else { panels.len().clamp(1, 3) };
-    let width = (layout.width - 2.0 * EDGE - names) / across as f64;
+    let room = layout.width - 2.0 * EDGE - names;
+    let fits = |across: &usize| room / *across as f64 >= LEAST_WIDTH;
+    let most = if layout.narrow { 1 } else { panels.len().clamp(1, 3) };
+    let across = (1..=most).rev().find(fits).unwrap_or(1);
+    let width = room / across as f64;
+    let wrapped = |panel: &Panel| text::wrap(&panel.title, EM, Weight::Bold, width - GAP);
+    let titles: Vec<Vec<String>> = panels.iter().map(wrapped).collect();
+    let lines = titles.iter().map(Vec::len).max().unwrap_or(1);
+    let head = 24.0 + LINE * (lines - 1) as f64;
     let gaps = rows.starts.iter().filter(|start| **start).count() as f64;
     let rows_height = ROW * (rows.names.len() as f64 + 0.5 * gaps);
-    let band = 24.0 + rows_height + 34.0;
+    let band = head + rows_height + 34.0;
     let models = panels.iter().any(Panel::has_model);
     let key = if models { 26.0 } else { 0.0 };
     let bands = panels.len().div_ceil(across);
@@ -153,18 +168,19 @@ fn draw(layout: Layout, rows: &Rows, panels: &[Panel], axis: &Axis) -> Scene {
     if models {
         draw_key(&mut scene);
     }
-    for (index, panel) in panels.iter().enumerate() {
+    for (index, (panel, title)) in panels.iter().zip(&titles).enumerate() {
         let left = EDGE + names + (index % across) as f64 * width;
-        let top = EDGE + key + band * (index / across) as f64 + 24.0;
+        let top = EDGE + key + band * (index / across) as f64 + head;
         let mut y = top - ROW / 2.0;
         let heights = rows.starts.iter().map(|start| {
             y += if *start { 1.5 * ROW } else { ROW };
             y
         });
-        let place = Place { left, right: left + width - 14.0, top, rows: heights.collect() };
+        let place = Place { left, right: left + width - GAP, top, rows: heights.collect() };
         if index % across == 0 {
             draw_names(&mut scene, &place, &rows.names, names);
         }
+        draw_title(&mut scene, &place, title, panel.color);
         draw_panel(&mut scene, &place, panel, axis);
     }
     scene
@@ -193,6 +209,15 @@ fn draw_names(scene: &mut Scene, place: &Place, names: &[String], width: f64) {
     }
 }
 
+/// The lines of a panel's title, the last just above it.
+fn draw_title(scene: &mut Scene, place: &Place, lines: &[String], color: Color) {
+    for (above, line) in lines.iter().rev().enumerate() {
+        let at = (place.left, place.top - 7.0 - LINE * above as f64);
+        let line = text::fitted(line, EM, Weight::Bold, 1.05 * (place.right - place.left));
+        scene.text(Text { weight: Weight::Bold, color, ..Text::new(at, EM, line) });
+    }
+}
+
 fn draw_panel(scene: &mut Scene, place: &Place, panel: &Panel, axis: &Axis) {
     let Place { left, right, top, rows } = place;
     let bottom = rows.last().map_or(*top, |last| last + ROW / 2.0);
@@ -205,12 +230,6 @@ fn draw_panel(scene: &mut Scene, place: &Place, panel: &Panel, axis: &Axis) {
         scene.text(Text { align: Align::Middle, color: MUTED, ..text });
     }
     scene.line(&[(*left, bottom), (*right, bottom)], Stroke::solid(AXIS, 1.2));
-    let title = Text::new(
-        (*left, top - 7.0),
-        EM,
-        text::fitted(&panel.title, EM, Weight::Bold, 1.05 * (right - left)),
-    );
-    scene.text(Text { weight: Weight::Bold, color: panel.color, ..title });
     for (rates, &y) in panel.rates.iter().zip(rows) {
         scene.line(&[(*left, y), (*right, y)], Stroke::solid(GRID, 1.0));
         let Some([raw, adjusted]) = *rates else { continue };

@@ -1,25 +1,22 @@
 //! Rate against model size: the paper's Figure 2, with the adjusted rate, and the same with the
 //! raw one. One curve for each corpus joins the best run of each size; classical compressors are
-//! level lines; the paper's own points are hollow.
+//! level lines; the paper's own points are hollow. Several media have a panel each.
 
 use lmtrain_runs::record::Chunking;
 
-use super::curve_points::{draw_line, draw_points, marker, tokenizations};
+use super::curve_points::tokenizations;
+use super::curve_table;
 use super::law_curve::{self, LawCurve};
-use super::{axes, colors, curve_table, level_lines};
+use super::panels::{Measured, Panel, panels, stacked};
+use super::size_panel::{Common, SizePanel};
 use crate::report::draw::axis::{Axis, Unit};
-use crate::report::draw::chart::{Chart, Frame, Layout};
-use crate::report::draw::labels::{Label, Swatch};
-use crate::report::draw::scene::{Marker, Scene, Stroke};
-use crate::report::draw::text::Weight;
-use crate::report::draw::theme::MUTED;
+use crate::report::draw::chart::Layout;
 use crate::report::figure::Figure;
-use crate::report::format;
 use crate::report::law::Laws;
 use crate::report::names;
 use crate::report::records::Records;
 use crate::report::reported;
-use crate::report::views::curves::{Condition, Curve, InSample, Measure, curves};
+use crate::report::views::curves::{Curve, Measure, curves};
 use crate::report::views::levels::{Level, levels};
 
 /// The paper's Figure 2.
@@ -37,139 +34,50 @@ fn figure(records: &Records, laws: &Laws, measure: Measure) -> Option<Figure> {
     let mut subjects: Vec<usize> = curves.iter().map(|curve| curve.condition.subject).collect();
     subjects.dedup();
     let levels = levels(records, &subjects);
-    let mut chart = chart(records, measure, &curves, &levels)?;
-    let ends = [0.0, 1.0].map(|end| chart.x.value(end));
-    let of_law = |curve| LawCurve::of(records, laws, curve, measure, ends);
-    let laws: Vec<Option<LawCurve>> = curves.iter().map(of_law).collect();
-    for (label, law) in chart.labels.iter_mut().zip(&laws) {
-        label.notes.extend(law.as_ref().and_then(LawCurve::note));
-        label.at = law.as_ref().and_then(|law| law.end(&chart.y)).unwrap_or(label.at);
-    }
-    let caption = caption(measure, &curves, &levels) + &law_curve::caption(measure, &laws);
-    let table = curve_table::table(records, measure, &curves, &levels);
+    let measured = |curve: &Curve| -> Measured {
+        (curve.condition.subject, curve.condition.trained_on.clone())
+    };
+    let panels = panels(records, &curves.iter().map(measured).collect::<Vec<_>>());
+    let with_reported = panels.iter().any(|panel| panel.is_text);
+    let x = sizes(&curves, with_reported)?;
     let tokenizations = tokenizations(&curves);
+    let common = Common { records, laws, measure, x, tokenizations };
+    let panel = |panel: &Panel| SizePanel::new(&common, panel.clone(), &curves, &levels);
+    let drawn: Vec<SizePanel> = panels.iter().filter_map(panel).collect();
+    let laws: Vec<Option<&LawCurve>> =
+        drawn.iter().flat_map(|panel| panel.laws.iter().map(Option::as_ref)).collect();
+    let mut caption = caption(measure, &curves, &levels);
+    caption += &law_curve::caption(measure, &laws);
+    caption += panels_caption(&panels);
+    if with_reported {
+        caption += &format!(
+            " Hollow: as reported by {}, Table 1, for the 10⁹ bytes of enwik9; not ours.",
+            reported::SOURCE
+        );
+    }
+    let table = curve_table::table(records, measure, &curves, &levels);
     let draw = move |layout: Layout| {
-        chart.compose(layout, |scene, frame| {
-            level_lines::draw(scene, frame, &levels);
-            draw_reported(scene, frame, measure);
-            laws.iter().flatten().for_each(|law| law.draw(scene, frame));
-            for (index, (curve, law)) in curves.iter().zip(&laws).enumerate() {
-                let subject = curve.condition.subject;
-                let again = curves[..index].iter().any(|it| it.condition.subject == subject);
-                if law.is_none() {
-                    draw_line(scene, frame, curve, again);
-                }
-                draw_points(scene, frame, curve, law.as_ref(), &tokenizations);
-            }
-            laws.iter().flatten().for_each(|law| law.draw_optimum(scene, frame));
-        })
+        stacked(layout, drawn.len(), |index, layout| drawn[index].draw(layout))
     };
     Some(Figure { caption, data: table, draw: Box::new(draw) })
 }
 
-fn chart(records: &Records, measure: Measure, curves: &[Curve], levels: &[Level]) -> Option<Chart> {
-    curves.first()?;
-    let points = || curves.iter().flat_map(Curve::all);
-    let sizes = points().map(|point| point.parameters);
-    let x = Axis::over(
-        sizes.chain(reported::transformers().map(|row| row.parameters)),
-        1.3,
-        Unit::Count,
-    )?;
-    let ends = points().flat_map(|point| point.interval.into_iter().flatten());
-    let rates = points().map(|point| point.rate).chain(ends);
-    let rates = rates.chain(levels.iter().map(|level| level.rate));
-    let y = Axis::over(
-        rates.chain(reported::transformers().map(|row| measure.reported(row))),
-        1.08,
-        Unit::Percent,
-    )?;
-    let tokenizations = tokenizations(curves);
-    let mut key: Vec<(Marker, String)> =
-        tokenizations.iter().map(|it| (marker(&tokenizations, Some(it)), it.to_string())).collect();
-    if key.len() < 2 {
-        key.clear();
-    }
-    let mut labels = curve_labels(records, curves);
-    labels.extend(level_lines::labels(records, levels, x.high()));
-    labels.extend(reported_label(measure));
-    Some(Chart {
-        y_title: axes::rate(measure).title.into(),
-        x_title: axes::PARAMETERS.title.into(),
-        x,
-        y,
-        labels,
-        key,
-    })
+/// The axis of all sizes, so that those of all panels stand below each other.
+fn sizes(curves: &[Curve], with_reported: bool) -> Option<Axis> {
+    let sizes = curves.iter().flat_map(Curve::all).map(|point| point.parameters);
+    let theirs = reported::transformers().filter(|_| with_reported);
+    Axis::over(sizes.chain(theirs.map(|row| row.parameters)), 1.3, Unit::Count)
 }
 
-fn curve_labels(records: &Records, curves: &[Curve]) -> Vec<Label> {
-    let varies = |of: fn(&Condition) -> String| {
-        curves.iter().any(|curve| of(&curve.condition) != of(&curves[0].condition))
-    };
-    let trained = varies(|condition| condition.trained_on.clone().unwrap_or_default());
-    let cut = varies(|condition| condition.chunking.to_string());
-    let label = |curve: &Curve| {
-        let Condition { subject, chunking, trained_on, .. } = &curve.condition;
-        let (last, lowest) = (curve.best.last()?, curve.lowest()?);
-        let color = colors::of_subject(*subject);
-        let subject = &records.subjects[*subject];
-        let mut notes =
-            vec![format!("{}, {}", format::short_bytes(subject.bytes()), in_sample(curve))];
-        notes.extend(trained_on.iter().filter(|_| trained).map(|on| format!("trained on {on}")));
-        notes.extend(cut.then(|| names::chunking(*chunking)));
-        let size = lowest
-            .record
-            .size()
-            .map_or_else(|| lowest.record.name.clone(), |size| size.to_string());
-        notes.push(format!("lowest {} % at {size}", format::percent(lowest.rate / 100.0)));
-        Some(Label {
-            at: (last.parameters, last.rate),
-            name: subject.label.clone(),
-            notes,
-            color,
-            weight: Weight::Bold,
-            swatch: Swatch::Line(Stroke::solid(color, 2.2)),
-        })
-    };
-    curves.iter().filter_map(label).collect()
-}
-
-/// How much of its data the models of a curve were trained on.
-fn in_sample(curve: &Curve) -> String {
-    let shares = curve.all().map(|point| point.record.in_sample_share());
-    let (low, high) =
-        shares.fold((1.0f64, 0.0f64), |(low, high), share| (low.min(share), high.max(share)));
-    match curve.condition.in_sample {
-        InSample::HeldOut => "held out".to_owned(),
-        InSample::Wholly => "in-sample".to_owned(),
-        InSample::Partly if format::share(low) == format::share(high) => {
-            format!("{} in-sample", format::share(low))
+/// What is said of several panels.
+fn panels_caption(panels: &[Panel]) -> &'static str {
+    match panels.iter().any(Panel::is_by_training) {
+        true => {
+            " Each panel is of one corpus, and has its own vertical axis; a colour is what a model was trained on, \
+             the same in all of them. Of a mixture the table of runs names the parts."
         }
-        InSample::Partly => format!("{} to {} in-sample", format::share(low), format::share(high)),
-    }
-}
-
-fn reported_label(measure: Measure) -> Option<Label> {
-    let last = reported::transformers().last()?;
-    let swatch = Swatch::Hollow(Marker::Circle, Stroke::solid(MUTED, 1.0).dashed(1.5, 3.0));
-    Some(Label {
-        at: (last.parameters, measure.reported(last)),
-        name: reported::head(),
-        notes: Vec::new(),
-        color: MUTED,
-        weight: Weight::Bold,
-        swatch,
-    })
-}
-
-fn draw_reported(scene: &mut Scene, frame: &Frame<'_>, measure: Measure) {
-    let points: Vec<_> = reported::transformers()
-        .map(|row| frame.at(row.parameters, measure.reported(row)))
-        .collect();
-    scene.line(&points, Stroke::solid(MUTED, 1.1).dashed(1.5, 3.0));
-    for point in points {
-        scene.hollow_marker(Marker::Circle, point, 4.6, MUTED);
+        false if panels.len() > 1 => " Each medium has a panel with a vertical axis of its own.",
+        false => "",
     }
 }
 
@@ -204,14 +112,13 @@ fn caption(measure: Measure, curves: &[Curve], levels: &[Level]) -> String {
         text += " Level lines are classical compressors on the same bytes, dashed where they are \
                  given chunks and solid where they are given the whole.";
     }
-    text + &format!(
-        " Hollow: as reported by {}, Table 1, for the 10⁹ bytes of enwik9; not ours.",
-        reported::SOURCE
-    )
+    text
 }
 
 #[cfg(test)]
 mod tests {
+    use lmtrain_runs::Medium;
+
     use super::*;
     use crate::report::draw::chart::{NARROW, WIDE};
     use crate::report::samples;
@@ -238,6 +145,50 @@ mod tests {
         let csv = figure.data.csv();
         assert_eq!(csv.lines().count(), 1 + 2 + 1 + 3);
         assert_eq!(csv.matches(reported::SOURCE).count(), 3);
+    }
+
+    #[test]
+    fn each_medium_has_a_panel_and_the_paper_is_beside_text_alone() {
+        let rate = |corpus: &str, medium, trained_on: &str, share| {
+            let mut rate = samples::rate("200K", corpus, share);
+            rate.excerpt.medium = Some(medium);
+            rate.name = format!("200K-{trained_on}");
+            samples::run_facts(&mut rate).trained_on = Some(trained_on.into());
+            rate
+        };
+        let mut rates = Vec::new();
+        for (corpus, medium) in [("kodak", Medium::PATCHES), ("enwik8", Medium::Text)] {
+            rates.push(rate(corpus, medium, "enwik8", 0.3));
+            rates.push(rate(corpus, medium, "kodak", 0.9));
+            let mut gzip = samples::compressor("gzip", corpus, Chunking::Whole, 0.5);
+            gzip.excerpt.medium = Some(medium);
+            rates.push(gzip);
+        }
+        let mut records = Records::new(Vec::new(), rates);
+        let figure = raw(&records, &Laws::default()).expect("runs");
+        for layout in [WIDE, NARROW] {
+            let scene = (figure.draw)(layout);
+            let places = |start: &str| -> Vec<f64> {
+                let own = scene.texts.iter().filter(|text| text.text.starts_with(start));
+                own.map(|text| text.at.1).collect()
+            };
+            let (text, image) = (places("Raw rate of enwik8: text"), places("Raw rate of kodak"));
+            assert!(text[0] < image[0], "text first: {:?}", scene.texts);
+            for name in ["gzip 9, whole", "trained on enwik8", "trained on kodak"] {
+                let of = places(name);
+                assert_eq!(of.len(), 2, "{name}: {:?}", scene.texts);
+                assert!(of[0] < image[0] && image[0] < of[1], "one in each panel");
+            }
+            let reported = places("enwik9, as reported");
+            assert!(reported.len() == 1 && reported[0] < image[0], "beside text");
+            assert!(scene.texts.iter().all(|text| text.at.1 < scene.height));
+        }
+        assert!(figure.caption.contains("Each panel is of one corpus"), "{}", figure.caption);
+        records.compared.retain(|it| records.subjects[it.subject].medium != Medium::Text);
+        let images = raw(&records, &Laws::default()).expect("runs");
+        let scene = (images.draw)(WIDE);
+        assert!(scene.texts.iter().all(|text| !text.text.contains("reported")), "no text");
+        assert!(!images.caption.contains("Hollow"), "{}", images.caption);
     }
 
     #[test]

@@ -65,6 +65,14 @@ pub(crate) struct Curve {
 }
 
 impl Measure {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Adjusted => "Adjusted rate",
+            Self::Raw => "Raw rate",
+        }
+    }
+
     /// The rate of a record in percent, if it was measured.
     pub(crate) fn of(self, record: &RateRecord) -> Option<f64> {
         let rate = match self {

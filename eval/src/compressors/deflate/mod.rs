@@ -26,9 +26,32 @@ const HASH_BITS: u32 = 15;
 const GOOD: usize = 32;
 const CHAIN: usize = 4096;
 
+/// Which matches are worth their bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Matching {
+    /// All, as in text.
+    #[default]
+    Any,
+    /// Those of more than five bytes, as among small differences that chance repeats: zlib's `Z_FILTERED`.
+    Long,
+}
+
+impl Matching {
+    fn shortest(self) -> usize {
+        match self {
+            Self::Any => SHORTEST,
+            Self::Long => 6,
+        }
+    }
+}
+
 /// Compresses `input` to a raw deflate stream.
-pub(super) fn deflate(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
-    let mut deflater = Deflater::new();
+pub(super) fn deflate(
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+    matching: Matching,
+) -> io::Result<()> {
+    let mut deflater = Deflater::new(matching);
     deflater.run(input, &mut |out| {
         if out.bytes.len() > WINDOW {
             output.write_all(&out.bytes)?;
@@ -47,7 +70,7 @@ pub(super) struct Begun(Deflater);
 impl Begun {
     /// Compresses the beginning of a stream.
     pub(super) fn new(mut beginning: &[u8]) -> io::Result<Self> {
-        let mut deflater = Deflater::new();
+        let mut deflater = Deflater::new(Matching::Any);
         loop {
             while deflater.ahead < AHEAD && !beginning.is_empty() {
                 deflater.fill(&mut beginning)?;
@@ -71,6 +94,7 @@ impl Begun {
 
 #[derive(Clone)]
 struct Deflater {
+    matching: Matching,
     /// Twice the window, and room for comparing beyond the end of the input.
     bytes: Vec<u8>,
     /// Where the byte being looked at is.
@@ -93,8 +117,9 @@ struct Deflater {
 }
 
 impl Deflater {
-    fn new() -> Self {
+    fn new(matching: Matching) -> Self {
         Self {
+            matching,
             bytes: vec![0; 2 * WINDOW + AHEAD],
             at: 0,
             ahead: 0,
@@ -206,7 +231,8 @@ impl Deflater {
         }
         // A start that was not improved may have slid out of the window, below 0.
         let length = best.min(self.ahead);
-        let wasteful = length == SHORTEST && self.at.wrapping_sub(start) > TOO_FAR;
+        let wasteful = length < self.matching.shortest()
+            || length == SHORTEST && self.at.wrapping_sub(start) > TOO_FAR;
         (start, if wasteful { SHORTEST - 1 } else { length })
     }
 
