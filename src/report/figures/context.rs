@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use lmtrain_runs::record::Kind;
 use lmtrain_runs::{CurveRecord, Plan};
 
@@ -90,7 +91,10 @@ fn panel(curves: &[&CurveRecord], names: &Names) -> Option<Panel> {
     let y = Titled { title: "", unit: Unit::Percent };
     let [x, (_, y)] = series::axes(&lines, &x, &y)?;
     let (corpus, medium) = (&first.excerpt.corpus, first.excerpt.medium());
-    let title = format!("Rate of the first bytes of a chunk: {corpus} ({medium})");
+    let title = match first.chunk_bytes {
+        MEDIA_CHUNK_BYTES => format!("Rate of the first bytes of a chunk: {corpus} ({medium})"),
+        longer => format!("Rate of the first bytes of a chunk of {longer}: {corpus} ({medium})"),
+    };
     Some(([x, (title, y)], lines))
 }
 
