@@ -114,7 +114,7 @@ mod tests {
             ("kind", with(|it| it.facts = Facts::Pretrained(ModelFacts::default()))),
             ("compressor", compressor("9", "a")),
             ("name", with(|it| it.name = "other".into())),
-            ("code", with(|it| run(it).weight_code = Some(WeightCode::Int8))),
+            ("code", with(|it| run(it).network.weight_code = Some(WeightCode::Int8))),
             ("cleared", with(|it| it.counts.lost_bits = Some(Bits(0.0)))),
             ("shifted", with(|it| it.mask = Some(Mask::Shifted))),
             ("chunking", with(|it| it.chunking = Chunking::Tokens(2048))),
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn by_what_it_was_measured_does_not() {
-        let saved = with(|it| run(it).weight_code = Some(WeightCode::F16));
+        let saved = with(|it| run(it).network.weight_code = Some(WeightCode::F16));
         assert_eq!(saved.identity(), example().identity(), "what was saved is half precision");
         assert!(saved.stands_for(&example()));
         let network = |change: fn(&mut NetworkFacts)| with(|it| change(&mut run(it).network));

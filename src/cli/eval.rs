@@ -60,7 +60,7 @@ pub(crate) struct Eval {
     /// Only sum ideal bits, without running the coder
     #[arg(long)]
     pub(crate) ideal: bool,
-    /// Code the weights of runs as f32, f16, int8 or int4 (the network then computes with 8- or 4-bit integers), decode
+    /// Code the weights as f32 (runs alone), f16, int8 or int4 (the network then computes with 8- or 4-bit integers), decode
     /// and measure them [default: as they are saved]
     #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,

@@ -10,7 +10,7 @@ use lmtrain_engine::SavedWeights;
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
-use lmtrain_runs::record::Chunking;
+use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::{Plan, RateRecord, Run};
 
 use super::measure::{Coded, Cut, Settings, Task, curve_of, rates};
@@ -63,16 +63,18 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
     let compressors: Vec<_> =
         compressors.iter().map(|name| compressors::by_name(name)).collect::<Result<_, _>>()?;
     let settings = settings(arguments)?;
-    let models = arguments.model.iter().map(|name| pretrained::open(name, context));
-    let models = models.collect::<Result<Vec<_>>>()?;
+    let model_codes = model_codes(arguments)?;
+    let open = |name: &String| pretrained::open_coded(name, model_codes[0], context);
+    let models = arguments.model.iter().map(open).collect::<Result<Vec<_>>>()?;
     if !arguments.run.is_empty() {
         check_lengths(&runs, &settings)?;
     }
     let mut records = Vec::new();
-    for (corpus, part) in corpora(arguments, &runs, context)? {
-        let settings = Settings { part, ..settings };
-        let task = Task { corpus: &corpus, settings: &settings, context };
-        check_chunking(&corpus, settings.chunk)?;
+    let corpora = corpora(arguments, &runs, context)?;
+    for (corpus, part) in &corpora {
+        let settings = Settings { part: *part, ..settings };
+        let task = Task { corpus, settings: &settings, context };
+        check_chunking(corpus, settings.chunk)?;
         for &compressor in &compressors {
             // They know no tokens.
             let chunked = Some(settings.chunk).filter(|it| matches!(it, Chunking::Bytes(_)));
@@ -97,7 +99,34 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
             records.extend(rates(model, &task)?);
         }
     }
+    // One at a time: each is in memory whole.
+    drop(models);
+    for &code in &model_codes[1..] {
+        for name in &arguments.model {
+            let model = pretrained::open_coded(name, code, context)?;
+            for (corpus, part) in &corpora {
+                let settings = Settings { part: *part, ..settings };
+                records.extend(rates(&model, &Task { corpus, settings: &settings, context })?);
+            }
+        }
+    }
     Ok(records)
+}
+
+/// The codes that pretrained models are measured under, f16 if none is named: as their weights are stored, counted with
+/// two bytes each.
+fn model_codes(arguments: &Eval) -> Result<Vec<WeightCode>> {
+    let asked = &arguments.weight_codes[..];
+    if arguments.model.is_empty() || asked.is_empty() {
+        return Ok(vec![WeightCode::F16]);
+    }
+    if asked.contains(&WeightCode::F32) {
+        bail!(
+            "`--weight-codes f32`: pretrained models are measured with the weights that they are stored in (f16, which \
+             counts 2 bytes each), int8 or int4\nhint: leave f32 out"
+        );
+    }
+    Ok(asked.to_vec())
 }
 
 /// A run to measure, or a packed network.

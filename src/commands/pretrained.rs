@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use lmtrain_engine::pretrained::PretrainedModel;
 use lmtrain_eval::Predictor;
+use lmtrain_runs::record::WeightCode;
 use lmtrain_runs::units::short_count;
 
 use crate::context::Context;
@@ -17,6 +18,8 @@ pub(super) struct Named {
     /// The last part of its folder's path.
     pub(super) name: String,
     pub(super) model: PretrainedModel,
+    /// How its weights are coded.
+    pub(super) code: WeightCode,
 }
 
 impl Named {
@@ -27,10 +30,15 @@ impl Named {
     }
 }
 
-/// Opens a model by its folder, or by its name on the hub.
+/// Opens a model by its folder, or by its name on the hub, with its weights as they are stored.
 pub(super) fn open(name: &str, context: &Context) -> Result<Named> {
+    open_coded(name, WeightCode::F16, context)
+}
+
+/// The same with its weights under a code; f16 stands for what they are stored in, which counts two bytes each.
+pub(super) fn open_coded(name: &str, code: WeightCode, context: &Context) -> Result<Named> {
     let (name, folder) = find(name, context)?;
-    let model = PretrainedModel::open(&folder)?;
+    let model = PretrainedModel::open_coded(&folder, code)?;
     context.say(&format!(
         "{name}: {}, {} parameters, {} tokens, context {}",
         model.architecture(),
@@ -38,7 +46,7 @@ pub(super) fn open(name: &str, context: &Context) -> Result<Named> {
         model.predictor().vocabulary(),
         model.predictor().context(),
     ));
-    Ok(Named { name, model })
+    Ok(Named { name, model, code })
 }
 
 /// The model that a name means, and its folder.

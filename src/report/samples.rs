@@ -85,6 +85,8 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         tokenization: Some(plan.tokenization.clone()),
         parameters: Some(plan.parameters()),
         bytes_per_parameter: Some(2.0),
+        weight_code: None,
+        weight_bytes: None,
         tokenizer_bytes: None,
         weights: Some("feed".into()),
         arithmetic: Some(lmtrain_runs::ARITHMETIC),
@@ -97,7 +99,6 @@ pub(crate) fn rate(size: &str, corpus: &str, rate: f64) -> RateRecord {
         trained_on: Some(plan.corpus.clone()),
         tokens_trained: Some(plan.tokens()),
         seed: Some(0),
-        ..RunFacts::default()
     });
     let counts = Counts {
         raw_bytes: Bytes(raw),
@@ -179,10 +180,10 @@ pub(crate) fn coded(
     weight_bytes: Bytes,
 ) -> RateRecord {
     let mut record = self::worse(saved, worse);
-    let run = run_facts(&mut record);
-    run.weight_code = Some(code);
-    run.weight_bytes = Some(weight_bytes);
-    run.network.bytes_per_parameter = None;
+    let network = &mut run_facts(&mut record).network;
+    network.weight_code = Some(code);
+    network.weight_bytes = Some(weight_bytes);
+    network.bytes_per_parameter = None;
     record
 }
 

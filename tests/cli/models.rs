@@ -50,6 +50,35 @@ fn pretrained_models_are_measured() {
 }
 
 #[test]
+fn pretrained_models_are_measured_with_fewer_bits() {
+    let study = Study::new();
+    model(&study, "qwen3");
+    let line = "eval --json --model qwen3 --corpus markov:bytes=3K --chunk 100 --weight-codes";
+    let records = study.json(&format!("{line} f16,int8,int4"));
+    let [f16, int8, int4] = records.as_array().expect("records").as_slice() else {
+        panic!("three")
+    };
+    let number = |record: &serde_json::Value, key: &str| record[key].as_f64().expect("a number");
+    assert!(f16["weight_code"].is_null() && f16["adjusted_rate_as_stored"].is_number());
+    for (record, code) in [(int8, "int8"), (int4, "int4")] {
+        assert_eq!(record["weight_code"], code);
+        assert!(record["adjusted_rate_as_stored"].is_null(), "it has other weights");
+        let model = number(record, "weight_bytes") + number(record, "tokenizer_bytes");
+        let adjusted = number(record, "raw_rate") + model / number(record, "raw_bytes");
+        assert!((number(record, "adjusted_rate") / adjusted - 1.0).abs() < 1e-12);
+        assert!(number(record, "coded_bytes") > 0.0, "it codes");
+    }
+    assert!(number(int4, "weight_bytes") < number(int8, "weight_bytes"));
+    let again = study.json(&format!("{line} int8,int4"));
+    assert_eq!((&again[0], &again[1]), (int8, int4), "recorded already");
+    let table = study.succeeds(&line.replace("--json ", "").replace("codes", "codes int8"));
+    assert!(table.contains("qwen3 (int8)"), "{table}");
+    let error = study.fails(&format!("{line} f32"), 1);
+    assert!(error.contains("f32") && error.contains("hint:"), "{error}");
+    study.succeeds("report");
+}
+
+#[test]
 fn windows_that_overlap_are_measured() {
     let study = Study::new();
     model(&study, "gemma2");

@@ -77,6 +77,12 @@ pub struct NetworkFacts {
     /// Bytes that each parameter is stored in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_parameter: Option<f64>,
+    /// How the weights were coded that predicted: decoded again before they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_code: Option<WeightCode>,
+    /// Bytes of the weights in that code; where absent, parameters · bytes of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_bytes: Option<Bytes>,
     /// Compressed bytes of the tokenizer's vocabulary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer_bytes: Option<Bytes>,
@@ -103,12 +109,6 @@ pub struct RunFacts {
     /// The choices in which it differs from its recipe's row, by their keys.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub choices: Map<String, Value>,
-    /// How the weights were coded that predicted: decoded again before they did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_code: Option<WeightCode>,
-    /// Bytes of the weights in that code; where absent, parameters · bytes of each.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_bytes: Option<Bytes>,
     /// Corpus it was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_on: Option<String>,

@@ -91,10 +91,10 @@ impl RateRecord {
         self.facts.run()?.size
     }
 
-    /// How a run's weights were coded, if it is said.
+    /// How a network's weights were coded, if it is said.
     #[must_use]
     pub fn weight_code(&self) -> Option<WeightCode> {
-        self.facts.run()?.weight_code
+        self.facts.network()?.weight_code
     }
 
     /// A pretrained model's architecture.
@@ -137,8 +137,7 @@ impl RateRecord {
         let Some(network) = self.facts.network() else { return 0.0 };
         let each = network.bytes_per_parameter.unwrap_or(0.0);
         let counted = network.parameters.unwrap_or(0) as f64 * each;
-        let coded = self.facts.run().and_then(|run| run.weight_bytes);
-        let weights = coded.map_or(counted, Bytes::as_f64);
+        let weights = network.weight_bytes.map_or(counted, Bytes::as_f64);
         weights + network.tokenizer_bytes.map_or(0.0, Bytes::as_f64)
     }
 
@@ -150,11 +149,11 @@ impl RateRecord {
         Some(self.raw_rate()? + self.model_bytes() / self.excerpt.length() as f64)
     }
 
-    /// The same with a pretrained model's weights as its files store them.
+    /// The same with a pretrained model's weights as its files store them, if it was measured with these.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "lengths stay far below 2^53")]
     pub fn adjusted_rate_as_stored(&self) -> Option<f64> {
-        let model = self.facts.model()?;
+        let model = self.facts.model().filter(|model| model.network.weight_code.is_none())?;
         let tokenizer = model.network.tokenizer_bytes.map_or(0.0, Bytes::as_f64);
         let bytes = model.stored_bytes?.as_f64() + tokenizer;
         Some(self.raw_rate()? + bytes / self.excerpt.length() as f64)
@@ -286,9 +285,9 @@ pub(crate) mod tests {
     fn coded_weights_cost_their_bytes() {
         let saved = example();
         let mut coded = example();
-        let Facts::Run(run) = &mut coded.facts else { panic!("a run") };
-        run.weight_code = Some(WeightCode::Int8Xz);
-        run.weight_bytes = Some(Bytes(81));
+        let network = coded.facts.network_mut().expect("a run has one");
+        network.weight_code = Some(WeightCode::Int8Xz);
+        network.weight_bytes = Some(Bytes(81));
         assert_eq!((saved.model_bytes(), coded.model_bytes()), (200.0, 81.0));
     }
 

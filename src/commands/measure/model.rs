@@ -23,7 +23,10 @@ impl Subject for Named {
     type Identified = ();
 
     fn label(&self) -> String {
-        self.name.clone()
+        match self.model.rounded_bytes() {
+            None => self.name.clone(),
+            Some(_) => format!("{} ({})", self.name, self.code),
+        }
     }
 
     fn store(&self, context: &Context) -> Run {
@@ -83,10 +86,14 @@ impl Subject for Named {
 /// What is known of a model.
 fn facts(named: &Named) -> Facts {
     let model = &named.model;
+    let rounded = model.rounded_bytes();
+    let each = |bytes: Bytes| bytes.as_f64() / model.parameters() as f64;
     let network = NetworkFacts {
         tokenization: Some(model.tokenizer().tokenization()),
         parameters: Some(model.parameters()),
-        bytes_per_parameter: Some(PAPER_BYTES),
+        bytes_per_parameter: Some(rounded.map_or(PAPER_BYTES, each)),
+        weight_code: rounded.map(|_| named.code),
+        weight_bytes: rounded,
         tokenizer_bytes: None,
         weights: Some(hex(&model.predictor().identity())),
         arithmetic: Some(ARITHMETIC),

@@ -77,7 +77,7 @@ impl Subject for Coded<'_> {
         let (weights, weight_bytes) = saved.recoded(self.code)?;
         if let Facts::Run(facts) = &mut record.facts {
             let each = weight_bytes.as_f64() / self.plan.parameters() as f64;
-            facts.weight_bytes = Some(weight_bytes);
+            facts.network.weight_bytes = Some(weight_bytes);
             facts.network.bytes_per_parameter = Some(each);
             facts.network.tokenizer_bytes = tokenizer.vocabulary_bytes().map(Bytes);
         }
@@ -112,6 +112,8 @@ impl Coded<'_> {
             tokenization: Some(plan.tokenization.clone()),
             parameters: Some(plan.parameters()),
             bytes_per_parameter: None,
+            weight_code: Some(self.code),
+            weight_bytes: None,
             tokenizer_bytes: None,
             weights: Some(hex(&saved.identity)),
             arithmetic: Some(ARITHMETIC),
@@ -121,8 +123,6 @@ impl Coded<'_> {
             size: Some(plan.size),
             recipe: Some(plan.recipe),
             choices: plan.unusual_values(),
-            weight_code: Some(self.code),
-            weight_bytes: None,
             trained_on: Some(plan.corpus.clone()),
             tokens_trained: Some(saved.origin.step * plan.tokens_per_step()),
             seed: Some(plan.seed),

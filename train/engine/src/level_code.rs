@@ -77,15 +77,39 @@ impl Kinds {
     }
 }
 
-/// Matrices by their names, one after another, as bytes. Levels beyond the largest are not possible.
-pub(crate) fn encode<'a>(matrices: impl Iterator<Item = (&'a str, Bits, &'a [i8])>) -> Vec<u8> {
-    let (mut encoder, mut kinds) = (Encoder::default(), Kinds::default());
-    for (name, bits, levels) in matrices {
-        let counts = kinds.of(name, bits);
+/// Takes matrices by their names, one after another.
+#[derive(Default)]
+pub(crate) struct LevelEncoder {
+    encoder: Encoder,
+    kinds: Kinds,
+}
+
+impl LevelEncoder {
+    /// Codes a matrix. Levels beyond the largest are not possible.
+    pub(crate) fn add<'a>(
+        &mut self,
+        name: &str,
+        bits: Bits,
+        levels: impl IntoIterator<Item = &'a i8>,
+    ) {
+        let counts = self.kinds.of(name, bits);
         for level in levels {
-            encoder.encode(counts.interval(*level));
+            self.encoder.encode(counts.interval(*level));
             counts.meet(*level);
         }
+    }
+
+    /// The bytes of all.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.encoder.finish()
+    }
+}
+
+/// Matrices by their names, one after another, as bytes.
+pub(crate) fn encode<'a>(matrices: impl Iterator<Item = (&'a str, Bits, &'a [i8])>) -> Vec<u8> {
+    let mut encoder = LevelEncoder::default();
+    for (name, bits, levels) in matrices {
+        encoder.add(name, bits, levels);
     }
     encoder.finish()
 }

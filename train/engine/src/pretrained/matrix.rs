@@ -4,6 +4,10 @@
 use half::{bf16, f16};
 
 use lmtrain_kernels::{PackedPrecision, PackedWeights};
+use rayon::prelude::*;
+
+use super::rounded::Rounded;
+use crate::levels::Bits;
 
 /// A tensor's bytes as they are stored.
 #[derive(Clone, Copy)]
@@ -96,7 +100,7 @@ pub(super) fn pack(
     matrices: &[Matrix<'_>],
     inputs: &Inputs,
     outputs: usize,
-    source: &(impl Fn(usize) -> Option<(usize, usize)> + Sync),
+    source: &Source<'_>,
 ) -> PackedWeights {
     let precision = common(matrices.iter().map(|matrix| matrix.tensor.precision));
     PackedWeights::pack(precision, [inputs.filled(), outputs], |output, column| {
@@ -115,6 +119,40 @@ pub(super) fn pack(
     })
 }
 
+/// The same with the weights rounded to so many levels, each output by itself.
+pub(super) fn pack_rounded(
+    matrices: &[Matrix<'_>],
+    inputs: &Inputs,
+    outputs: usize,
+    source: &Source<'_>,
+    (rounded, bits): (&Rounded, Bits),
+) -> PackedWeights {
+    let output = |output| {
+        let (matrix, output) = source(output)?;
+        let mut weights = vec![0.0; inputs.count()];
+        matrices[matrix].output(output, &mut weights);
+        Some(Rounded::output(&weights, bits))
+    };
+    let all: Vec<_> = (0..outputs).into_par_iter().map(output).collect();
+    rounded.count(matrices, bits, &all);
+    PackedWeights::pack_int8([inputs.filled(), outputs], |output, column| {
+        column.fill(0);
+        let Some((levels, scale)) = &all[output] else { return 0.0 };
+        match inputs {
+            Inputs::First(count, _) => column[..*count].copy_from_slice(levels),
+            Inputs::Placed(places, _) => {
+                for (to, place) in column.iter_mut().zip(places) {
+                    *to = place.map_or(0, |place| levels[place]);
+                }
+            }
+        }
+        *scale
+    })
+}
+
+/// Says of an output of packed weights which matrix and which of its outputs it is; nothing if it fills up.
+pub(super) type Source<'a> = dyn Fn(usize) -> Option<(usize, usize)> + Sync + 'a;
+
 /// Where a packed matrix's inputs come from.
 pub(super) enum Inputs {
     /// The first ones in order, filled up to as many as the second number.
@@ -124,6 +162,13 @@ pub(super) enum Inputs {
 }
 
 impl Inputs {
+    /// Inputs of the matrices.
+    fn count(&self) -> usize {
+        match self {
+            Inputs::First(count, _) | Inputs::Placed(_, count) => *count,
+        }
+    }
+
     fn filled(&self) -> usize {
         match self {
             Inputs::First(_, filled) => *filled,

@@ -28,6 +28,7 @@ mod parts;
 mod phi;
 mod qwen;
 mod rope;
+mod rounded;
 mod safetensors;
 mod smollm;
 mod stablelm;
@@ -39,12 +40,14 @@ mod windows;
 use std::path::Path;
 
 use lmtrain_runs::Bytes;
+use lmtrain_runs::record::WeightCode;
 use lmtrain_tokenizers::PretrainedTokenizer;
 use sha2::{Digest, Sha256};
 
 use crate::{Engine, ExactPredictor, Layer, Signature};
 use catalogue::Architecture;
 use config::Config;
+use rounded::Rounded;
 use weights::Weights;
 
 pub use catalogue::ARCHITECTURES;
@@ -66,6 +69,7 @@ pub struct PretrainedModel {
     architecture: &'static str,
     parameters: u64,
     stored: Bytes,
+    rounded: Option<Bytes>,
 }
 
 impl std::fmt::Debug for PretrainedModel {
@@ -79,12 +83,21 @@ impl std::fmt::Debug for PretrainedModel {
 }
 
 impl PretrainedModel {
-    /// Opens the model of a folder.
+    /// Opens the model of a folder, with its weights as they are stored.
     ///
     /// # Errors
     /// [`PretrainedError`] names the file, and the key or tensor, that is missing, damaged or of a kind that this
     /// program does not know; all of them, if there are several.
     pub fn open(folder: &Path) -> Result<Self, PretrainedError> {
+        Self::open_coded(folder, WeightCode::F16)
+    }
+
+    /// The same under a code: `int8` and `int4` round the matrices to whole numbers, with which the network then
+    /// computes; under the others they stay as they are stored.
+    ///
+    /// # Errors
+    /// As [`PretrainedModel::open`].
+    pub fn open_coded(folder: &Path, code: WeightCode) -> Result<Self, PretrainedError> {
         if !folder.is_dir() {
             return Err(PretrainedError::NoFolder(folder.to_owned()));
         }
@@ -92,7 +105,7 @@ impl PretrainedModel {
         let config = kept(Config::read(folder), &mut faults);
         let architecture = config.as_ref().map(catalogue::find);
         let architecture = architecture.and_then(|found| kept(found, &mut faults));
-        let weights = kept(Weights::open(folder), &mut faults);
+        let weights = kept(Weights::open(folder, Rounded::new(code)), &mut faults);
         let tokenizer = kept(tokenizer(folder), &mut faults);
         let mut model = None;
         if let (Some(config), Some(architecture), Some(weights)) = (&config, architecture, &weights)
@@ -134,6 +147,7 @@ impl PretrainedModel {
             architecture: architecture.name,
             parameters: weights.parameters(),
             stored: Bytes(weights.stored_bytes()),
+            rounded: weights.rounded_bytes().map(Bytes),
         })
     }
 
@@ -165,6 +179,13 @@ impl PretrainedModel {
     #[must_use]
     pub fn stored_bytes(&self) -> Bytes {
         self.stored
+    }
+
+    /// What they take as whole numbers, if they were rounded: levels by the range coder, scales in bf16, and what is no
+    /// matrix as it is stored.
+    #[must_use]
+    pub fn rounded_bytes(&self) -> Option<Bytes> {
+        self.rounded
     }
 }
 
@@ -224,5 +245,7 @@ fn identity(
     hash.update(format!("lmtrain pretrained 1\n{}\nbegin {begin}\n", architecture.model_type));
     hash.update(config.used());
     hash.update(weights.digests());
+    // Rounded weights are others.
+    hash.update(weights.code().map_or("", WeightCode::name));
     hash.finalize().into()
 }

@@ -96,8 +96,9 @@ fn stepped(model: &PretrainedModel, inputs: &[u32], steps: &[usize]) -> Vec<f32>
 #[test]
 fn steps_and_whole_chunks_give_the_same_bits() {
     let ids: Vec<u32> = (0..100).map(|i| (11 * i * i + 5 * i) % 256).collect();
-    for name in FIXTURES {
-        let model = PretrainedModel::open(copy(name).path()).expect(name);
+    let codes = [WeightCode::F16, WeightCode::Int8, WeightCode::Int4];
+    for (name, code) in FIXTURES.iter().flat_map(|name| codes.map(|code| (*name, code))) {
+        let model = PretrainedModel::open_coded(copy(name).path(), code).expect(name);
         let all = std::sync::Mutex::new(Vec::new());
         let take = |_: usize, _: usize, rows: &[f32]| {
             all.lock().expect("no panic").extend_from_slice(rows);
@@ -107,8 +108,33 @@ fn steps_and_whole_chunks_give_the_same_bits() {
         let inputs = [&[model.predictor().begin_token()], &ids[..99]].concat();
         let whole = all.into_inner().expect("no panic");
         for steps in [&[1][..], &[100], &[7, 30, 1]] {
-            assert!(stepped(&model, &inputs, steps) == whole, "{name} {steps:?}");
+            assert!(stepped(&model, &inputs, steps) == whole, "{name} {code} {steps:?}");
         }
+    }
+}
+
+/// Rounded weights predict nearly as those that they are rounded from do, take fewer bytes, and are other weights.
+#[test]
+fn rounded_to_whole_numbers_they_are_nearly_the_same() {
+    let ids: Vec<u32> = (0..100).map(|i| (11 * i * i + 5 * i) % 256).collect();
+    for name in FIXTURES {
+        let folder = copy(name);
+        let open = |code| PretrainedModel::open_coded(folder.path(), code).expect(name);
+        let [plain, int8, int4] = [WeightCode::F16, WeightCode::Int8, WeightCode::Int4].map(open);
+        assert_eq!(plain.rounded_bytes(), None);
+        let bits = |model: &PretrainedModel| -> f64 {
+            let scores = model.predictor().score(&[&ids]).expect("scores").remove(0);
+            scores.into_iter().map(f64::from).sum::<f64>() / ids.len() as f64
+        };
+        let off = [&int8, &int4].map(|model| (bits(model) - bits(&plain)).abs());
+        println!("{name}: {off:.4?} bits a token");
+        assert!(off[0] < 0.05 && off[1] < 0.6, "{name}: {off:?}");
+        let cost = |model: &PretrainedModel| model.rounded_bytes().expect("rounded").0;
+        let parameters = plain.parameters();
+        assert!(cost(&int4) < cost(&int8) && cost(&int8) < 3 * parameters / 2, "{name}");
+        let identities = [&plain, &int8, &int4].map(|model| model.predictor().identity());
+        assert!(identities[0] != identities[1] && identities[1] != identities[2]);
+        assert_eq!((int8.parameters(), int8.stored_bytes()), (parameters, plain.stored_bytes()));
     }
 }
 

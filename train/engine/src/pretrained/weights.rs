@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lmtrain_runs::record::WeightCode;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use sha2::{Digest, Sha256};
 
 use super::error::PretrainedError;
-use super::matrix::{Inputs, Lies, Matrix, Tensor, pack};
+use super::matrix::{Inputs, Lies, Matrix, Source, Tensor, pack, pack_rounded};
+use super::rounded::Rounded;
 use super::safetensors::{File, Place, Places, open};
 use lmtrain_kernels::{PackedPrecision, PackedWeights};
 
@@ -24,17 +26,19 @@ pub(super) struct Weights {
     tied: Mutex<BTreeSet<String>>,
     /// What was wrong so far.
     faults: Mutex<Vec<PretrainedError>>,
+    /// How matrices are rounded, if they are.
+    rounded: Option<Rounded>,
 }
 
 /// Faults after which no more are looked for.
 const MOST_FAULTS: usize = 100;
 
 impl Weights {
-    /// Opens a folder's weights.
-    pub(super) fn open(folder: &Path) -> Result<Self, PretrainedError> {
+    /// Opens a folder's weights, to be used as they are or rounded.
+    pub(super) fn open(folder: &Path, rounded: Option<Rounded>) -> Result<Self, PretrainedError> {
         let (files, places) = open(folder)?;
         let (digests, tied, faults) = Default::default();
-        Ok(Self { files, places, digests, tied, faults })
+        Ok(Self { files, places, digests, tied, faults, rounded })
     }
 
     /// What names begin with: `base`, or nothing in models that were saved without their head.
@@ -157,7 +161,11 @@ impl Weights {
         tied: bool,
     ) -> Result<(Option<PackedWeights>, PackedWeights), PretrainedError> {
         let tokens = self.rows(embedding, width)?;
-        let pack = |name| self.plain(name, Lies::Outputs, [width, tokens], [filled, tokens]);
+        let pack = |name| {
+            let matrix = self.matrix(name, Lies::Outputs, [width, tokens])?;
+            let inputs = Inputs::First(width, filled);
+            self.pack_all(&[matrix], &inputs, tokens, &|token| Some((0, token)), true)
+        };
         if !tied {
             let (embedding, head) = (pack(embedding), pack(head));
             return Ok((Some(embedding?), head?));
@@ -183,11 +191,30 @@ impl Weights {
         outputs: usize,
         source: impl Fn(usize) -> Option<(usize, usize)> + Sync,
     ) -> Result<PackedWeights, PretrainedError> {
+        self.pack_all(matrices, inputs, outputs, &source, false)
+    }
+
+    /// The same of any matrices, those of tokens included: the embedding and the head.
+    fn pack_all(
+        &self,
+        matrices: &[Matrix<'_>],
+        inputs: &Inputs,
+        outputs: usize,
+        source: &Source<'_>,
+        of_tokens: bool,
+    ) -> Result<PackedWeights, PretrainedError> {
         if !self.found().is_empty() {
             return Err(PretrainedError::GivenUp);
         }
         let hash = || matrices.par_iter().for_each(|matrix| self.note(&matrix.tensor));
-        let (packed, ()) = rayon::join(|| pack(matrices, inputs, outputs, &source), hash);
+        let pack = || match &self.rounded {
+            None => pack(matrices, inputs, outputs, source),
+            Some(rounded) => {
+                let rounding = (rounded, rounded.bits(of_tokens));
+                pack_rounded(matrices, inputs, outputs, source, rounding)
+            }
+        };
+        let (packed, ()) = rayon::join(pack, hash);
         for matrix in matrices {
             if let Some(place) = self.places.get(matrix.tensor.name) {
                 self.files[place.file].map.release(place.range.clone());
@@ -254,6 +281,24 @@ impl Weights {
     /// Bytes of all used tensors.
     pub(super) fn stored_bytes(&self) -> u64 {
         self.used().iter().map(|place| place.range.len() as u64).sum()
+    }
+
+    /// The code of the rounding, if there is one.
+    pub(super) fn code(&self) -> Option<WeightCode> {
+        self.rounded.as_ref().map(Rounded::code)
+    }
+
+    /// Bytes of all used tensors after rounding, the others as they are stored; nothing if none are rounded.
+    pub(super) fn rounded_bytes(&self) -> Option<u64> {
+        let (levels, tensors) = self.rounded.as_ref()?.finish();
+        let others: u64 = self
+            .noted()
+            .keys()
+            .filter(|name| !tensors.contains(*name))
+            .filter_map(|name| self.places.get(name))
+            .map(|place| place.range.len() as u64)
+            .sum();
+        Some(levels + others)
     }
 
     /// Names and hashes of all used tensors.
