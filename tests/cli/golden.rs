@@ -29,6 +29,12 @@ fn golden_archives_are_restored() {
     }
     // Mixes, convolutions, value embeddings, partial rotation: two layers of them.
     restores(&study, "v5/every-choice.lmz", "");
+    // Networks of whole numbers, within, and as a packed network beside the archive.
+    for archive in ["int8", "int4"] {
+        restores(&study, &format!("v5/{archive}.lmz"), "");
+    }
+    let packed = golden().join("v5/packed-bpe.lmw");
+    restores(&study, "v5/packed-bpe.lmz", &format!("--run {}", packed.display()));
     model(&study, "qwen3");
     restores(&study, "v4/pretrained.lmz", "--model qwen3");
     // Its weights are random: this version stores what coding would make longer.
