@@ -1,6 +1,7 @@
 //! The tables of the report, each of the records and, where it is about them, the scaling laws. To
 //! add one, add a file and a row in [`TABLES`].
 
+mod best_codes;
 mod details;
 mod laws;
 mod rates;
@@ -47,6 +48,11 @@ pub(crate) const TABLES: &[NamedTable] = &[
         name: "weight-codes",
         title: "Codes of the weights",
         make: |records, _| weight_codes::table(records),
+    },
+    NamedTable {
+        name: "best-codes",
+        title: "Best size by the code of the weights",
+        make: |records, _| best_codes::table(records),
     },
     NamedTable {
         name: "details",

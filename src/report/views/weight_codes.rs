@@ -1,9 +1,11 @@
 //! Rates of the same weights under several codes.
 
 use lmtrain_runs::Bytes;
+use lmtrain_runs::record::WeightCode;
 
 use super::curves::Condition;
 use crate::report::format;
+use crate::report::law::Laws;
 use crate::report::records::{Measurement, Records};
 use crate::report::table::{Cell, Column, Group, Table};
 
@@ -33,6 +35,18 @@ pub(crate) fn coded(records: &Records) -> Vec<(Condition, Vec<&Measurement>)> {
     conditions.retain(|(_, measurements)| !measurements.is_empty());
     conditions.sort_by_key(|(_, measurements)| std::cmp::Reverse(measurements.len()));
     conditions
+}
+
+/// The laws of what was measured under each code, of the weights that were measured under several.
+#[must_use]
+pub(crate) fn laws(records: &Records) -> Vec<(WeightCode, Laws)> {
+    let all: Vec<&Measurement> = coded(records).into_iter().flat_map(|(_, own)| own).collect();
+    let of = |code: WeightCode| {
+        let own = all.iter().filter(|measurement| measurement.code() == code);
+        let own: Vec<Measurement> = own.map(|measurement| (*measurement).clone()).collect();
+        (!own.is_empty()).then(|| (code, Laws::of(&own)))
+    };
+    WeightCode::ALL.into_iter().filter_map(of).collect()
 }
 
 /// The rates of the same weights under several codes, a group for each condition: what the table and
