@@ -180,6 +180,12 @@ impl Shard {
     /// Everything.
     pub const WHOLE: Self = Self { index: 1, of: 1 };
 
+    /// Whether a part is this share's, where all parts cost about the same: parts go to the shares in turn.
+    #[must_use]
+    pub fn holds(&self, part: u64) -> bool {
+        part % self.of as u64 + 1 == self.index as u64
+    }
+
     /// Which jobs are this share's, for jobs of these costs: the dearest first, each to the next
     /// share in turn, there and back, so that shares end together. All shares of the same jobs
     /// have every job once.
@@ -307,6 +313,8 @@ mod tests {
             }
         }
         assert_eq!("2/3".parse(), Ok(Shard { index: 2, of: 3 }));
+        let held = |index| (0..7).filter(|part| Shard { index, of: 3 }.holds(*part)).count();
+        assert_eq!([1, 2, 3].map(held), [3, 2, 2]);
         for text in ["0/3", "4/3", "1", "a/b", "1/0"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }

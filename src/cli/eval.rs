@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::record::{Chunking, WeightCode};
+use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::{Precision, Size, Tokenization};
 
 use super::values::{MODEL, parse_positive};
@@ -64,6 +65,10 @@ pub(crate) struct Eval {
     /// and measure them [default: as they are saved]
     #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,
+    /// Measure only the I-th of N shares of each network's chunks, such as 1/4, as one of several jobs that use the same
+    /// folder of runs; the last job to finish records the rate
+    #[arg(long, value_name = "I/N", default_value = "1/1", conflicts_with = "again")]
+    pub(crate) shard: Shard,
     /// Measure again even if a rate is recorded already
     #[arg(long)]
     pub(crate) again: bool,

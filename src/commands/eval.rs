@@ -75,7 +75,9 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         let settings = Settings { part: *part, ..settings };
         let task = Task { corpus, settings: &settings, context };
         check_chunking(corpus, settings.chunk)?;
-        for &compressor in &compressors {
+        // Each is one share's, whole.
+        let own = (0..).zip(&compressors).filter(|(place, _)| settings.share.holds(*place));
+        for &compressor in own.map(|(_, compressor)| compressor) {
             // They know no tokens.
             let chunked = Some(settings.chunk).filter(|it| matches!(it, Chunking::Bytes(_)));
             let is_whole_too = compressor.takes_wholes || chunked.is_none();
@@ -148,6 +150,7 @@ fn settings(arguments: &Eval) -> Result<Settings> {
         coding: !arguments.ideal && arguments.device == Device::Cpu && arguments.stride.is_none(),
         masked: arguments.protocol == cli::Protocol::Paper,
         again: arguments.again,
+        share: arguments.shard,
         curve: arguments.curve,
         device: arguments.device,
         precision: precision.map_err(anyhow::Error::msg)?,

@@ -11,6 +11,7 @@ use lmtrain_eval::measure::Draw;
 use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, WeightCode};
+use lmtrain_runs::sweep::Shard;
 
 use super::measure::{Coded, Cut, Settings, Task, rates};
 use super::{archive, data, fit, output, report, select};
@@ -51,6 +52,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         masked: false,
         curve: false,
         again: false,
+        share: Shard::WHOLE,
         device: crate::device::Device::Cpu,
         precision: lmtrain_runs::Precision::F32,
     };

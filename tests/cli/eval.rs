@@ -188,3 +188,36 @@ fn a_curve_ends_at_the_rate_of_chunks_and_is_measured_once() {
     let error = study.fails(&format!("{line} --protocol paper").replace("--json ", ""), 1);
     assert!(error.contains("hint: leave out `--curve`"), "{error}");
 }
+
+#[test]
+fn shares_of_a_measurement_make_one_record() {
+    let study = Study::new();
+    study.fit("--steps 5");
+    let eval = "eval --run tiny --corpus markov:bytes=40K --chunk 64 --compressor gzip,lzma2";
+    let whole = study.json(&format!("{eval} --json --again"));
+    std::fs::remove_dir_all(study.path("runs/work/tiny/chunks")).expect("a journal");
+    for path in ["runs/work/tiny/rates.jsonl", "runs/work/compressors/rates.jsonl"] {
+        std::fs::remove_file(study.path(path)).expect("records");
+    }
+    let second = study.run(&format!("{eval} --shard 2/3"));
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.success() && said.contains("share 2/3 is measured; 7 of 10"), "{said}");
+    let mut others = [1, 3].map(|share| {
+        let mut command = study.command(&format!("{eval} --shard {share}/3"));
+        command.stdout(std::process::Stdio::null()).spawn().expect("the program starts")
+    });
+    assert!(others.iter_mut().all(|other| other.wait().expect("ends").success()));
+    let read = |path: &str| std::fs::read_to_string(study.path(path)).expect("records");
+    assert_eq!(read("runs/work/compressors/rates.jsonl").lines().count(), 4, "each once");
+    let merged = study.json(&format!("{eval} --json"));
+    for (one, other) in
+        whole.as_array().expect("records").iter().zip(merged.as_array().expect("records"))
+    {
+        for key in ["name", "ideal_bits", "coded_bytes", "chunks", "bits_interval", "tokens"] {
+            assert_eq!(one[key], other[key], "{key} of {}", one["name"]);
+        }
+    }
+    let error = study.fails(&format!("{eval} --shard 4/3"), 2);
+    assert!(error.contains("not a share"), "{error}");
+    study.fails(&format!("{eval} --shard 1/3 --again"), 2);
+}

@@ -54,6 +54,13 @@ pub enum MeasureOutcome {
     Finished(Measured),
     /// The callback asked to stop.
     Stopped,
+    /// A share is measured, and groups of other shares are not yet.
+    Partial {
+        /// Groups that the journal lacks.
+        missing: u64,
+        /// All groups.
+        of: u64,
+    },
 }
 
 /// What was measured, as counts. What does not apply is absent.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtrain_runs::record::{Chunking, Mask};
+use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes};
 use lmtrain_tokenizers::{Tokenizer, TokenizerError};
@@ -54,6 +55,9 @@ pub struct Measurement<'a> {
     /// coding keeps as many contexts at once.
     pub group_chunks: u64,
 }
+
+/// The ranges to go through; and if they are cut by tokens, all of these.
+type Cut = (Pieces, Option<Vec<u32>>);
 
 /// A finished group, a line of the journal.
 #[derive(Default, Serialize, Deserialize)]
@@ -104,8 +108,84 @@ impl Measurement<'_> {
         journal: Option<&Path>,
         progress: &mut ProgressCallback,
     ) -> Result<MeasureOutcome, MeasureError> {
-        let (pieces, tokens) = self.pieces()?;
-        let in_group = in_memory(self.group_chunks.max(1));
+        self.whole(&self.pieces()?, journal, progress)
+    }
+
+    /// Measures what the journal does not hold of one share of the groups. All shares write one journal; the last to
+    /// end finds everything in it, and has the numbers that one process would have.
+    ///
+    /// # Errors
+    /// As [`MeasureError`] lists.
+    pub fn run_share(
+        &self,
+        share: Shard,
+        journal: &Path,
+        progress: &mut ProgressCallback,
+    ) -> Result<MeasureOutcome, MeasureError> {
+        let cut = self.pieces()?;
+        let groups = || (0_u64..).zip(cut.0.ranges.chunks(self.in_group()));
+        let mut found: Journal<Group> = Journal::open(Some(journal), self.fingerprint())?;
+        let own: Vec<_> = groups().filter(|(index, _)| share.holds(*index)).collect();
+        let raw_bytes = own.iter().map(|(_, ranges)| length_of(ranges)).sum();
+        let mut so_far = MeasureProgress { raw_bytes, ..Default::default() };
+        for (index, ranges) in own {
+            let Some((group, resumed)) =
+                self.found_or_measured((index, ranges), &cut, &mut found, &mut || {
+                    progress(so_far)
+                })?
+            else {
+                return Ok(MeasureOutcome::Stopped);
+            };
+            so_far.raw_bytes_resumed += resumed;
+            so_far.raw_bytes_done += group.raw_bytes();
+            so_far.bits += group.bits();
+            if progress(so_far).is_break() {
+                return Ok(MeasureOutcome::Stopped);
+            }
+        }
+        let mut found: Journal<Group> = Journal::open(Some(journal), self.fingerprint())?;
+        let is_missing = |(index, ranges): &(u64, &[Range<u64>])| {
+            found.take(*index).is_none_or(|group| group.raw_bytes() != length_of(ranges))
+        };
+        let missing = groups().filter(is_missing).count() as u64;
+        match missing {
+            0 => self.whole(&cut, Some(journal), progress),
+            _ => Ok(MeasureOutcome::Partial { missing, of: groups().count() as u64 }),
+        }
+    }
+
+    /// Chunks of a group.
+    fn in_group(&self) -> usize {
+        in_memory(self.group_chunks.max(1))
+    }
+
+    /// A group as the journal has it, and its bytes; or measured, and no bytes; nothing if stopped.
+    fn found_or_measured(
+        &self,
+        (index, ranges): (u64, &[Range<u64>]),
+        (_, tokens): &Cut,
+        journal: &mut Journal<'_, Group>,
+        pulse: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<(Group, u64)>, MeasureError> {
+        let found = journal.take(index).filter(|group| group.raw_bytes() == length_of(ranges));
+        if let Some(group) = found {
+            let bytes = group.raw_bytes();
+            return Ok(Some((group, bytes)));
+        }
+        let texts = self.tokens_of(ranges, index, self.in_group(), tokens.as_deref())?;
+        let Some(group) = self.group(ranges, &texts, pulse)? else { return Ok(None) };
+        journal.append(index, &group)?;
+        Ok(Some((group, 0)))
+    }
+
+    /// Measures all that the journal does not hold.
+    fn whole(
+        &self,
+        cut: &Cut,
+        journal: Option<&Path>,
+        progress: &mut ProgressCallback,
+    ) -> Result<MeasureOutcome, MeasureError> {
+        let pieces = &cut.0;
         let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
         let mut measured = Measured {
             tokens: Some(0),
@@ -119,24 +199,15 @@ impl Measurement<'_> {
             ..Default::default()
         };
         let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
-        for (index, ranges) in (0_u64..).zip(pieces.ranges.chunks(in_group)) {
-            let resumed =
-                journal.take(index).filter(|group| group.raw_bytes() == length_of(ranges));
-            so_far.raw_bytes_resumed += resumed.as_ref().map_or(0, Group::raw_bytes);
-            let group = match resumed {
-                Some(group) => group,
-                None => match self.group(
-                    ranges,
-                    &self.tokens_of(ranges, index, in_group, tokens.as_deref())?,
-                    &mut || progress(so_far),
-                )? {
-                    Some(group) => {
-                        journal.append(index, &group)?;
-                        group
-                    }
-                    None => return Ok(MeasureOutcome::Stopped),
-                },
+        for (index, ranges) in (0_u64..).zip(pieces.ranges.chunks(self.in_group())) {
+            let Some((group, resumed)) =
+                self.found_or_measured((index, ranges), cut, &mut journal, &mut || {
+                    progress(so_far)
+                })?
+            else {
+                return Ok(MeasureOutcome::Stopped);
             };
+            so_far.raw_bytes_resumed += resumed;
             so_far.raw_bytes_done += group.raw_bytes();
             so_far.bits += group.bits();
             group.add_to(&mut measured);
@@ -156,7 +227,7 @@ impl Measurement<'_> {
     }
 
     /// The ranges to go through; and if they are cut by tokens, all of these.
-    fn pieces(&self) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
+    fn pieces(&self) -> Result<Cut, MeasureError> {
         let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
         let length = match self.chunking {
             Chunking::Strided { window, stride } => return self.windows(window, stride),
@@ -190,7 +261,7 @@ impl Measurement<'_> {
     fn pieces_of_tokens(
         &self,
         cut: impl Fn(usize) -> Vec<Range<usize>>,
-    ) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
+    ) -> Result<Cut, MeasureError> {
         // For its check of the span.
         Pieces::cut(self.corpus, &self.span, u64::MAX, None)?;
         let failed = |error: TokenizerError| MeasureError::Tokens {
@@ -213,11 +284,7 @@ impl Measurement<'_> {
     }
 
     /// The ranges that windows code, and the tokens of the whole span.
-    fn windows(
-        &self,
-        window: u64,
-        stride: u64,
-    ) -> Result<(Pieces, Option<Vec<u32>>), MeasureError> {
+    fn windows(&self, window: u64, stride: u64) -> Result<Cut, MeasureError> {
         self.check_windows(window, stride)?;
         let [window, stride] = [window, stride].map(in_memory);
         self.pieces_of_tokens(|tokens| strided::coded(tokens, window, stride))

@@ -4,6 +4,7 @@ use std::fs;
 
 use lmtrain_runs::Medium;
 use lmtrain_runs::record::Mask;
+use lmtrain_runs::sweep::Shard;
 use lmtrain_tokenizers::{ByteTokenizer, Tokenizer};
 
 use super::*;
@@ -42,7 +43,7 @@ fn measurement<'a>(
 fn finished(outcome: Result<MeasureOutcome, MeasureError>) -> Measured {
     match outcome.expect("measures") {
         MeasureOutcome::Finished(measured) => Measured { seconds: 0.0, ..measured },
-        MeasureOutcome::Stopped => panic!("nobody asked it to stop"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -188,6 +189,37 @@ fn a_stopped_measurement_resumes_to_the_same_numbers() {
             assert_eq!((last.raw_bytes_resumed, last.raw_bytes), (expected_resumed, 1950));
         }
         fs::remove_file(&path).expect("removed");
+    }
+}
+
+#[test]
+fn shares_together_are_the_whole() {
+    let (model, corpus) = (CountModel::exact(256), corpus(1950));
+    let folder = tempfile::tempdir().expect("a folder");
+    for coding in [false, true] {
+        let all = Measurement { coding, ..measurement(&model, &ByteTokenizer, &corpus) };
+        let expected = finished(all.run(None, &mut go));
+        let groups = all.corpus.len().div_ceil(400) as u64;
+        let path = folder.path().join(format!("{coding}.jsonl"));
+        let share = |index, progress: &mut ProgressCallback<'_>| {
+            all.run_share(Shard { index, of: 3 }, &path, progress).expect("measures")
+        };
+        assert_eq!(share(2, &mut go), MeasureOutcome::Partial { missing: groups - 2, of: groups });
+        // A share that is stopped goes on from where it was.
+        let mut stop = |progress: MeasureProgress| match progress.raw_bytes_done {
+            0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        };
+        assert_eq!(share(1, &mut stop), MeasureOutcome::Stopped);
+        assert_eq!(share(3, &mut go), MeasureOutcome::Partial { missing: 1, of: groups });
+        let mut last = MeasureProgress::default();
+        let mut see = |progress: MeasureProgress| {
+            last = progress;
+            ControlFlow::Continue(())
+        };
+        assert_eq!(finished(Ok(share(1, &mut see))), expected);
+        assert_eq!((last.raw_bytes_done, last.raw_bytes_resumed), (1950, 1950));
+        assert_eq!(finished(Ok(share(3, &mut go))), expected, "any share has it now");
     }
 }
 

@@ -48,7 +48,20 @@ pub(super) fn rates<S: Subject>(subject: &S, task: &Task<'_>) -> Result<Vec<Rate
     };
     let outcome = subject.measure(identified, &mut record, task, &mut progress)?;
     drop(shown);
-    let MeasureOutcome::Finished(mut measured) = outcome else { return Ok(Vec::new()) };
+    let mut measured = match outcome {
+        MeasureOutcome::Finished(measured) => measured,
+        MeasureOutcome::Stopped => return Ok(Vec::new()),
+        MeasureOutcome::Partial { missing, of } => {
+            context.say(&format!(
+                "{} on {}: share {} is measured; {missing} of {of} groups of chunks are missing, which other shares \
+                 measure",
+                subject.label(),
+                corpus.name(),
+                settings.share
+            ));
+            return Ok(Vec::new());
+        }
+    };
     subject.remark(&measured, context);
     let curve = measured.curve.take();
     let part = subject.part(&record, &measured);

@@ -5,6 +5,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::measure::{MeasureOutcome, Measurement, ProgressCallback};
 use lmtrain_runs::Run;
 use lmtrain_runs::record::RateRecord;
+use lmtrain_runs::sweep::Shard;
 use lmtrain_tokenizers::Tokenizer;
 
 use super::subject::Task;
@@ -35,5 +36,8 @@ pub(super) fn measure(
         group_chunks: GROUP_CHUNKS,
     };
     let journal = task.journal(store, &measurement.fingerprint())?;
-    Ok(measurement.run(Some(&journal), progress)?)
+    match task.settings.share {
+        Shard::WHOLE => Ok(measurement.run(Some(&journal), progress)?),
+        share => Ok(measurement.run_share(share, &journal, progress)?),
+    }
 }

@@ -4,6 +4,7 @@ use lmtrain_corpora::{Corpus, Part, Split};
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, Mask};
+use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::{Precision, Span};
 
 use crate::cli;
@@ -19,6 +20,8 @@ pub(in crate::commands) struct Settings {
     /// Whether bytes are masked as in the paper.
     pub(in crate::commands) masked: bool,
     pub(in crate::commands) again: bool,
+    /// Which of each network's groups of chunks.
+    pub(in crate::commands) share: Shard,
     /// Whether the rate against context is kept too.
     pub(in crate::commands) curve: bool,
     pub(in crate::commands) device: Device,
