@@ -13,9 +13,9 @@ use lmtrain_eval::Predictor;
 use lmtrain_runs::{Plan, Precision};
 
 use crate::batches::Tokens;
-#[cfg(feature = "cuda")]
-use crate::cuda::{self, Cuda};
 use crate::error::TrainError;
+#[cfg(feature = "cuda")]
+use crate::gpu::{self, Cuda};
 use crate::learner::{self, Fitted, Job};
 #[cfg(feature = "cuda")]
 use crate::on_device::OnDevice;
@@ -87,7 +87,7 @@ impl Device {
             #[cfg(not(feature = "cuda"))]
             Self::Auto => Ok((Self::Cpu, None)),
             #[cfg(feature = "cuda")]
-            Self::Auto => Ok(match cuda::gpus() {
+            Self::Auto => Ok(match gpu::gpus() {
                 Ok(gpus) => (Self::Cuda(0), Some(format!("computing on cuda:0 ({})", gpus[0]))),
                 Err(reason) => (Self::Cpu, Some(format!("computing on the processor: {reason}"))),
             }),
@@ -100,7 +100,7 @@ impl Device {
     fn open_cuda(self) -> Result<(Self, Option<String>), String> {
         let hint = "hint: `--device cpu` computes on the processor";
         let gpus =
-            cuda::gpus().map_err(|reason| format!("cannot use `{self}`: {reason}\n{hint}"))?;
+            gpu::gpus().map_err(|reason| format!("cannot use `{self}`: {reason}\n{hint}"))?;
         let found = |index: usize, gpu| format!("computing on cuda:{index} ({gpu})");
         match self {
             Self::Cuda(index) => match gpus.get(index) {
@@ -129,7 +129,7 @@ impl Device {
             Self::Auto | Self::Cpu => (false, "the processor computes only in f32"),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => {
-                let known = cuda::gpus()?.iter().all(cuda::Gpu::knows_bf16);
+                let known = gpu::gpus()?.iter().all(gpu::Gpu::knows_bf16);
                 (known, "this GPU does not support bf16")
             }
         };
@@ -158,6 +158,9 @@ impl Device {
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => {
                 let device = self.cuda_devices()[0].clone();
+                if precision == Precision::Bf16 {
+                    return Ok(Box::new(OnDevice::<Cuda, _>::of_run(saved, device)?));
+                }
                 let run = OnDevice::<Cuda>::new(&saved.exact()?, precision, device);
                 Ok(Box::new(run.map_err(WeightsError::Device)?))
             }
@@ -226,8 +229,8 @@ impl Device {
     pub(crate) fn cuda_devices(&self) -> Vec<burn_cuda::CudaDevice> {
         match self {
             Self::Auto | Self::Cpu => Vec::new(),
-            Self::Cuda(index) => vec![cuda::device(*index)],
-            Self::EveryCuda => (0..cuda::gpus().map_or(1, <[_]>::len)).map(cuda::device).collect(),
+            Self::Cuda(index) => vec![gpu::device(*index)],
+            Self::EveryCuda => (0..gpu::gpus().map_or(1, <[_]>::len)).map(gpu::device).collect(),
         }
     }
 }

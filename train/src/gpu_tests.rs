@@ -11,8 +11,8 @@ use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Budget, Plan, Precision, Store};
 
 use crate::batches::ByteTokens;
-use crate::cuda::{self, Cuda};
 use crate::device::{Device, on_gpus};
+use crate::gpu::{self, Cuda};
 use crate::learner::{self, Job};
 use crate::ops::Kernels;
 use crate::reference_tests::{batch, gradients, network};
@@ -144,12 +144,12 @@ fn gpu_gradients_are_the_processors() {
 fn gpu_workers_train_as_one_does() {
     let mut plan = real_plan(Precision::F32);
     (plan.steps, plan.budget) = (20, Budget::Steps(20));
-    let count = cuda::gpus().expect("a GPU").len().max(2);
+    let count = gpu::gpus().expect("a GPU").len().max(2);
     plan.accumulation = count;
     plan.batch = 2;
     let (one, _) = train(plan.clone(), |job| Device::Cuda(0).fit(job));
-    let devices = match cuda::gpus().expect("a GPU").len() {
-        1 => vec![cuda::device(0); 2],
+    let devices = match gpu::gpus().expect("a GPU").len() {
+        1 => vec![gpu::device(0); 2],
         _ => Device::EveryCuda.cuda_devices(),
     };
     let (several, _) =
@@ -177,6 +177,6 @@ fn gpu_is_found_and_named() {
     let (device, found) = Device::Auto.open().expect("opens");
     assert_eq!(device, Device::Cuda(0));
     println!("{}", found.expect("says what it found"));
-    let sum = burn::tensor::Tensor::<Cuda, 1>::ones([5], &cuda::device(0)).sum();
+    let sum = burn::tensor::Tensor::<Cuda, 1>::ones([5], &gpu::device(0)).sum();
     assert_eq!(Cuda::squared_norm(sum).into_data().iter::<f32>().next(), Some(25.0));
 }

@@ -6,12 +6,12 @@
 
 mod batches;
 mod checkpoint;
-#[cfg(feature = "cuda")]
-mod cuda;
 mod device;
 #[cfg(test)]
 mod engine_tests;
 mod error;
+#[cfg(feature = "cuda")]
+mod gpu;
 #[cfg(all(feature = "cuda", test))]
 mod gpu_tests;
 #[cfg(any(feature = "cuda", test))]

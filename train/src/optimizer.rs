@@ -13,7 +13,7 @@ use lmtrain_runs::recipe::Optimizer;
 use lmtrain_runs::{Choices, Plan, Precision};
 
 use crate::network::Network;
-use crate::ops::{AdamSettings, Kernels, MuonSettings};
+use crate::ops::{AdamSettings, Kernels, MuonSettings, MuonStep};
 use crate::paths::Paths;
 
 /// What the optimizer remembers: of each parameter, by path, the moments, flattened.
@@ -84,10 +84,10 @@ impl<B: Kernels> burn::optim::Optimizer<Network<Autodiff<B>>, Autodiff<B>> for R
         network: Network<Autodiff<B>>,
         mut gradients: GradientsParams,
     ) -> Network<Autodiff<B>> {
-        let mut norm = SquaredNorm { gradients: &gradients, sum: None };
-        network.visit(&mut norm);
+        let mut all = Gradients { gradients: &gradients, all: Vec::new() };
+        network.visit(&mut all);
         let average = 1.0 / self.parts as f64;
-        let norm = norm.sum.map(|sum| sum.sqrt() * average);
+        let norm = B::squared_norms(all.all).map(|sum| sum.sqrt() * average);
         let scale = match (self.choices.clip_norm, &norm) {
             (Some(limit), Some(norm)) => {
                 Some(((norm.clone() + 1e-12).recip() * limit).clamp_max(1.0) * average)
@@ -98,7 +98,7 @@ impl<B: Kernels> burn::optim::Optimizer<Network<Autodiff<B>>, Autodiff<B>> for R
         let mut state = self.state();
         state.gradient_norm = norm;
         state.step += 1;
-        network.map(&mut Update {
+        let mut update = Update {
             choices: self.choices,
             momentum: self.choices.momentum_at(state.step - 1, self.steps),
             weight_decay: self.choices.weight_decay_at(state.step - 1, self.steps),
@@ -108,7 +108,10 @@ impl<B: Kernels> burn::optim::Optimizer<Network<Autodiff<B>>, Autodiff<B>> for R
             gradients: &mut gradients,
             state: &mut state,
             paths: Paths::default(),
-        })
+            matrices: BTreeMap::new(),
+        };
+        update.step_matrices(&network);
+        network.map(&mut update)
     }
 
     fn step_multi(
@@ -129,21 +132,17 @@ impl<B: Kernels> burn::optim::Optimizer<Network<Autodiff<B>>, Autodiff<B>> for R
     }
 }
 
-/// Sums the squares of all gradients, in the order of the network's fields.
-struct SquaredNorm<'a, B: Kernels> {
+/// Gathers all gradients, flattened, in the order of the network's fields.
+struct Gradients<'a, B: Kernels> {
     gradients: &'a GradientsParams,
-    sum: Option<Tensor<B, 1>>,
+    all: Vec<Tensor<B, 1>>,
 }
 
-impl<B: Kernels> ModuleVisitor<Autodiff<B>> for SquaredNorm<'_, B> {
+impl<B: Kernels> ModuleVisitor<Autodiff<B>> for Gradients<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
         let Some(gradient) = self.gradients.get::<B, D>(param.id) else { return };
         let count = gradient.shape().num_elements();
-        let square = B::squared_norm(gradient.reshape([count]));
-        self.sum = Some(match self.sum.take() {
-            None => square,
-            Some(sum) => sum + square,
-        });
+        self.all.push(gradient.reshape([count]));
     }
 }
 
@@ -197,9 +196,62 @@ struct Update<'a, B: Kernels> {
     gradients: &'a mut GradientsParams,
     state: &'a mut State<B>,
     paths: Paths,
+    /// Muon's matrices after the step, by path: weights and momentum.
+    matrices: BTreeMap<String, [Tensor<B, 2>; 2]>,
+}
+
+/// Gathers what Muon steps on, by path.
+struct Matrices<'a, 'b, B: Kernels> {
+    update: &'a mut Update<'b, B>,
+    paths: Vec<String>,
+    steps: Vec<MuonStep<B>>,
+}
+
+impl<B: Kernels> ModuleVisitor<Autodiff<B>> for Matrices<'_, '_, B> {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.update.paths.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.update.paths.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let path = self.update.paths.current();
+        if !is_matrix(&path) {
+            return;
+        }
+        let Some(gradient) = self.update.gradients.remove::<B, D>(param.id) else { return };
+        let weights = param.val().inner();
+        let [inputs, outputs] = [0, 1].map(|axis| weights.dims()[axis]);
+        let square = |x: Tensor<B, D>| x.reshape([inputs, outputs]);
+        let momentum = match self.update.state.moments.remove(&path).and_then(|mut it| it.pop()) {
+            Some(momentum) => momentum.reshape([inputs, outputs]),
+            None => Tensor::zeros([inputs, outputs], &weights.device()),
+        };
+        self.steps.push(MuonStep {
+            settings: self.update.muon(&path),
+            gradient: square(gradient),
+            scale: self.update.scale.clone(),
+            weights: square(weights),
+            momentum,
+        });
+        self.paths.push(path);
+    }
 }
 
 impl<B: Kernels> Update<'_, B> {
+    /// Muon's step on all matrices of the blocks: a GPU takes those of one shape together.
+    fn step_matrices(&mut self, network: &Network<Autodiff<B>>) {
+        if self.choices.optimizer != Optimizer::Muon {
+            return;
+        }
+        let mut matrices = Matrices { update: self, paths: Vec::new(), steps: Vec::new() };
+        network.visit(&mut matrices);
+        let Matrices { paths, steps, .. } = matrices;
+        self.matrices = paths.into_iter().zip(B::muon_steps(steps)).collect();
+    }
+
     /// Muon's settings for a matrix of the blocks.
     fn muon(&self, path: &str) -> MuonSettings {
         MuonSettings {
@@ -229,35 +281,35 @@ impl<B: Kernels> Update<'_, B> {
         rate * self.factor
     }
 
+    /// The weights after the step, for the gradient of one that AdamW steps on.
     fn update<const D: usize>(
         &mut self,
         weights: Tensor<B, D>,
-        gradient: Tensor<B, D>,
+        gradient: Option<Tensor<B, D>>,
     ) -> Tensor<B, D> {
         let path = self.paths.current();
         let shape = weights.shape();
         let count = shape.num_elements();
-        let (before, gradient) = (weights.reshape([count]), gradient.reshape([count]));
-        let gradient = match &self.scale {
-            Some(scale) => gradient * scale.clone(),
-            None => gradient,
-        };
-        let zeros = || Tensor::zeros([count], &gradient.device());
-        let mut moments = self.state.moments.remove(&path).unwrap_or_default().into_iter();
-        let first = moments.next().unwrap_or_else(zeros);
-        let is_muon = is_matrix(&path) && self.choices.optimizer == Optimizer::Muon;
+        let before = weights.reshape([count]);
+        let stepped = self.matrices.remove(&path);
+        let is_muon = stepped.is_some();
         let decays = is_matrix(&path) && self.weight_decay > 0.0;
         let kept = (decays && (self.choices.cautious_decay || !is_muon)).then(|| before.clone());
-        let (after, moments) = if is_muon {
-            let square = [shape[0], shape[1]];
-            let state = [before.reshape(square), first.reshape(square)];
-            let settings = self.muon(&path);
-            let [weights, momentum] = B::muon_step(settings, gradient.reshape(square), state);
-            (weights.reshape([count]), vec![momentum.reshape([count])])
-        } else {
-            let state = [before, first, moments.next().unwrap_or_else(zeros)];
-            let [weights, first, second] = B::adam_step(self.adam(&path), gradient, state);
-            (weights, vec![first, second])
+        let (after, moments) = match (stepped, gradient) {
+            (Some([weights, momentum]), _) => {
+                (weights.reshape([count]), vec![momentum.reshape([count])])
+            }
+            (None, Some(gradient)) => {
+                let device = before.device();
+                let zeros = || Tensor::zeros([count], &device);
+                let mut moments = self.state.moments.remove(&path).unwrap_or_default().into_iter();
+                let [first, second] = [0, 1].map(|_| moments.next().unwrap_or_else(zeros));
+                let gradient = gradient.reshape([count]);
+                let (settings, state) = (self.adam(&path), [before, first, second]);
+                let [weights, first, second] = B::adam_step(settings, gradient, &self.scale, state);
+                (weights, vec![first, second])
+            }
+            (None, None) => return before.reshape(shape),
         };
         let after = match kept {
             Some(before) => {
@@ -316,9 +368,10 @@ impl<B: Kernels> ModuleMapper<Autodiff<B>> for Update<'_, B> {
         param: Param<Tensor<Autodiff<B>, D>>,
     ) -> Param<Tensor<Autodiff<B>, D>> {
         let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = self.gradients.remove::<B, D>(id) else {
+        let gradient = self.gradients.remove::<B, D>(id);
+        if gradient.is_none() && !self.matrices.contains_key(&self.paths.current()) {
             return Param::from_mapped_value(id, tensor, mapper);
-        };
+        }
         let updated = Tensor::from_inner(self.update(tensor.inner(), gradient)).require_grad();
         Param::from_mapped_value(id, updated, mapper)
     }

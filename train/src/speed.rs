@@ -12,12 +12,12 @@ use lmtrain_runs::{Plan, Precision};
 use rayon::prelude::*;
 
 use crate::batches::Tokens;
-#[cfg(feature = "cuda")]
-use crate::cuda::Cuda;
 use crate::device::Device;
 #[cfg(feature = "cuda")]
 use crate::device::on_gpus;
 use crate::error::TrainError;
+#[cfg(feature = "cuda")]
+use crate::gpu::Cuda;
 use crate::learner;
 use crate::network::Network;
 use crate::ops::{Kernels, number_type};

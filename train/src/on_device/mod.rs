@@ -13,13 +13,20 @@ use std::ops::Range;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_engine::{ExactPredictor, Signature};
+#[cfg(feature = "cuda")]
+use lmtrain_engine::{SavedWeights, WeightsError};
 use lmtrain_eval::{Predictor, PredictorError, Session};
 use lmtrain_runs::Precision;
 use lmtrain_runs::units::BITS_PER_NAT;
+#[cfg(feature = "cuda")]
+use lmtrain_runs::{Plan, recipe::Weights};
 use sha2::{Digest, Sha256};
 
 use crate::guard::guarded;
-use crate::ops::reference::number_type;
+use crate::network::Network;
+use crate::ops::{Ops, number_type};
+#[cfg(feature = "cuda")]
+use crate::weights::network_from;
 use layers::Place;
 use network::DeviceNetwork;
 
@@ -27,10 +34,43 @@ use network::DeviceNetwork;
 const NUMBERS_A_PASS: usize = 1 << 25;
 const TOKENS_A_PASS: (usize, usize) = (1 << 14, 1 << 16);
 
-/// A network on a device.
-pub(crate) struct OnDevice<B: Backend> {
+/// A network that gives the −ln p of tokens.
+pub(crate) trait Scores<B: Backend>: Send + Sync {
+    /// −ln p of targets [batch · time] after inputs [batch · time], for [batch, time].
+    fn nats(
+        &self,
+        inputs: Tensor<B, 1, Int>,
+        targets: Tensor<B, 1, Int>,
+        shape: [usize; 2],
+    ) -> Tensor<B, 1>;
+}
+
+impl<B: Backend> Scores<B> for DeviceNetwork<B> {
+    fn nats(
+        &self,
+        inputs: Tensor<B, 1, Int>,
+        targets: Tensor<B, 1, Int>,
+        shape: [usize; 2],
+    ) -> Tensor<B, 1> {
+        self.nats_of_rows(self.hidden(inputs, shape), targets)
+    }
+}
+
+impl<B: Ops> Scores<B> for Network<B> {
+    fn nats(
+        &self,
+        inputs: Tensor<B, 1, Int>,
+        targets: Tensor<B, 1, Int>,
+        shape: [usize; 2],
+    ) -> Tensor<B, 1> {
+        self.loss(inputs.reshape(shape), targets.reshape(shape))
+    }
+}
+
+/// A network on a device: the engine's, or the very one that is trained.
+pub(crate) struct OnDevice<B: Backend, N = DeviceNetwork<B>> {
     signature: Signature,
-    network: DeviceNetwork<B>,
+    network: N,
     precision: Precision,
     tokens_a_pass: usize,
     device: B::Device,
@@ -49,11 +89,41 @@ impl<B: Backend> OnDevice<B> {
         let place = Place { numbers: number_type(precision), device: &device };
         let transformer = exact.engine().network();
         let network = guarded(|| DeviceNetwork::new(transformer, &place))?;
-        let (least, most) = TOKENS_A_PASS;
-        let tokens_a_pass = (NUMBERS_A_PASS / transformer.width).clamp(least, most);
+        let tokens_a_pass = tokens_a_pass(transformer.width);
         Ok(Self { signature: exact.signature().clone(), network, precision, tokens_a_pass, device })
     }
+}
 
+#[cfg(feature = "cuda")]
+impl<B: Ops> OnDevice<B, Network<B>> {
+    /// A run in bf16, as it is trained: by the kernels of the device, which are quicker than the engine's description
+    /// in burn's operations, and without the rounding that the processor's inference has.
+    ///
+    /// # Errors
+    /// If a tensor is missing or misshapen, or the device fails.
+    pub(crate) fn of_run(saved: &SavedWeights, device: B::Device) -> Result<Self, WeightsError> {
+        let precision = Precision::Bf16;
+        let mut plan = Plan { precision, ..saved.origin.plan.clone() };
+        // Weights that were trained for levels are rounded to them already.
+        plan.choices.weights = Weights::F16;
+        let exact = saved.exact()?;
+        let format =
+            |source| WeightsError::Format { place: saved.origin.plan.name.clone(), source };
+        let mut file = saved.file().map_err(format)?;
+        let network = guarded(|| network_from::<B>(&plan, &mut file, &device));
+        let network = network.map_err(WeightsError::Device)?.map_err(format)?;
+        let tokens_a_pass = tokens_a_pass(plan.size.width);
+        Ok(Self { signature: exact.signature().clone(), network, precision, tokens_a_pass, device })
+    }
+}
+
+/// Tokens that go through a network of this width together.
+fn tokens_a_pass(width: usize) -> usize {
+    let (least, most) = TOKENS_A_PASS;
+    (NUMBERS_A_PASS / width).clamp(least, most)
+}
+
+impl<B: Backend, N: Scores<B>> OnDevice<B, N> {
     /// −ln p of each token of chunks of one length.
     fn nats(&self, group: &[&[u32]]) -> Tensor<B, 1> {
         let length = group[0].len();
@@ -67,12 +137,11 @@ impl<B: Backend> OnDevice<B> {
         let begin = self.signature.begin_token;
         let fed = |chunk: &&[u32]| [&[begin], &chunk[..length - 1]].concat();
         let inputs = ids(group.iter().flat_map(fed).collect());
-        let x = self.network.hidden(inputs, [group.len(), length]);
-        self.network.nats(x, ids(group.concat()))
+        self.network.nats(inputs, ids(group.concat()), [group.len(), length])
     }
 }
 
-impl<B: Backend> Predictor for OnDevice<B> {
+impl<B: Backend, N: Scores<B>> Predictor for OnDevice<B, N> {
     fn vocabulary(&self) -> usize {
         self.signature.vocabulary
     }

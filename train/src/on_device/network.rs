@@ -44,7 +44,7 @@ struct DeviceEntry<B: Backend> {
 }
 
 /// The network: `engine::Transformer`.
-pub(super) struct DeviceNetwork<B: Backend> {
+pub(crate) struct DeviceNetwork<B: Backend> {
     pub(super) numbers: DType,
     /// [tokens, width].
     embedding: Tensor<B, 2>,
@@ -176,7 +176,7 @@ impl<B: Backend> DeviceNetwork<B> {
     }
 
     /// −ln p of targets [rows] after x [rows, width].
-    pub(super) fn nats(&self, x: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
+    pub(super) fn nats_of_rows(&self, x: Tensor<B, 2>, targets: Tensor<B, 1, Int>) -> Tensor<B, 1> {
         let [rows, _] = x.dims();
         let vocabulary = self.head.weights.dims()[1];
         let block = (self.block / vocabulary).clamp(1, rows);

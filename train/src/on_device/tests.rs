@@ -49,7 +49,7 @@ fn a_device_without_kernels_scores_pretrained_models_as_the_processor_does() {
 fn gpu_scores_pretrained_models_as_the_processor_does() {
     for name in FIXTURES {
         for (precision, limit) in [(Precision::F32, 1e-3), (Precision::Bf16, 5e-2)] {
-            let (most, mean) = errors::<crate::cuda::Cuda>(name, precision);
+            let (most, mean) = errors::<crate::gpu::Cuda>(name, precision);
             println!("{name}, {precision}: {most:.1e} bits at most, {mean:.1e} in the mean");
             assert!(mean.abs() < limit, "{name}, {precision}: {most} {mean}");
         }

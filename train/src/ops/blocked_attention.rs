@@ -68,11 +68,11 @@ fn rotation<B: Backend>(
         .map(|values| Tensor::from_data(TensorData::new(values.clone(), shape), device))
 }
 
-type Angles = (Vec<f32>, Vec<f32>);
+pub(crate) type Angles = (Vec<f32>, Vec<f32>);
 
 /// Cosines and sines [time, d/2] of d dimensions and those that turn, computed in f64 on the host: a
 /// GPU's own functions are too rough for angles of thousands. Each shape is computed once.
-fn angles(time: usize, [dimension, rotated]: [usize; 2]) -> Arc<Angles> {
+pub(crate) fn angles(time: usize, [dimension, rotated]: [usize; 2]) -> Arc<Angles> {
     static KNOWN: Mutex<BTreeMap<[usize; 3], Arc<Angles>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let make = || {
@@ -127,13 +127,13 @@ fn blocks(time: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Queries of a block, so that the scores of a block have a bounded number.
-pub(super) fn block_length(heads: usize, [batch, time, _]: [usize; 3]) -> usize {
+pub(crate) fn block_length(heads: usize, [batch, time, _]: [usize; 3]) -> usize {
     let (least, most) = QUERIES;
     (SCORES / (batch * heads * time)).clamp(least, most)
 }
 
 /// Output and logarithms of the soft-max's sums; `block` queries at a time, or as many as suit.
-pub(super) fn attention<B: Backend>(
+pub(crate) fn attention<B: Backend>(
     block: Option<usize>,
     heads: Heads,
     qkv: Tensor<B, 3>,
@@ -165,7 +165,7 @@ fn join_heads<B: Backend>(x: Tensor<B, 4>) -> Tensor<B, 3> {
 
 /// The gradient through the soft-max as in FlashAttention (Dao et al., arXiv 2205.14135, B.4):
 /// dS = P ∘ (dP − rowsum(dO ∘ O)), with P made again block by block.
-pub(super) fn attention_backward<B: Backend>(
+pub(crate) fn attention_backward<B: Backend>(
     block: Option<usize>,
     heads: Heads,
     kept: AttentionKept<B>,

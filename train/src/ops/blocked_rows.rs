@@ -14,7 +14,7 @@ const NUMBERS: usize = 1 << 25;
 const LEAST_ROWS: usize = 128;
 
 /// Rows of a block, of so many columns.
-pub(super) fn block_rows(columns: usize) -> usize {
+pub(crate) fn block_rows(columns: usize) -> usize {
     (NUMBERS / columns).max(LEAST_ROWS)
 }
 
@@ -36,7 +36,7 @@ fn hits<B: Backend>(tokens: Tensor<B, 1, Int>, columns: usize) -> Tensor<B, 2> {
 
 /// The gradient of an embedding table of so many rows. A product with [`hits`], since burn's sum
 /// over repeated indices takes them one after another on a GPU.
-pub(super) fn embedding_backward<B: Backend>(
+pub(crate) fn embedding_backward<B: Backend>(
     block: Option<usize>,
     table_rows: usize,
     tokens: Tensor<B, 1, Int>,
@@ -75,7 +75,7 @@ fn nats<B: Backend>(
     (log_sum.clone() - logits.gather(1, targets.unsqueeze_dim(1)), log_sum)
 }
 
-pub(super) fn head_loss<B: Backend>(
+pub(crate) fn head_loss<B: Backend>(
     block: Option<usize>,
     head: &Head<B>,
     hidden: Tensor<B, 2>,
@@ -90,7 +90,7 @@ pub(super) fn head_loss<B: Backend>(
 }
 
 /// The loss [rows], and the gradients for a gradient [rows] of it.
-pub(super) fn head_loss_and_gradients<B: Backend>(
+pub(crate) fn head_loss_and_gradients<B: Backend>(
     block: Option<usize>,
     head: &Head<B>,
     hidden: Tensor<B, 2>,

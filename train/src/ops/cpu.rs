@@ -9,7 +9,7 @@ use lmtrain_runs::recipe::Activation;
 
 use super::{
     AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf,
-    MuonSettings,
+    MuonSettings, scaled,
 };
 use lmtrain_kernels::{self as kernels, AttentionShape, LinearShape};
 
@@ -495,8 +495,10 @@ impl Kernels for Flex {
     fn adam_step(
         settings: AdamSettings,
         gradient: Tensor<Self, 1>,
+        scale: &Option<Tensor<Self, 1>>,
         [weights, first, second]: [Tensor<Self, 1>; 3],
     ) -> [Tensor<Self, 1>; 3] {
+        let gradient = scaled(gradient, scale);
         let shape = weights.dims();
         let kernel = kernels::AdamW {
             learning_rate: settings.learning_rate as f32,

@@ -9,7 +9,7 @@ use super::reference::{
 };
 use super::{AttentionHalf, AttentionKept, MlpHalf, blocked_attention};
 
-pub(super) fn attention<B: Backend>(
+pub(crate) fn attention<B: Backend>(
     half: &AttentionHalf<B>,
     x: Tensor<B, 2>,
 ) -> (Tensor<B, 2>, AttentionKept<B>) {
@@ -22,7 +22,7 @@ pub(super) fn attention<B: Backend>(
     (x + single(output), AttentionKept { qkv, mixed, log_sum })
 }
 
-pub(super) fn attention_backward<B: Backend>(
+pub(crate) fn attention_backward<B: Backend>(
     half: AttentionHalf<B>,
     x: Tensor<B, 2>,
     kept: AttentionKept<B>,
@@ -42,13 +42,13 @@ pub(super) fn attention_backward<B: Backend>(
 }
 
 /// Keeps what goes into the activation.
-pub(super) fn mlp<B: Backend>(half: &MlpHalf<B>, x: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
+pub(crate) fn mlp<B: Backend>(half: &MlpHalf<B>, x: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
     let before = product(rms_norm(x.clone()), half.up.clone()); // [rows, 4 · width]
     let after = activate(half.activation, before.clone());
     (x + single(product(after, half.down.clone())), before)
 }
 
-pub(super) fn mlp_backward<B: Backend>(
+pub(crate) fn mlp_backward<B: Backend>(
     half: MlpHalf<B>,
     x: Tensor<B, 2>,
     before: Tensor<B, 2>,

@@ -5,20 +5,22 @@
 //! `half_blocks.rs`), which are also what tests compare with.
 
 mod autodiff;
-mod blocked_attention;
-mod blocked_rows;
+pub(crate) mod blocked_attention;
+pub(crate) mod blocked_rows;
 #[cfg(test)]
 mod blocked_tests;
 mod cpu;
-mod half_blocks;
+pub(crate) mod half_blocks;
 mod parts;
 pub mod reference;
 #[cfg(test)]
 mod stream_tests;
 
+#[cfg(feature = "cuda")]
+pub(crate) use blocked_attention::angles;
 pub use parts::{
     AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Heads, MlpHalf, MuonSettings,
-    Rounding,
+    MuonStep, Rounding,
 };
 pub(crate) use reference::number_type;
 
@@ -325,13 +327,19 @@ pub trait Kernels: Backend {
         (x.clone() * x).sum()
     }
 
-    /// One AdamW step: weights, first and second moment → the same, updated.
+    /// Σ x² of several tensors together; none of none.
+    fn squared_norms(all: Vec<Tensor<Self, 1>>) -> Option<Tensor<Self, 1>> {
+        all.into_iter().map(Self::squared_norm).reduce(|sum, more| sum + more)
+    }
+
+    /// One AdamW step for the gradient times `scale` [1]: weights, first and second moment → the same, updated.
     fn adam_step(
         settings: AdamSettings,
         gradient: Tensor<Self, 1>,
+        scale: &Option<Tensor<Self, 1>>,
         state: [Tensor<Self, 1>; 3],
     ) -> [Tensor<Self, 1>; 3] {
-        reference::adam_step(settings, gradient, state)
+        reference::adam_step(settings, scaled(gradient, scale), state)
     }
 
     /// One Muon step: weights [inputs, outputs] and momentum → the same, updated.
@@ -341,5 +349,25 @@ pub trait Kernels: Backend {
         state: [Tensor<Self, 2>; 2],
     ) -> [Tensor<Self, 2>; 2] {
         reference::muon_step(settings, gradient, state)
+    }
+
+    /// A Muon step of each: weights and momentum, updated.
+    fn muon_steps(steps: Vec<MuonStep<Self>>) -> Vec<[Tensor<Self, 2>; 2]> {
+        let step = |step: MuonStep<Self>| {
+            let gradient = scaled(step.gradient, &step.scale);
+            Self::muon_step(step.settings, gradient, [step.weights, step.momentum])
+        };
+        steps.into_iter().map(step).collect()
+    }
+}
+
+/// Times a number that is on the device, if there is one.
+pub(crate) fn scaled<B: Backend, const D: usize>(
+    x: Tensor<B, D>,
+    scale: &Option<Tensor<B, 1>>,
+) -> Tensor<B, D> {
+    match scale {
+        Some(scale) => x * scale.clone().unsqueeze(),
+        None => x,
     }
 }

@@ -109,6 +109,21 @@ pub struct MuonSettings {
     pub precision: Precision,
 }
 
+/// A matrix [inputs, outputs] that Muon steps on.
+#[derive(Clone, Debug)]
+pub struct MuonStep<B: Backend> {
+    /// The settings.
+    pub settings: MuonSettings,
+    /// The gradient, before the scale.
+    pub gradient: Tensor<B, 2>,
+    /// What the gradient is multiplied by, [1].
+    pub scale: Option<Tensor<B, 1>>,
+    /// The weights.
+    pub weights: Tensor<B, 2>,
+    /// The momentum.
+    pub momentum: Tensor<B, 2>,
+}
+
 /// How a matrix is rounded to levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rounding {

@@ -21,8 +21,8 @@ const LAYER_EPSILON: f64 = 1e-5;
 const GELU_SCALE: f64 = 0.797_884_560_802_865_4;
 const GELU_CUBIC: f64 = 0.044_715;
 /// Newton–Schulz coefficients of Muon.
-const NEWTON_SCHULZ: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
-const NEWTON_SCHULZ_STEPS: usize = 5;
+pub(crate) const NEWTON_SCHULZ: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
+pub(crate) const NEWTON_SCHULZ_STEPS: usize = 5;
 
 /// Rows of one part of a weight gradient's sum, at least, and the most parts.
 const ROWS_A_PART: usize = 1024;
@@ -34,7 +34,7 @@ pub(crate) fn single<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D
 }
 
 /// Weights rounded to levels and back, by the processor: the very levels that are saved.
-pub(super) fn round<B: Backend>(rounding: Rounding, weights: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn round<B: Backend>(rounding: Rounding, weights: Tensor<B, 2>) -> Tensor<B, 2> {
     let (shape, device) = (weights.dims(), weights.device());
     let values: Vec<f32> = weights.into_data().iter::<f32>().collect();
     let levels = Levels::round(&values, shape, rounding.scaled, rounding.bits);
@@ -42,14 +42,14 @@ pub(super) fn round<B: Backend>(rounding: Rounding, weights: Tensor<B, 2>) -> Te
 }
 
 /// x · weights in the weights' type.
-pub(super) fn product<B: Backend>(x: Tensor<B, 2>, weights: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn product<B: Backend>(x: Tensor<B, 2>, weights: Tensor<B, 2>) -> Tensor<B, 2> {
     x.cast(weights.dtype()).matmul(weights)
 }
 
 /// xᵀ · gradient in the type of x, summed in f32: [rows, inputs], [rows, outputs] → [inputs,
 /// outputs]. There are many more rows than inputs or outputs, so that a GPU is busy only if parts
 /// of the rows are summed side by side.
-pub(super) fn weight_gradient<B: Backend>(x: Tensor<B, 2>, gradient: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn weight_gradient<B: Backend>(x: Tensor<B, 2>, gradient: Tensor<B, 2>) -> Tensor<B, 2> {
     let ([rows, inputs], [_, outputs]) = (x.dims(), gradient.dims());
     let gradient = gradient.cast(x.dtype());
     let divides = |parts: &usize| rows.is_multiple_of(*parts) && rows / parts >= ROWS_A_PART;
@@ -63,7 +63,7 @@ pub(super) fn weight_gradient<B: Backend>(x: Tensor<B, 2>, gradient: Tensor<B, 2
     }
 }
 
-pub(super) fn embedding<B: Backend>(
+pub(crate) fn embedding<B: Backend>(
     table: Tensor<B, 2>,
     tokens: Tensor<B, 1, Int>,
     scale: f64,
@@ -71,12 +71,12 @@ pub(super) fn embedding<B: Backend>(
     table.select(0, tokens) * scale
 }
 
-pub(super) fn rms_norm<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+pub(crate) fn rms_norm<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     let inverse = inverse_rms(x.clone());
     x * inverse
 }
 
-pub(super) fn rms_norm_backward<B: Backend, const D: usize>(
+pub(crate) fn rms_norm_backward<B: Backend, const D: usize>(
     x: Tensor<B, D>,
     gradient: Tensor<B, D>,
 ) -> Tensor<B, D> {
@@ -90,7 +90,7 @@ fn inverse_rms<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     ((x.clone() * x).mean_dim(D - 1) + RMS_EPSILON).sqrt().recip()
 }
 
-pub(super) fn layer_norm<B: Backend>(
+pub(crate) fn layer_norm<B: Backend>(
     x: Tensor<B, 2>,
     scale: Tensor<B, 1>,
     offset: Tensor<B, 1>,
@@ -99,7 +99,7 @@ pub(super) fn layer_norm<B: Backend>(
     normal * scale.unsqueeze() + offset.unsqueeze()
 }
 
-pub(super) fn layer_norm_backward<B: Backend>(
+pub(crate) fn layer_norm_backward<B: Backend>(
     x: Tensor<B, 2>,
     scale: Tensor<B, 1>,
     gradient: Tensor<B, 2>,
@@ -121,7 +121,7 @@ fn layer_normal<B: Backend>(x: Tensor<B, 2>) -> (Tensor<B, 2>, Tensor<B, 2>) {
     (centred * inverse.clone(), inverse)
 }
 
-pub(super) fn mix<B: Backend>(
+pub(crate) fn mix<B: Backend>(
     x: Tensor<B, 2>,
     other: Tensor<B, 2>,
     weights: Tensor<B, 1>,
@@ -130,7 +130,7 @@ pub(super) fn mix<B: Backend>(
     x * a + other * b
 }
 
-pub(super) fn mix_backward<B: Backend>(
+pub(crate) fn mix_backward<B: Backend>(
     x: Tensor<B, 2>,
     other: Tensor<B, 2>,
     weights: Tensor<B, 1>,
@@ -157,7 +157,7 @@ pub(crate) fn convolve<B: Backend>(
     sum.reduce(|sum, more| sum + more).unwrap_or(x).reshape(shape)
 }
 
-pub(super) fn convolve_backward<B: Backend>(
+pub(crate) fn convolve_backward<B: Backend>(
     time: usize,
     x: Tensor<B, 2>,
     weights: Tensor<B, 1>,
@@ -204,7 +204,7 @@ fn earlier<B: Backend>(x: Tensor<B, 3>, by: usize) -> Tensor<B, 3> {
     if by == 0 { x } else { Tensor::cat(vec![x.narrow(1, by, time - by), nothing], 1) }
 }
 
-pub(super) fn activate<B: Backend>(activation: Activation, x: Tensor<B, 2>) -> Tensor<B, 2> {
+pub(crate) fn activate<B: Backend>(activation: Activation, x: Tensor<B, 2>) -> Tensor<B, 2> {
     match activation {
         Activation::SquaredRelu => {
             let positive = x.clamp_min(0.0);
@@ -221,7 +221,7 @@ pub(super) fn activate<B: Backend>(activation: Activation, x: Tensor<B, 2>) -> T
     }
 }
 
-pub(super) fn activate_backward<B: Backend>(
+pub(crate) fn activate_backward<B: Backend>(
     activation: Activation,
     x: Tensor<B, 2>,
     gradient: Tensor<B, 2>,
@@ -243,7 +243,7 @@ fn gelu_tanh<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
     ((x + cubed * GELU_CUBIC) * GELU_SCALE).tanh()
 }
 
-pub(super) fn adam_step<B: Backend>(
+pub(crate) fn adam_step<B: Backend>(
     settings: AdamSettings,
     gradient: Tensor<B, 1>,
     [weights, first, second]: [Tensor<B, 1>; 3],
@@ -257,7 +257,7 @@ pub(super) fn adam_step<B: Backend>(
     [weights - mean / root * learning_rate, first, second]
 }
 
-pub(super) fn muon_step<B: Backend>(
+pub(crate) fn muon_step<B: Backend>(
     settings: MuonSettings,
     gradient: Tensor<B, 2>,
     [weights, momentum]: [Tensor<B, 2>; 2],

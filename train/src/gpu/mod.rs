@@ -1,5 +1,13 @@
-//! The CUDA backend: which GPUs there are, asked without a panic where there is no driver; and burn's
-//! operations on them. burn loads the driver and NVRTC, CUDA's run-time compiler, when it runs.
+//! NVIDIA GPUs: which there are, asked without a panic where there is no driver; and burn's CUDA backend with kernels of
+//! our own (`kernels/*.cu`) for networks in bf16. burn loads the driver and NVRTC, CUDA's run-time compiler, when it
+//! runs; networks in f32 have burn's own operations.
+
+mod attention;
+mod kernels;
+mod launch;
+mod optimizer;
+mod products;
+mod rows;
 
 use std::sync::OnceLock;
 
@@ -11,8 +19,6 @@ use crate::guard::quietly;
 
 /// burn's CUDA backend.
 pub(crate) type Cuda = burn_cuda::Cuda<f32, i32>;
-
-impl crate::ops::Kernels for Cuda {}
 
 /// Compute capability from which the tensor cores multiply bf16 (Ampere).
 const BF16_CAPABILITY: (i32, i32) = (8, 0);
