@@ -46,11 +46,11 @@ mod processor {
             Ok((self, None))
         }
 
-        pub(crate) fn precision(self, asked: Option<Precision>) -> Result<Precision, String> {
+        pub(crate) fn scoring_precision(self, asked: Precision) -> Result<Precision, String> {
             match asked {
-                None | Some(Precision::F32) => Ok(Precision::F32),
-                Some(other) => Err(format!(
-                    "`--precision {other}`: the processor computes only in f32\nhint: `--precision f32`"
+                Precision::F32 => Ok(Precision::F32),
+                other => Err(format!(
+                    "`--precision {other}`: the processor measures only in f32\nhint: `--precision f32`"
                 )),
             }
         }

@@ -73,7 +73,8 @@ pub(crate) struct Fit {
     /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
-    /// Precision of matrix products [default: bf16 on a GPU that supports it, otherwise f32]
+    /// Precision of matrix products [default: bf16 on a GPU that supports it, otherwise f32]; on a processor bf16 is
+    /// faster only with AVX-512BF16 (AMD from Zen 4, Intel's servers from Cooper Lake)
     #[arg(long, value_name = "f32|bf16")]
     pub(crate) precision: Option<Precision>,
     /// Name of the run [default: made from the choices, as in 200K-bytes-modern-s0]

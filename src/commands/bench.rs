@@ -54,6 +54,8 @@ struct Speed {
     train_peak_share: Option<f64>,
     train_peak_flops_per_s: Option<f64>,
     train_memory_bytes: Option<u64>,
+    /// In bf16, where that is faster and not what is measured anyway.
+    train_bf16_tokens_per_s: Option<f64>,
     score_tokens_per_s: Option<f64>,
     score_peak_share: Option<f64>,
     score_peak_flops_per_s: Option<f64>,
@@ -156,15 +158,22 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
         }
     }
     if wanted(Surface::Train) && !context.is_stopping() {
-        let trained = || {
-            let seconds = typical(arguments.device.training_seconds(&plan, arguments.steps)?)?;
+        let trained = |plan: &Plan| {
+            let seconds = typical(arguments.device.training_seconds(plan, arguments.steps)?)?;
             Ok(plan.tokens_per_step() as f64 / seconds)
         };
-        let (tokens_per_s, peak) = around(probe, plan.flops_per_token(), trained)?;
+        let (tokens_per_s, peak) = around(probe, plan.flops_per_token(), || trained(&plan))?;
         speed.train_tokens_per_s = Some(tokens_per_s);
         speed.train_peak_flops_per_s = Some(peak.flops_per_s);
         speed.train_peak_share = Some(peak.share);
         speed.train_memory_bytes = machine::peak_memory().map(|bytes| bytes.0);
+        if arguments.precision.is_none()
+            && plan.precision == Precision::F32
+            && arguments.device.is_faster_in_bf16()
+        {
+            let plan = Plan { precision: Precision::Bf16, ..plan };
+            speed.train_bf16_tokens_per_s = Some(trained(&plan)?);
+        }
     }
     Ok(speed)
 }
@@ -309,6 +318,7 @@ fn print(outcome: &PrintedSpeeds) -> Result<()> {
             count(speed.train_tokens_per_s),
             percent(speed.train_peak_share),
             memory(speed.train_memory_bytes),
+            count(speed.train_bf16_tokens_per_s),
             count(speed.score_tokens_per_s),
             percent(speed.score_peak_share),
             memory(speed.score_memory_bytes),
@@ -322,6 +332,7 @@ fn print(outcome: &PrintedSpeeds) -> Result<()> {
         "train tokens/s",
         "% of peak",
         "memory",
+        "in bf16",
         "score tokens/s",
         "% of peak",
         "memory",

@@ -141,7 +141,7 @@ struct Chosen {
 /// How to measure, with what cannot be measured together refused.
 fn settings(arguments: &Eval) -> Result<Settings> {
     let sample = arguments.sample_chunks;
-    let precision = arguments.device.precision(Some(arguments.precision));
+    let precision = arguments.device.scoring_precision(arguments.precision);
     let settings = Settings {
         part: arguments.part,
         chunk: arguments.chunking(),

@@ -125,21 +125,43 @@ impl Device {
     /// # Errors
     /// If the device has no such numbers.
     pub fn precision(&self, asked: Option<Precision>) -> Result<Precision, String> {
-        let (known, what) = match self {
-            Self::Auto | Self::Cpu => (false, "the processor computes only in f32"),
+        match self {
+            // Every processor has bf16, if only some are faster with it.
+            Self::Auto | Self::Cpu => Ok(asked.unwrap_or(Precision::F32)),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => {
                 let known = gpu::gpus()?.iter().all(gpu::Gpu::knows_bf16);
-                (known, "this GPU does not support bf16")
+                match asked {
+                    Some(Precision::Bf16) if !known => {
+                        Err(refusal("this GPU does not support bf16"))
+                    }
+                    Some(precision) => Ok(precision),
+                    None if known => Ok(Precision::Bf16),
+                    None => Ok(Precision::F32),
+                }
             }
-        };
-        match asked {
-            Some(Precision::Bf16) if !known => Err(format!(
-                "`--precision bf16`: {what}\nhint: `--precision f32`, or another `--device`"
-            )),
-            Some(precision) => Ok(precision),
-            None if known => Ok(Precision::Bf16),
-            None => Ok(Precision::F32),
+        }
+    }
+
+    /// The precision to score in, as it was asked for.
+    ///
+    /// # Errors
+    /// If the device has no such numbers: the processor scores as it codes, which is in f32.
+    pub fn scoring_precision(&self, asked: Precision) -> Result<Precision, String> {
+        match self {
+            Self::Auto | Self::Cpu if asked == Precision::Bf16 => {
+                Err(refusal("the processor measures only in f32"))
+            }
+            _ => self.precision(Some(asked)),
+        }
+    }
+
+    /// Whether training in bf16 is faster than in f32.
+    pub fn is_faster_in_bf16(&self) -> bool {
+        match self {
+            Self::Auto | Self::Cpu => lmtrain_kernels::multiplies_pairs(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) | Self::EveryCuda => self.precision(Some(Precision::Bf16)).is_ok(),
         }
     }
 
@@ -235,6 +257,11 @@ impl Device {
     }
 }
 
+/// Why there is no bf16.
+fn refusal(reason: &str) -> String {
+    format!("`--precision bf16`: {reason}\nhint: `--precision f32`, or another `--device`")
+}
+
 /// Trains on GPUs, whose panics become errors.
 #[cfg(feature = "cuda")]
 pub(crate) fn on_gpus<T>(
@@ -264,10 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_computes_in_f32_alone() {
+    fn the_processor_trains_in_either_precision_and_scores_in_one() {
         assert_eq!(Device::Cpu.open(), Ok((Device::Cpu, None)));
         assert_eq!(Device::Cpu.precision(None), Ok(Precision::F32));
-        let error = Device::Cpu.precision(Some(Precision::Bf16)).expect_err("has none");
+        for precision in [Precision::F32, Precision::Bf16] {
+            assert_eq!(Device::Cpu.precision(Some(precision)), Ok(precision));
+        }
+        assert_eq!(Device::Cpu.scoring_precision(Precision::F32), Ok(Precision::F32));
+        let error = Device::Cpu.scoring_precision(Precision::Bf16).expect_err("has none");
         assert!(error.contains("--precision f32"), "{error}");
     }
 }

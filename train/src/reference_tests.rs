@@ -10,8 +10,8 @@ use burn::tensor::Tensor;
 use burn_train::TrainStep;
 use lmtrain_engine::testing::{EVERYTHING, plan, variants, weights, with};
 use lmtrain_kernels::testing::assert_same_bits;
-use lmtrain_runs::Plan;
 use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::{Plan, Precision};
 use serde_json::Value;
 
 use crate::batches::Batch;
@@ -27,6 +27,8 @@ use crate::weights::{network_from, tensors_of};
 const FORWARD_TOLERANCE: f64 = 2e-5;
 const GRADIENT_TOLERANCE: f64 = 1e-4;
 const TRAINING_TOLERANCE: f64 = 1e-3;
+/// How far losses of bf16 may be from those of f32.
+const BAND_OF_BF16: f64 = 0.05;
 /// What a rounding of a mean loss, 1e-7, makes of a slope over the longest step.
 const SLOPE_NOISE: f64 = 2e-6;
 
@@ -193,18 +195,44 @@ fn slope_along(plan: &Plan, path: &str, direction: &[f64]) -> f64 {
 fn fifty_steps_give_the_same_weights_everywhere() {
     let everything =
         with(&format!("{EVERYTHING} weight-decay=0.1 cautious-decay=true average=0.9"));
-    for mut plan in [plan(Recipe::Modern), plan(Recipe::Paper), everything] {
+    let plans = [plan(Recipe::Modern), plan(Recipe::Paper), everything];
+    for (precision, mut plan) in plans.into_iter().flat_map(|plan| both_precisions(&plan)) {
         (plan.batch, plan.context, plan.steps) = (3, 24, 50);
-        let trained = || -> Vec<f32> {
-            let mut network = network::<Flex>(&plan);
-            let mut optimizer = RecipeOptimizer::<Flex>::new(&plan, State::default());
-            for step in 0..plan.steps {
-                let factor = plan.choices.factor(step, plan.steps);
-                let gradients = network.step(batch(&plan, step)).grads;
-                network = optimizer.step(factor, network, gradients);
-            }
-            tensors_of(&network.valid()).into_values().flat_map(|it| it.values).collect()
-        };
-        assert_same_bits(&format!("{:?}", plan.choices), trained);
+        assert_same_bits(&format!("{precision}: {:?}", plan.choices), || trained(&plan).1);
+    }
+}
+
+fn both_precisions(plan: &Plan) -> [(Precision, Plan); 2] {
+    [Precision::F32, Precision::Bf16]
+        .map(|precision| (precision, Plan { precision, ..plan.clone() }))
+}
+
+/// The losses and the weights of a plan's steps.
+fn trained(plan: &Plan) -> (Vec<f64>, Vec<f32>) {
+    let mut network = network::<Flex>(plan);
+    let mut optimizer = RecipeOptimizer::<Flex>::new(plan, State::default());
+    let mut losses = Vec::new();
+    for step in 0..plan.steps {
+        let factor = plan.choices.factor(step, plan.steps);
+        let Batch { inputs, targets } = batch(plan, step);
+        let loss = network.mean_loss(inputs, targets);
+        losses.push(f64::from(loss.clone().into_scalar()));
+        let gradients = GradientsParams::from_grads(loss.backward(), &network);
+        network = optimizer.step(factor, network, gradients);
+    }
+    (losses, tensors_of(&network.valid()).into_values().flat_map(|it| it.values).collect())
+}
+
+/// bf16 keeps 8 bits of what is multiplied: a loss follows that of f32, and is not the same.
+#[test]
+fn two_hundred_steps_in_bf16_stay_near_those_in_f32() {
+    for recipe in [Recipe::Modern, Recipe::Paper] {
+        let plan = Plan { batch: 2, context: 32, steps: 200, ..plan(recipe) };
+        let [exact, rounded] = both_precisions(&plan).map(|(_, plan)| trained(&plan).0);
+        assert_ne!(exact, rounded);
+        for (step, (exact, rounded)) in exact.iter().zip(&rounded).enumerate() {
+            let near = (rounded / exact - 1.0).abs() < BAND_OF_BF16;
+            assert!(near, "{recipe:?}, step {step}: {rounded} for {exact} nats");
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::ops::{Kernels, number_type};
 use crate::weights::tensors_of;
 use lmtrain_engine::tensor_file::{self, TensorFile};
 use lmtrain_engine::{Origin, SavedWeights, WeightsError};
-use lmtrain_kernels::multiply_adds;
+use lmtrain_kernels::{Factors, multiply_adds};
 
 /// Times of which the shortest counts.
 const TRIALS: usize = 7;
@@ -82,10 +82,9 @@ impl Device {
     ///
     /// # Errors
     /// If a GPU fails.
-    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub fn peak_flops_per_s(&self, precision: Precision) -> Result<f64, TrainError> {
         match self {
-            Self::Auto | Self::Cpu => Ok(multiply_adds_per_s()),
+            Self::Auto | Self::Cpu => Ok(multiply_adds_per_s(precision)),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
                 let product =
@@ -175,8 +174,15 @@ fn shortest(mut work: impl FnMut()) -> f64 {
 }
 
 /// On every thread at once, of the fastest trial.
-fn multiply_adds_per_s() -> f64 {
-    let trial = || rayon::broadcast(|_| multiply_adds(MULTIPLY_ADDS)).into_iter().sum::<u64>();
+fn multiply_adds_per_s(precision: Precision) -> f64 {
+    let factors = match precision {
+        Precision::F32 => Factors::Single,
+        Precision::Bf16 => Factors::Bfloat,
+    };
+    let trial = || {
+        let each = rayon::broadcast(|_| multiply_adds(factors, MULTIPLY_ADDS));
+        each.into_iter().sum::<u64>()
+    };
     let mut done = 0;
     let seconds = shortest(|| done = trial());
     done as f64 / seconds

@@ -1,19 +1,28 @@
 //! Each kernel's speed by itself: `cargo bench -p lmtrain-kernels`. Shapes are those of a batch of
 //! 4 × 2048 at 200K (width 64, 4 heads) and at 3.2M (width 256, 8 heads); the throughput counts
-//! multiply-adds, or numbers where there are none.
+//! multiply-adds, or numbers where there are none. Products are of singles and of bfloat16.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lmtrain_kernels::{
-    self as kernels, Activation, AdamW, AttentionShape, Head, Kept, LinearShape, Muon,
+    self as kernels, Activation, AdamW, AttentionShape, Factors, Head, Kept, LinearShape, Muon,
 };
 use lmtrain_runs::random::SplitMix64;
 
 const ROWS: usize = 4 * 2048;
+/// The numbers that products multiply, and what to add to a name.
+const FACTORS: [(&str, Factors); 2] = [("", Factors::Single), ("/bf16", Factors::Bfloat)];
 /// Name, width and heads.
 const SIZES: [(&str, usize, usize); 2] = [("200K", 64, 4), ("3.2M", 256, 8)];
+
+/// Each size in each of the numbers that are multiplied.
+fn sizes() -> impl Iterator<Item = (String, usize, usize, Factors)> {
+    SIZES.into_iter().flat_map(|(name, width, heads)| {
+        FACTORS.map(|(with, factors)| (format!("{name}{with}"), width, heads, factors))
+    })
+}
 
 fn numbers(count: usize) -> Vec<f32> {
     let mut generator = SplitMix64::new(count as u64);
@@ -22,8 +31,8 @@ fn numbers(count: usize) -> Vec<f32> {
 
 fn linear(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("linear");
-    for (name, width, _) in SIZES {
-        let shape = LinearShape { rows: ROWS, inputs: width, outputs: 4 * width };
+    for (name, width, _, factors) in sizes() {
+        let shape = LinearShape { rows: ROWS, inputs: width, outputs: 4 * width, factors };
         let (x, w) = (numbers(ROWS * width), numbers(4 * width * width));
         let (dy, mut y) = (numbers(ROWS * 4 * width), vec![0.0; ROWS * 4 * width]);
         let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
@@ -49,9 +58,9 @@ fn linear(criterion: &mut Criterion) {
 
 fn attention(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("attention");
-    for (name, width, heads) in SIZES {
+    for (name, width, heads, factors) in sizes() {
         let (batch, time, head_dim) = (4, 2048, width / heads);
-        let shape = AttentionShape { batch, time, heads, head_dim, rotated: head_dim };
+        let shape = AttentionShape { batch, time, heads, head_dim, rotated: head_dim, factors };
         let (qkv, gain) = (numbers(ROWS * 3 * width), vec![1.5; heads]);
         let (mut out, mut sums) = (vec![0.0; ROWS * width], vec![0.0; batch * heads * time]);
         let pairs = (batch * width * time * (time + 1) / 2) as u64;
@@ -122,11 +131,12 @@ fn rows(criterion: &mut Criterion) {
 
 fn head(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("head");
-    for (name, width, _) in SIZES {
+    for (name, width, _, factors) in sizes() {
         let vocabulary = 256;
         let (h, weights) = (numbers(ROWS * width), numbers(width * vocabulary));
         let targets: Vec<u32> = (0..ROWS).map(|row| (row * 7 % vocabulary) as u32).collect();
-        let head = Head { width, vocabulary, weights: &weights, bias: None, softcap: Some(30.0) };
+        let softcap = Some(30.0);
+        let head = Head { width, vocabulary, weights: &weights, bias: None, softcap, factors };
         let upstream = vec![1.0 / ROWS as f32; ROWS];
         let (mut nats, mut dh) = (vec![0.0; ROWS], vec![0.0; h.len()]);
         let mut dw = vec![0.0; weights.len()];
@@ -149,7 +159,7 @@ fn head(criterion: &mut Criterion) {
 
 fn optimizer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("optimizer");
-    for (name, width, _) in SIZES {
+    for (name, width, _, factors) in sizes() {
         let count = 4 * width * width;
         let (gradient, mut weights) = (numbers(count), numbers(count));
         let (mut first, mut second) = (vec![0.0; count], vec![0.0; count]);
@@ -173,6 +183,7 @@ fn optimizer(criterion: &mut Criterion) {
             weight_decay: 0.0,
             iterations: 5,
             column_blocks: 1,
+            factors,
         };
         group.bench_function(format!("muon/{name}"), |b| {
             b.iter(|| {

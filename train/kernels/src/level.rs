@@ -24,15 +24,18 @@ pub(super) enum Instructions {
     Avx2,
     /// x86-64 with AVX-512F, BW, DQ, VL and VNNI.
     Avx512,
+    /// The same with AVX-512BF16, which multiplies pairs of bfloat16.
+    Avx512Bf16,
     /// 64-bit ARM.
     Neon,
 }
 
 /// The levels, slowest first, by the names that `LMTRAIN_SIMD` takes.
-const NAMES: [(Instructions, &str); 4] = [
+const NAMES: [(Instructions, &str); 5] = [
     (Instructions::Scalar, "scalar"),
     (Instructions::Avx2, "avx2"),
     (Instructions::Avx512, "avx512"),
+    (Instructions::Avx512Bf16, "avx512bf16"),
     (Instructions::Neon, "neon"),
 ];
 
@@ -55,6 +58,7 @@ impl Instructions {
                     && is_x86_feature_detected!("avx512vnni")
                     && Self::Avx2.available()
             }
+            Self::Avx512Bf16 => is_x86_feature_detected!("avx512bf16") && Self::Avx512.available(),
             Self::Neon => false,
         }
     }
@@ -101,7 +105,7 @@ impl FromStr for Level {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = NAMES.iter().find(|(_, name)| *name == text);
         let (instructions, _) = found.ok_or_else(|| {
-            format!("{VARIABLE}={text}: no such level; it may be scalar, avx2, avx512 or neon")
+            format!("{VARIABLE}={text}: no such level; it may be scalar, avx2, avx512, avx512bf16 or neon")
         })?;
         if instructions.available() {
             return Ok(Self(*instructions));
@@ -140,6 +144,11 @@ fn choose() -> Result<Level, String> {
 /// The level for a kernel; a bad `LMTRAIN_SIMD` that the application did not report ends here.
 pub(super) fn current() -> Level {
     level().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Whether products of bfloat16 are faster than those of singles: by instructions for them, not by other means.
+pub fn multiplies_pairs() -> bool {
+    level().is_ok_and(|level| level.instructions() == Instructions::Avx512Bf16)
 }
 
 /// Runs `work` with the kernels that this thread calls forced to `level`.

@@ -2,8 +2,8 @@
 //!
 //! The contract (design, section 4): a result is the same bits for every SIMD level, thread count and batch
 //! size, and whether a chunk is evaluated whole or token by token. How each file keeps it:
-//! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference), or
-//!   exact, as whole numbers are, in any order;
+//! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference), of
+//!   bfloat16 in the order of `lanes::bfloat`, or exact, as whole numbers are, in any order;
 //! - a sum over a row uses 16 fixed lanes and one fixed tree (`Lanes::sum`);
 //! - exp, log and tanh are polynomials of our own (`math`);
 //! - threads split outputs, never a sum.
@@ -19,6 +19,7 @@ mod activation;
 mod aligned;
 mod attention;
 mod embedding;
+mod factors;
 mod gate;
 mod head;
 mod lanes;
@@ -43,10 +44,11 @@ pub use attention::{
     prepare_rows, rotary_frequency,
 };
 pub use embedding::{embedding, embedding_backward};
+pub use factors::Factors;
 pub use gate::Gate;
 pub use head::{Head, head_loss, head_loss_gradients};
 pub use head::{PackedHead, head_nats, head_probabilities};
-pub use level::{Level, level, with_level};
+pub use level::{Level, level, multiplies_pairs, with_level};
 pub use linear::{
     After, LinearShape, PackedPrecision, PackedWeights, linear, linear_activate, linear_add,
     linear_grad_bias, linear_grad_input, linear_grad_input_activate, linear_grad_weight, product,

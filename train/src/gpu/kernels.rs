@@ -81,9 +81,9 @@ impl Kernels for Cuda {
         }
     }
 
-    fn project_weight_backward(x: Matrix, gradient: Matrix) -> Matrix {
-        match is_half(&x) {
-            true => tensor(Product::of_gradient(&held(x), &half(&held(gradient))).single()),
+    fn project_weight_backward(x: Matrix, gradient: Matrix, numbers: DType) -> Matrix {
+        match numbers == DType::BF16 {
+            true => tensor(Product::of_gradient(&half(&held(x)), &half(&held(gradient))).single()),
             false => reference::weight_gradient(x, gradient),
         }
     }

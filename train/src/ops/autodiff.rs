@@ -112,7 +112,7 @@ struct LinearGradient<B: Backend>(Tensor<B, 2>, Tensor<B, 2>);
 impl<B: Kernels> Gradient<B, 2> for LinearGradient<B> {
     fn gradients(self, output: FloatTensor<B>) -> [FloatTensor<B>; 2] {
         let output = tensor(output);
-        let weights = B::project_weight_backward(self.0, output.clone());
+        let weights = B::project_weight_backward(self.0, output.clone(), self.1.dtype());
         [primitive(B::project_input_backward(self.1, output)), primitive(weights)]
     }
 }

@@ -1,17 +1,21 @@
 //! The processor's operations: burn's `Flex` tensors as slices, handed to the kernels.
+//!
+//! As everywhere, matrices of weights in bf16 ask for products of bf16. All other tensors are f32: the kernels round what
+//! they multiply.
 
 use std::ops::Deref;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexDevice, FlexTensor};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use lmtrain_runs::Precision;
 use lmtrain_runs::recipe::Activation;
 
 use super::{
     AdamSettings, AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf,
     MuonSettings, scaled,
 };
-use lmtrain_kernels::{self as kernels, AttentionShape, LinearShape};
+use lmtrain_kernels::{self as kernels, AttentionShape, Factors, LinearShape};
 
 /// A tensor that can be read as a slice.
 struct Slice(FlexTensor);
@@ -24,8 +28,23 @@ impl Deref for Slice {
     }
 }
 
+/// A tensor's numbers; those of bf16 are widened.
 fn slice<const D: usize>(tensor: Tensor<Flex, D>) -> Slice {
-    Slice(tensor.into_primitive().tensor().to_contiguous())
+    Slice(tensor.cast(DType::F32).into_primitive().tensor().to_contiguous())
+}
+
+/// What the kernels multiply for weights in these numbers.
+fn factors(numbers: DType) -> Factors {
+    match numbers {
+        DType::BF16 => Factors::Bfloat,
+        _ => Factors::Single,
+    }
+}
+
+/// A linear layer's shape, and what its weights ask to multiply.
+fn linear_shape(rows: usize, weights: &Tensor<Flex, 2>) -> LinearShape {
+    let [inputs, outputs] = weights.dims();
+    LinearShape { rows, inputs, outputs, factors: factors(weights.dtype()) }
 }
 
 /// The values of a tensor, to write over; copied only if someone else holds them too.
@@ -63,6 +82,7 @@ struct HeadSlices {
     weights: Slice,
     bias: Option<Slice>,
     soft_cap: Option<f32>,
+    factors: Factors,
 }
 
 impl HeadSlices {
@@ -71,6 +91,7 @@ impl HeadSlices {
         Self {
             width,
             vocabulary,
+            factors: factors(head.weights.dtype()),
             weights: slice(head.weights),
             bias: head.bias.map(slice),
             soft_cap: head.soft_cap.map(|cap| cap as f32),
@@ -84,14 +105,63 @@ impl HeadSlices {
             weights: &self.weights,
             bias: self.bias.as_deref(),
             softcap: self.soft_cap,
+            factors: self.factors,
         }
     }
 }
 
-fn attention_shape(heads: Heads, [batch, time, triple]: [usize; 3]) -> AttentionShape {
+fn attention_shape(
+    heads: Heads,
+    [batch, time, triple]: [usize; 3],
+    factors: Factors,
+) -> AttentionShape {
     let head_dim = triple / 3 / heads.count;
     let rotated = heads.turning(head_dim);
-    AttentionShape { batch, time, heads: heads.count, head_dim, rotated }
+    AttentionShape { batch, time, heads: heads.count, head_dim, rotated, factors }
+}
+
+/// See [`Kernels::attend_forward`].
+fn attend(
+    factors: Factors,
+    heads: Heads,
+    qkv: Tensor<Flex, 3>,
+    gain: Option<Tensor<Flex, 1>>,
+) -> (Tensor<Flex, 3>, Tensor<Flex, 3>) {
+    let shape = attention_shape(heads, qkv.dims(), factors);
+    let (batch, time, width) = (shape.batch, shape.time, shape.width());
+    let mut output = vec![0.0; batch * time * width];
+    let mut log_sum = vec![0.0; batch * shape.heads * time];
+    let gain = gain.map(slice);
+    let sums = Some(log_sum.as_mut_slice());
+    kernels::attention(shape, &slice(qkv), gain.as_deref(), &mut output, sums);
+    (tensor(output, [batch, time, width]), tensor(log_sum, [batch, shape.heads, time]))
+}
+
+/// See [`Kernels::attend_backward`].
+fn attend_backward(
+    factors: Factors,
+    heads: Heads,
+    kept: AttentionKept<Flex>,
+    gain: Option<Tensor<Flex, 1>>,
+    gradient: Tensor<Flex, 3>,
+) -> (Tensor<Flex, 3>, Option<Tensor<Flex, 1>>) {
+    let AttentionKept { qkv, mixed, log_sum } = kept;
+    let dims = qkv.dims();
+    let shape = attention_shape(heads, dims, factors);
+    let mut dqkv = vec![0.0; dims.iter().product()];
+    let gain = gain.map(slice);
+    let mut dgain = gain.as_ref().map(|_| vec![0.0; heads.count]);
+    kernels::attention_backward(
+        shape,
+        &slice(qkv),
+        gain.as_deref(),
+        &slice(mixed),
+        &slice(log_sum),
+        &slice(gradient),
+        &mut dqkv,
+        dgain.as_deref_mut(),
+    );
+    (tensor(dqkv, dims), dgain.map(|values| tensor(values, [heads.count])))
 }
 
 /// residual + x · weights, in one pass.
@@ -100,9 +170,9 @@ fn project_add(
     weights: Tensor<Flex, 2>,
     residual: Tensor<Flex, 2>,
 ) -> Tensor<Flex, 2> {
-    let ([rows, inputs], [_, outputs]) = (x.dims(), weights.dims());
+    let shape = linear_shape(x.dims()[0], &weights);
+    let [rows, outputs] = [shape.rows, shape.outputs];
     let mut output = vec![0.0; rows * outputs];
-    let shape = LinearShape { rows, inputs, outputs };
     let (x, weights, residual) = (slice(x), slice(weights), slice(residual));
     kernels::linear_add(shape, &x, &weights, None, &residual, &mut output);
     tensor(output, [rows, outputs])
@@ -118,7 +188,7 @@ fn normed_backward(
 ) -> (Tensor<Flex, 2>, Tensor<Flex, 2>) {
     let [rows, width] = x.dims();
     let normed = Flex::normalize_rms_forward(x.clone());
-    let dweights = Flex::project_weight_backward(normed, product.clone());
+    let dweights = Flex::project_weight_backward(normed, product.clone(), weights.dtype());
     let upstream = Flex::project_input_backward(weights, product);
     let mut dx = vec![0.0; rows * width];
     let (x, upstream, residual) = (slice(x), slice(upstream), slice(residual));
@@ -228,9 +298,9 @@ impl Kernels for Flex {
     }
 
     fn project_forward(x: Tensor<Self, 2>, weights: Tensor<Self, 2>) -> Tensor<Self, 2> {
-        let ([rows, inputs], [_, outputs]) = (x.dims(), weights.dims());
+        let shape = linear_shape(x.dims()[0], &weights);
+        let [rows, outputs] = [shape.rows, shape.outputs];
         let mut output = vec![0.0; rows * outputs];
-        let shape = LinearShape { rows, inputs, outputs };
         kernels::linear(shape, &slice(x), &slice(weights), None, &mut output);
         tensor(output, [rows, outputs])
     }
@@ -239,17 +309,21 @@ impl Kernels for Flex {
         weights: Tensor<Self, 2>,
         gradient: Tensor<Self, 2>,
     ) -> Tensor<Self, 2> {
-        let ([rows, outputs], [inputs, _]) = (gradient.dims(), weights.dims());
+        let shape = linear_shape(gradient.dims()[0], &weights);
+        let [rows, inputs] = [shape.rows, shape.inputs];
         let mut output = vec![0.0; rows * inputs];
-        let shape = LinearShape { rows, inputs, outputs };
         kernels::linear_grad_input(shape, &slice(gradient), &slice(weights), &mut output);
         tensor(output, [rows, inputs])
     }
 
-    fn project_weight_backward(x: Tensor<Self, 2>, gradient: Tensor<Self, 2>) -> Tensor<Self, 2> {
+    fn project_weight_backward(
+        x: Tensor<Self, 2>,
+        gradient: Tensor<Self, 2>,
+        numbers: DType,
+    ) -> Tensor<Self, 2> {
         let ([rows, inputs], [_, outputs]) = (x.dims(), gradient.dims());
         let mut output = vec![0.0; inputs * outputs];
-        let shape = LinearShape { rows, inputs, outputs };
+        let shape = LinearShape { rows, inputs, outputs, factors: factors(numbers) };
         kernels::linear_grad_weight(shape, &slice(x), &slice(gradient), &mut output);
         tensor(output, [inputs, outputs])
     }
@@ -338,14 +412,7 @@ impl Kernels for Flex {
         qkv: Tensor<Self, 3>,
         gain: Option<Tensor<Self, 1>>,
     ) -> (Tensor<Self, 3>, Tensor<Self, 3>) {
-        let shape = attention_shape(heads, qkv.dims());
-        let (batch, time, width) = (shape.batch, shape.time, shape.width());
-        let mut output = vec![0.0; batch * time * width];
-        let mut log_sum = vec![0.0; batch * shape.heads * time];
-        let gain = gain.map(slice);
-        let sums = Some(log_sum.as_mut_slice());
-        kernels::attention(shape, &slice(qkv), gain.as_deref(), &mut output, sums);
-        (tensor(output, [batch, time, width]), tensor(log_sum, [batch, shape.heads, time]))
+        attend(Factors::Single, heads, qkv, gain)
     }
 
     fn attend_backward(
@@ -356,22 +423,8 @@ impl Kernels for Flex {
         log_sum: Tensor<Self, 3>,
         gradient: Tensor<Self, 3>,
     ) -> (Tensor<Self, 3>, Option<Tensor<Self, 1>>) {
-        let dims = qkv.dims();
-        let shape = attention_shape(heads, dims);
-        let mut dqkv = vec![0.0; dims.iter().product()];
-        let gain = gain.map(slice);
-        let mut dgain = gain.as_ref().map(|_| vec![0.0; heads.count]);
-        kernels::attention_backward(
-            shape,
-            &slice(qkv),
-            gain.as_deref(),
-            &slice(output),
-            &slice(log_sum),
-            &slice(gradient),
-            &mut dqkv,
-            dgain.as_deref_mut(),
-        );
-        (tensor(dqkv, dims), dgain.map(|values| tensor(values, [heads.count])))
+        let kept = AttentionKept { qkv, mixed: output, log_sum };
+        attend_backward(Factors::Single, heads, kept, gain, gradient)
     }
 
     fn attention_half_forward(
@@ -382,7 +435,8 @@ impl Kernels for Flex {
         let normed = Self::normalize_rms_forward(x.clone());
         let qkv = Self::project_forward(normed, half.qkv.clone()); // [rows, 3 · width]
         let qkv = qkv.reshape([rows / half.time, half.time, 3 * width]);
-        let (mixed, log_sum) = Self::attend_forward(half.heads, qkv.clone(), half.gain.clone());
+        let factors = factors(half.qkv.dtype());
+        let (mixed, log_sum) = attend(factors, half.heads, qkv.clone(), half.gain.clone());
         let output = project_add(mixed.clone().reshape([rows, width]), half.proj.clone(), x);
         (output, AttentionKept { qkv, mixed, log_sum })
     }
@@ -394,13 +448,12 @@ impl Kernels for Flex {
         gradient: Tensor<Self, 2>,
     ) -> ([Tensor<Self, 2>; 3], Option<Tensor<Self, 1>>) {
         let [rows, width] = x.dims();
-        let AttentionKept { qkv, mixed, log_sum } = kept;
-        let flat = mixed.clone().reshape([rows, width]);
-        let proj = Self::project_weight_backward(flat, gradient.clone());
+        let flat = kept.mixed.clone().reshape([rows, width]);
+        let proj = Self::project_weight_backward(flat, gradient.clone(), half.proj.dtype());
         let upstream = Self::project_input_backward(half.proj, gradient.clone());
-        let upstream = upstream.reshape(mixed.shape());
-        let (qkv, gain) =
-            Self::attend_backward(half.heads, qkv, half.gain, mixed, log_sum, upstream);
+        let upstream = upstream.reshape(kept.mixed.shape());
+        let factors = factors(half.qkv.dtype());
+        let (qkv, gain) = attend_backward(factors, half.heads, kept, half.gain, upstream);
         let (x, weights) = normed_backward(x, half.qkv, qkv.reshape([rows, 3 * width]), gradient);
         ([x, weights, proj], gain)
     }
@@ -411,9 +464,9 @@ impl Kernels for Flex {
         half: &MlpHalf<Self>,
         x: Tensor<Self, 2>,
     ) -> (Tensor<Self, 2>, Tensor<Self, 2>) {
-        let ([rows, inputs], [_, outputs]) = (x.dims(), half.up.dims());
+        let shape = linear_shape(x.dims()[0], &half.up);
+        let [rows, outputs] = [shape.rows, shape.outputs];
         let normed = Self::normalize_rms_forward(x.clone());
-        let shape = LinearShape { rows, inputs, outputs };
         let mut after = vec![0.0; rows * outputs];
         let mut before = match half.activation {
             Activation::SquaredRelu => None,
@@ -434,7 +487,8 @@ impl Kernels for Flex {
         kept: Tensor<Self, 2>,
         gradient: Tensor<Self, 2>,
     ) -> [Tensor<Self, 2>; 3] {
-        let ([rows, inputs], [_, outputs]) = (kept.dims(), gradient.dims());
+        let shape = linear_shape(kept.dims()[0], &half.down);
+        let [rows, inputs] = [shape.rows, shape.inputs];
         let values = slice(kept.clone());
         let (after, kept) = match half.activation {
             Activation::SquaredRelu => (kept, kernels::Kept::After(&values)),
@@ -442,8 +496,7 @@ impl Kernels for Flex {
                 (Self::activate_forward(half.activation, kept), kernels::Kept::Before(&values))
             }
         };
-        let down = Self::project_weight_backward(after, gradient.clone());
-        let shape = LinearShape { rows, inputs, outputs };
+        let down = Self::project_weight_backward(after, gradient.clone(), half.down.dtype());
         let activation = kernel_activation(half.activation);
         let mut upstream = vec![0.0; rows * inputs];
         let (dy, weights) = (slice(gradient.clone()), slice(half.down));
@@ -533,6 +586,10 @@ impl Kernels for Flex {
             weight_decay: settings.weight_decay as f32,
             iterations: 5,
             column_blocks: settings.column_blocks,
+            factors: match settings.precision {
+                Precision::F32 => Factors::Single,
+                Precision::Bf16 => Factors::Bfloat,
+            },
         };
         let (mut weights, mut momentum) = (values(weights), values(momentum));
         let [rows, columns] = shape;

@@ -25,7 +25,7 @@ pub use parts::{
 pub(crate) use reference::number_type;
 
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 use lmtrain_runs::recipe::Activation;
 
 /// What networks call: forward only, differentiable where the backend is. Rows are tokens of all
@@ -162,8 +162,12 @@ pub trait Kernels: Backend {
         reference::single(reference::product(gradient, weights.transpose()))
     }
 
-    /// Gradient of the weights: xᵀ · gradient.
-    fn project_weight_backward(x: Tensor<Self, 2>, gradient: Tensor<Self, 2>) -> Tensor<Self, 2> {
+    /// Gradient of weights in these numbers: xᵀ · gradient. The default multiplies in those of x.
+    fn project_weight_backward(
+        x: Tensor<Self, 2>,
+        gradient: Tensor<Self, 2>,
+        _numbers: DType,
+    ) -> Tensor<Self, 2> {
         reference::weight_gradient(x, gradient)
     }
 

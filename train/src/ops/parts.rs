@@ -105,7 +105,7 @@ pub struct MuonSettings {
     pub weight_decay: f64,
     /// Matrices that lie side by side in one tensor, each orthogonalised by itself.
     pub column_blocks: usize,
-    /// Numbers to orthogonalise in; the processor has f32 only.
+    /// Numbers to orthogonalise in.
     pub precision: Precision,
 }
 

@@ -5,6 +5,7 @@
 //! are chains over keys in index order, whatever the threads.
 
 use super::super::aligned::with_scratch;
+use super::super::factors::{Factors, Numbers, Pairs, Singles, pair_row};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level;
 use super::super::math::LN_2;
@@ -12,7 +13,8 @@ use super::super::parallel::{self, Shared};
 use super::backward_tile::{KEYS, QUERIES, Scratch, Tile};
 use super::prepare;
 use super::rotary::{self, Rotary};
-use super::{AttentionShape, query_scale, with_head_dim};
+use super::{AttentionShape, query_scale, with_factors, with_head_dim};
+use std::marker::PhantomData;
 
 /// dqkv, and dgain \[heads\] where there is a gain, for what `attention` was given and gave, and upstream dout.
 #[allow(clippy::too_many_arguments)] // What the operation has.
@@ -38,11 +40,21 @@ pub fn attention_backward(
         let rotary = &*rotary;
         let call = Call { shape, qkv, gain, out, log_sum, dout, dqkv, rotary, batch, head };
         let time = shape.time.next_multiple_of(KEYS);
-        let (size, tile, sums) = (time * shape.head_dim, QUERIES * KEYS, shape.head_dim * KEYS);
-        let lengths = [size, size, size, size, size, size, time, time, tile, tile, sums, sums];
+        let (all, tile, sums) = (time * shape.head_dim, QUERIES * KEYS, shape.head_dim * KEYS);
+        let (size, pairs) = match shape.factors {
+            Factors::Single => (all, [0, 0]),
+            Factors::Bfloat => (all / 2, [all / 2, 3 * tile / 2]),
+        };
+        let [upstream, tiles] = pairs;
+        let lengths = [
+            size, size, size, size, size, size, upstream, all, time, time, tile, tile, tiles, sums,
+            sums,
+        ];
         let value = with_scratch(lengths, |scratch| {
             let scratch = Scratch::new(scratch);
-            with_head_dim!(shape.head_dim, D => dispatch(level, Backward::<'_, D>(call, scratch)))
+            with_factors!(shape, N, D => {
+                dispatch(level, Backward::<'_, N, D>(call, scratch, PhantomData))
+            })
         });
         // SAFETY: each task writes its own place.
         unsafe { shared_gains.write(task, value) };
@@ -72,24 +84,25 @@ struct Call<'a> {
 /// The same, for a head dimension, with scratch.
 ///
 /// The scratch is fetched outside, for a closure inside would not be compiled with the level's instructions.
-struct Backward<'a, const D: usize>(Call<'a>, Scratch<'a>);
+struct Backward<'a, N, const D: usize>(Call<'a>, Scratch<'a>, PhantomData<N>);
 
-impl<const D: usize> Kernel for Backward<'_, D> {
+impl<N: Numbers, const D: usize> Kernel for Backward<'_, N, D> {
     type Output = f32;
+    const PAIRS: bool = N::IN_PLACE == 2;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> f32 {
-        let Backward(call, mut scratch) = self;
+        let Backward(call, mut scratch, _) = self;
         let time = call.shape.time.next_multiple_of(KEYS);
         for first in (0..time).step_by(LANES) {
-            call.prepare::<L, D>(lanes, first, &mut scratch);
+            call.prepare::<L, N, D>(lanes, first, &mut scratch);
         }
         for first in (0..time).step_by(KEYS) {
             scratch.key_sums.fill(0.0);
             scratch.value_sums.fill(0.0);
             for query in (first..time).step_by(QUERIES) {
                 // SAFETY: the scratch holds `time` rows, a whole number of tiles, all written by `prepare`.
-                unsafe { Tile::<D>::new(&mut scratch, first, query).run(lanes) };
+                unsafe { Tile::<N, D>::new(&mut scratch, first, query).run(lanes) };
             }
             call.finish_keys::<L, D>(lanes, first, scratch.key_sums, scratch.value_sums);
         }
@@ -148,29 +161,39 @@ impl Call<'_> {
 
     /// Fills the scratch for sixteen tokens.
     #[inline(always)]
-    fn prepare<L: Lanes, const D: usize>(&self, lanes: L, first: usize, scratch: &mut Scratch<'_>) {
+    fn prepare<L: Lanes, N: Numbers, const D: usize>(
+        &self,
+        lanes: L,
+        first: usize,
+        scratch: &mut Scratch<'_>,
+    ) {
         let call = self;
-        let (norm, size) = (call.gain.is_some(), first * D..(first + LANES) * D);
+        let places = D / N::IN_PLACE;
+        let (norm, size) = (call.gain.is_some(), first * places..(first + LANES) * places);
+        let mut rows = [0.0; 128 * LANES];
+        let rows = &mut rows[..LANES * D];
         let mut buffer = [0.0; 128 * LANES];
         let table = call.rotary.consecutive(first, &mut buffer);
         let angles = |row: usize| lanes.load_slice(&table[row * LANES..], 0.0);
         let q = self.load::<L, D>(lanes, first, 0);
         let q = prepare::forward(lanes, &q, norm, lanes.splat(self.query_factor(D)), angles);
-        prepare::store_columns(lanes, &q, &mut scratch.queries[size.clone()]);
+        prepare::store_columns::<L, N, D>(lanes, &q, &mut scratch.queries[size.clone()]);
+        // SAFETY: there are sixteen rows of D.
+        unsafe { prepare::store_rows(lanes, &q, rows.as_mut_ptr(), D, LANES) };
+        prepare::pair_rows::<L, N, D>(lanes, rows, &mut scratch.query_rows[size.clone()]);
         let k = self.load::<L, D>(lanes, first, 1);
         let k = prepare::forward(lanes, &k, norm, lanes.splat(1.0), angles);
-        prepare::store_columns(lanes, &k, &mut scratch.keys[size.clone()]);
-        let rows = scratch.key_rows[size.clone()].as_mut_ptr();
-        // SAFETY: the slice holds sixteen rows of D.
-        unsafe { prepare::store_rows(lanes, &k, rows, D, LANES) };
+        prepare::store_columns::<L, N, D>(lanes, &k, &mut scratch.keys[size.clone()]);
+        // SAFETY: as above.
+        unsafe { prepare::store_rows(lanes, &k, rows.as_mut_ptr(), D, LANES) };
+        prepare::pair_rows::<L, N, D>(lanes, rows, &mut scratch.key_rows[size.clone()]);
         let v = self.load::<L, D>(lanes, first, 2);
-        prepare::store_columns(lanes, &v, &mut scratch.values[size.clone()]);
-        scratch.query_gradients[size].fill(0.0);
+        prepare::store_columns::<L, N, D>(lanes, &v, &mut scratch.values[size.clone()]);
+        scratch.query_gradients[first * D..][..LANES * D].fill(0.0);
         let width = call.shape.width();
-        for row in 0..LANES {
+        rows.fill(0.0);
+        for (row, upstream) in rows.chunks_exact_mut(D).enumerate() {
             let token = first + row;
-            let upstream = &mut scratch.upstream[token * D..][..D];
-            upstream.fill(0.0);
             (scratch.log_sums[token], scratch.deltas[token]) = (0.0, 0.0);
             if token < call.shape.time {
                 let from = (call.batch * call.shape.time + token) * width + call.head * D;
@@ -179,6 +202,20 @@ impl Call<'_> {
                 scratch.log_sums[token] = -call.log_sum[sums + token];
                 scratch.deltas[token] = -dot(lanes, upstream, &call.out[from..][..D]);
             }
+        }
+        if N::IN_PLACE == 1 {
+            return scratch.upstream[size].copy_from_slice(rows);
+        }
+        prepare::pair_rows::<L, N, D>(lanes, rows, &mut scratch.upstream_rows[size.clone()]);
+        let pairs = scratch.upstream[size].chunks_exact_mut(places);
+        for (row, pairs) in rows.chunks_exact(D).zip(pairs) {
+            let mut line = [0.0; 64];
+            pair_row(lanes, row, &mut line);
+            pairs.copy_from_slice(&line[..places]);
+        }
+        for starts in [&mut *scratch.log_sums, &mut *scratch.deltas] {
+            let starts = &mut starts[first..][..LANES];
+            lanes.store_slice(starts, N::start(lanes, lanes.load_slice(starts, 0.0)));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The whole-chunk pass: sixteen queries side by side in the lanes, 32 at a time against blocks of 64 keys.
 
 use super::super::aligned::with_scratch;
+use super::super::factors::{Factors, Numbers, Pairs, Singles};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level;
 use super::super::math::{LOG2_E, ln};
@@ -8,7 +9,8 @@ use super::super::parallel::{self, Shared};
 use super::forward_tile::{QUERIES, Tile};
 use super::prepare;
 use super::rotary::{self, Rotary};
-use super::{AttentionShape, KEY_BLOCK, query_scale, with_head_dim};
+use super::{AttentionShape, KEY_BLOCK, query_scale, with_factors, with_head_dim};
+use std::marker::PhantomData;
 
 /// out [batch, time, width] for qkv [batch, time, 3·width]: q, k and v, each [heads, head_dim].
 ///
@@ -34,7 +36,9 @@ pub fn attention(
         let size = time * shape.head_dim;
         let lengths = [size, size, size, KEY_BLOCK * QUERIES, shape.head_dim * QUERIES];
         with_scratch(lengths, |scratch| {
-            with_head_dim!(shape.head_dim, D => dispatch(level, Forward::<'_, D>(call, scratch)));
+            with_factors!(shape, N, D => {
+                dispatch(level, Forward::<'_, N, D>(call, scratch, PhantomData));
+            });
         });
     });
 }
@@ -54,20 +58,22 @@ struct Call<'a> {
 /// The same, for a head dimension, with scratch: queries, keys, values, powers and sums.
 ///
 /// The scratch is fetched outside, for a closure inside would not be compiled with the level's instructions.
-struct Forward<'a, const D: usize>(Call<'a>, [&'a mut [f32]; 5]);
+struct Forward<'a, N, const D: usize>(Call<'a>, [&'a mut [f32]; 5], PhantomData<N>);
 
-impl<const D: usize> Kernel for Forward<'_, D> {
+impl<N: Numbers, const D: usize> Kernel for Forward<'_, N, D> {
     type Output = ();
+    const PAIRS: bool = N::IN_PLACE == 2;
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Forward(call, [queries, keys, values, powers, sums]) = self;
+        let Forward(call, [queries, keys, values, powers, sums], numbers) = self;
         let time = call.shape.time.next_multiple_of(QUERIES);
-        call.prepare::<L, D>(lanes, queries, keys, values);
+        call.prepare::<L, N, D>(lanes, queries, keys, values);
         for first in (0..time).step_by(QUERIES) {
-            let tile = Tile::<D> {
+            let tile = Tile::<N, D> {
+                numbers,
                 dims: D,
-                queries: queries[first * D..].as_ptr(),
+                queries: queries[first * (D / N::IN_PLACE)..].as_ptr(),
                 keys: keys.as_ptr(),
                 values: values.as_ptr(),
                 steps: std::ptr::null(),
@@ -85,9 +91,10 @@ impl<const D: usize> Kernel for Forward<'_, D> {
 }
 
 impl Call<'_> {
-    /// Queries and keys normed and rotated as [block of 16, D, 16], values as [time, D]; zeros behind the end.
+    /// Queries and keys normed and rotated as [block of 16, D, 16], values as [time, D]; zeros behind the end. Of pairs
+    /// there are half as many (`Tile`).
     #[inline(always)]
-    fn prepare<L: Lanes, const D: usize>(
+    fn prepare<L: Lanes, N: Numbers, const D: usize>(
         &self,
         lanes: L,
         queries: &mut [f32],
@@ -100,27 +107,32 @@ impl Call<'_> {
         let (norm, gain) = (call.gain.is_some(), call.gain.map_or(1.0, |gain| gain[call.head]));
         let scale = lanes.splat(gain * query_scale(D));
         let mut buffer = vec![0.0; D * LANES];
-        let blocks = queries.chunks_exact_mut(D * LANES).zip(keys.chunks_exact_mut(D * LANES));
+        let end = start - call.head * D + time * 3 * width;
+        // A block's places: of queries, keys and values alike.
+        let size = D * LANES / N::IN_PLACE;
+        let blocks = queries.chunks_exact_mut(size).zip(keys.chunks_exact_mut(size));
+        let blocks = blocks.take(time.next_multiple_of(QUERIES) / LANES);
         for (block, (queries, keys)) in blocks.enumerate() {
             let first = block * LANES;
             let rows = time.saturating_sub(first).min(LANES);
             let table = call.rotary.consecutive(first, &mut buffer);
             let angles = |row: usize| lanes.load_slice(&table[row * LANES..], 0.0);
-            let from = &call.qkv[(start + first * 3 * width).min(call.qkv.len())..];
-            let values = &mut values[first * D..][..LANES * D];
+            let from = &call.qkv[(start + first * 3 * width).min(end)..end];
+            let values = &mut values[block * size..][..size];
             // SAFETY: `rows` tokens lie behind `from`, whose stride is 3·width; k and v follow q by a width each.
             unsafe {
                 let q = prepare::load_rows::<L, D>(lanes, from.as_ptr(), 3 * width, rows);
                 let q = prepare::forward(lanes, &q, norm, scale, angles);
-                prepare::store_columns(lanes, &q, queries);
+                prepare::store_columns::<L, N, D>(lanes, &q, queries);
                 let k = from.as_ptr().wrapping_add(width);
                 let k = prepare::load_rows::<L, D>(lanes, k, 3 * width, rows);
                 let k = prepare::forward(lanes, &k, norm, lanes.splat(1.0), angles);
-                prepare::store_columns(lanes, &k, keys);
+                prepare::store_columns::<L, N, D>(lanes, &k, keys);
             }
             for (row, value) in values.chunks_exact_mut(D).enumerate() {
                 if row < rows {
-                    value.copy_from_slice(&from[row * 3 * width + 2 * width..][..D]);
+                    let from = &from[row * 3 * width + 2 * width..];
+                    N::fill_line(lanes, from, LANES / N::IN_PLACE * 3 * width, value);
                 } else {
                     value.fill(0.0);
                 }

@@ -1,9 +1,11 @@
 //! The inner loops of the whole-chunk pass: 32 queries in two vectors, against blocks of 64 keys.
 
+use super::super::factors::Numbers;
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even, soft_cap};
 use super::KEY_BLOCK;
 use super::heads::{probability_unit, round_probability};
+use std::marker::PhantomData;
 
 /// Queries of a tile: two vectors.
 pub(super) const QUERIES: usize = 2 * LANES;
@@ -16,13 +18,17 @@ pub(super) const LOWEST: f32 = -4_194_304.0;
 pub(super) const HIGHEST: f32 = 4_194_304.0;
 
 /// 32 queries from `first` on, against all the keys they see; heads of D dimensions, or of `dims` if D is 0.
-pub(super) struct Tile<const D: usize> {
+///
+/// With pairs, queries and keys have half the dimensions, each a pair of neighbours; of each sixteen keys, values and
+/// powers have eight pairs, of the keys k and k + 8.
+pub(super) struct Tile<N, const D: usize> {
+    pub(super) numbers: PhantomData<N>,
     pub(super) dims: usize,
     /// [2 blocks, D, 16].
     pub(super) queries: *const f32,
     /// [blocks, D, 16].
     pub(super) keys: *const f32,
-    /// [time, D]; whole numbers, where there are steps.
+    /// [time, D]; whole numbers, where there are steps, which singles alone can have.
     pub(super) values: *const f32,
     /// The powers of two that values held as bytes are multiples of: \[time\]. Else null.
     pub(super) steps: *const f32,
@@ -37,11 +43,17 @@ pub(super) struct Tile<const D: usize> {
     pub(super) soft_cap: Option<f32>,
 }
 
-impl<const D: usize> Tile<D> {
+impl<N: Numbers, const D: usize> Tile<N, D> {
     /// Dimensions of a head.
     #[inline(always)]
     fn dims(&self) -> usize {
         if D == 0 { self.dims } else { D }
+    }
+
+    /// Places of a head's dimensions.
+    #[inline(always)]
+    fn places(&self) -> usize {
+        self.dims() / N::IN_PLACE
     }
 
     /// Leaves the sums, and gives the maximum and total of each query.
@@ -113,18 +125,18 @@ impl<const D: usize> Tile<D> {
     ) {
         // SAFETY: granted by the caller of `attend`; `offset + KEYS` is at most 16.
         unsafe {
-            let keys = self.keys.add(key * self.dims() + offset);
-            let queries = self.queries.add(vector * self.dims() * LANES);
+            let keys = self.keys.add(key * self.places() + offset);
+            let queries = self.queries.add(vector * self.places() * LANES);
             let mut scores = [[lanes.zero(); VECTORS]; KEYS];
-            for d in 0..self.dims() {
+            for d in 0..self.places() {
                 let mut query = [lanes.zero(); VECTORS];
                 for v in 0..VECTORS {
-                    query[v] = lanes.load(queries.add((v * self.dims() + d) * LANES));
+                    query[v] = lanes.load(queries.add((v * self.places() + d) * LANES));
                 }
                 for k in 0..KEYS {
                     let factor = lanes.splat(*keys.add(d * LANES + k));
                     for v in 0..VECTORS {
-                        scores[k][v] = lanes.fma(factor, query[v], scores[k][v]);
+                        scores[k][v] = N::fma(lanes, factor, query[v], scores[k][v]);
                     }
                 }
             }
@@ -183,7 +195,7 @@ impl<const D: usize> Tile<D> {
                 // SAFETY: granted by the caller of `attend`.
                 unsafe {
                     let sum = self.sums.add(d * QUERIES + v * LANES);
-                    lanes.store(sum, lanes.mul(lanes.load(sum), factor));
+                    lanes.store(sum, N::start(lanes, lanes.mul(lanes.load(sum), factor)));
                 }
             }
         }
@@ -208,8 +220,14 @@ impl<const D: usize> Tile<D> {
                     let high = low.add(8 * QUERIES);
                     let low_power = exp2.apply(lanes, lanes.load(low));
                     let high_power = exp2.apply(lanes, lanes.load(high));
-                    lanes.store(low, low_power);
-                    lanes.store(high, high_power);
+                    if N::IN_PLACE == 1 {
+                        lanes.store(low, low_power);
+                        lanes.store(high, high_power);
+                    } else {
+                        // Where scores were that are powers already.
+                        let pairs = self.powers.add((part / 2 + k) * QUERIES + v * LANES);
+                        lanes.store(pairs, N::place(lanes, &[low_power, high_power]));
+                    }
                     *branch = lanes.add(low_power, high_power);
                 }
             }
@@ -299,9 +317,9 @@ impl<const D: usize> Tile<D> {
                     }
                 }
             }
-            let mut values = self.values.add(key * self.dims() + d);
+            let mut values = self.values.add(key / N::IN_PLACE * self.dims() + d);
             let mut powers = self.powers.cast_const().add(vector * LANES);
-            for _ in 0..count {
+            for _ in 0..count / N::IN_PLACE {
                 let mut power = [lanes.zero(); VECTORS];
                 for v in 0..VECTORS {
                     power[v] = lanes.load(powers.add(v * LANES));
@@ -309,7 +327,7 @@ impl<const D: usize> Tile<D> {
                 for i in 0..DIMS {
                     let factor = lanes.splat(*values.add(i));
                     for v in 0..VECTORS {
-                        sums[i][v] = lanes.fma(factor, power[v], sums[i][v]);
+                        sums[i][v] = N::fma(lanes, factor, power[v], sums[i][v]);
                     }
                 }
                 values = values.add(self.dims());

@@ -33,6 +33,7 @@ pub use prepare_rows::prepare_rows;
 pub use rotary::{natural_logarithm, rotary_frequency};
 pub use whole::attention_whole;
 
+use super::factors::Factors;
 use super::math::LOG2_E;
 
 /// Keys that share one running maximum.
@@ -51,6 +52,8 @@ pub struct AttentionShape {
     pub head_dim: usize,
     /// Of these, those that turn with their position: pairs (i, i + head_dim/2) for i below half of it.
     pub rotated: usize,
+    /// What the products multiply, forward and backward; norms, rotation and soft-max are in singles.
+    pub factors: Factors,
 }
 
 impl AttentionShape {
@@ -108,6 +111,23 @@ macro_rules! with_head_dim {
 }
 // A function cannot turn a number into a constant parameter, so this macro does.
 use with_head_dim;
+
+/// Runs a statement with the type `N` of the numbers that are multiplied, and the head dimension as the constant `D`.
+macro_rules! with_factors {
+    ($shape:expr, $N:ident, $D:ident => $work:expr) => {
+        match $shape.factors {
+            Factors::Single => {
+                type $N = Singles;
+                with_head_dim!($shape.head_dim, $D => $work)
+            }
+            Factors::Bfloat => {
+                type $N = Pairs;
+                with_head_dim!($shape.head_dim, $D => $work)
+            }
+        }
+    };
+}
+use with_factors;
 
 #[cfg(test)]
 mod inference_tests;

@@ -3,6 +3,7 @@
 //! Sixteen rows go side by side in the lanes, so every sum over a head's dimensions is one chain in index order,
 //! whether the sixteen are tokens of a chunk or heads of one new token.
 
+use super::super::factors::Numbers;
 use super::super::lanes::{LANES, Lanes};
 use super::super::norm::RMS_EPSILON;
 
@@ -56,15 +57,27 @@ pub(super) unsafe fn store_rows<L: Lanes, const D: usize>(
     }
 }
 
-/// Stores sixteen rows as they are in the lanes: [D, 16].
+/// Stores sixteen rows as they are in the lanes: [D, 16] singles, or [D / 2, 16] pairs of neighbours.
 #[inline(always)]
-pub(super) fn store_columns<L: Lanes, const D: usize>(
+pub(super) fn store_columns<L: Lanes, N: Numbers, const D: usize>(
     lanes: L,
     columns: &Columns<L, D>,
     to: &mut [f32],
 ) {
-    for (column, to) in columns.iter().zip(to.chunks_exact_mut(LANES)) {
-        lanes.store_slice(to, *column);
+    for (columns, to) in columns.chunks_exact(N::IN_PLACE).zip(to.chunks_exact_mut(LANES)) {
+        lanes.store_slice(to, N::place(lanes, columns));
+    }
+}
+
+/// Sixteen rows [16, D] as they are, or as pairs of rows: [8, D].
+#[inline(always)]
+pub(super) fn pair_rows<L: Lanes, N: Numbers, const D: usize>(
+    lanes: L,
+    rows: &[f32],
+    to: &mut [f32],
+) {
+    for (rows, line) in rows.chunks_exact(N::IN_PLACE * D).zip(to.chunks_exact_mut(D)) {
+        N::fill_line(lanes, rows, D, line);
     }
 }
 

@@ -4,7 +4,8 @@ use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, diffe
 use super::*;
 
 fn shape(batch: usize, time: usize, heads: usize, head_dim: usize) -> AttentionShape {
-    AttentionShape { batch, time, heads, head_dim, rotated: head_dim }
+    let factors = Factors::Single;
+    AttentionShape { batch, time, heads, head_dim, rotated: head_dim, factors }
 }
 
 /// One head's output in `f64`, the plain way.
@@ -136,7 +137,26 @@ fn levels_and_threads_agree() {
         let dout = numbers.uniform(batch * time * shape.width());
         let gain = numbers.scaled(heads, 3.0);
         for gain in [None, Some(&gain[..])] {
-            assert_same_bits("attention", || both(shape, &qkv, gain, &dout).concat());
+            for factors in [Factors::Single, Factors::Bfloat] {
+                let shape = AttentionShape { factors, ..shape };
+                assert_same_bits("attention", || both(shape, &qkv, gain, &dout).concat());
+            }
+        }
+    }
+}
+
+#[test]
+fn bfloats_are_near_singles() {
+    let mut numbers = Numbers::new(4);
+    for (time, heads, head_dim) in [(1, 1, 16), (70, 2, 32), (130, 1, 48), (33, 1, 128)] {
+        let exact = shape(2, time, heads, head_dim);
+        let rounded = AttentionShape { factors: Factors::Bfloat, ..exact };
+        let qkv = numbers.scaled(2 * time * 3 * exact.width(), 2.0);
+        let (gain, dout) = (vec![1.5; heads], numbers.uniform(2 * time * exact.width()));
+        let expected = both(exact, &qkv, Some(&gain), &dout);
+        let found = both(rounded, &qkv, Some(&gain), &dout);
+        for (found, expected) in found.iter().zip(&expected).take(3) {
+            assert_close("bfloat", found, &wide(expected), 2e-2);
         }
     }
 }
@@ -144,26 +164,35 @@ fn levels_and_threads_agree() {
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_among_many() {
     let mut numbers = Numbers::new(5);
-    let many = shape(5, 77, 2, 16);
+    for factors in [Factors::Single, Factors::Bfloat] {
+        alone_and_among(factors, &mut numbers);
+    }
+}
+
+fn alone_and_among(factors: Factors, numbers: &mut Numbers) {
+    let many = AttentionShape { factors, ..shape(5, 77, 2, 16) };
     let (size, out_size) = (77 * 3 * 32, 77 * 32);
     let qkv = numbers.scaled(5 * size, 2.0);
     let dout = numbers.uniform(5 * out_size);
     let [out, _, dqkv, _] = both(many, &qkv, None, &dout);
     for lane in 0..5 {
         let (x, d) = (&qkv[lane * size..][..size], &dout[lane * out_size..][..out_size]);
-        let [alone, _, dalone, _] = both(shape(1, 77, 2, 16), x, None, d);
+        let one = AttentionShape { batch: 1, ..many };
+        let [alone, _, dalone, _] = both(one, x, None, d);
         assert_eq!(bits(&alone), bits(&out[lane * out_size..][..out_size]));
         assert_eq!(bits(&dalone), bits(&dqkv[lane * size..][..size]));
         // The beginning of a sequence does not know its end.
-        let [beginning, _] = forward(shape(1, 40, 2, 16), &x[..40 * 96], None);
+        let [beginning, _] = forward(AttentionShape { time: 40, ..one }, &x[..40 * 96], None);
         assert_eq!(bits(&beginning), bits(&alone[..40 * 32]));
     }
 }
 
 #[test]
 fn extreme_scores_stay_finite() {
-    let shape = shape(1, 100, 1, 16);
-    for scale in [0.0, 1e-20, 300.0, 3000.0] {
+    let scales = [0.0, 1e-20, 300.0, 3000.0];
+    let both_factors = |scale| [(Factors::Single, scale), (Factors::Bfloat, scale)];
+    for (factors, scale) in scales.into_iter().flat_map(both_factors) {
+        let shape = AttentionShape { factors, ..shape(1, 100, 1, 16) };
         let qkv = Numbers::new(8).scaled(100 * 48, scale);
         let dout = Numbers::new(9).uniform(100 * 16);
         assert_same_bits("extreme", || {

@@ -3,12 +3,14 @@
 //! It runs the tiles of the training pass (`forward_tile`), so its bits are those of the cached step (`cached`).
 
 use super::super::aligned::with_scratch;
+use super::super::factors::Singles;
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
 use super::super::parallel::{self, Shared};
 use super::KEY_BLOCK;
 use super::forward_tile::{QUERIES, Tile};
 use super::heads::{AttentionHeads, HeldAs, to_whole};
+use std::marker::PhantomData;
 
 /// mixed [time, heads, dims] from one sequence's prepared rows [time, heads.row()]; over the threads, unless
 /// `on_this_thread`.
@@ -74,7 +76,8 @@ impl<const D: usize> Kernel for Whole<'_, D> {
         for head in call.key_head * group..(call.key_head + 1) * group {
             for first in (0..padded).step_by(QUERIES) {
                 call.columns(lanes, dims, head * dims, first, &mut queries[..QUERIES * dims]);
-                let tile = Tile::<D> {
+                let tile = Tile::<Singles, D> {
+                    numbers: PhantomData,
                     dims,
                     queries: queries.as_ptr(),
                     keys: keys.as_ptr(),

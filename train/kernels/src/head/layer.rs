@@ -1,5 +1,6 @@
 //! The layer that makes logits.
 
+use super::super::factors::Factors;
 use super::super::level::Level;
 use super::super::linear::{self, Panels};
 
@@ -16,6 +17,8 @@ pub struct Head<'a> {
     pub bias: Option<&'a [f32]>,
     /// The cap c of z = c·tanh(z/c) (Gemma Team, "Gemma 2").
     pub softcap: Option<f32>,
+    /// What the products multiply, forward and backward; soft-max and loss are in singles.
+    pub factors: Factors,
 }
 
 impl Head<'_> {
@@ -32,6 +35,12 @@ impl Head<'_> {
         assert_eq!(targets.len(), rows, "targets");
         let known = targets.iter().all(|target| (*target as usize) < self.vocabulary);
         assert!(known, "a target ≥ {}", self.vocabulary);
+    }
+
+    /// The weights in the form that suits a product with `rows` rows.
+    pub(super) fn panels(&self, level: Level, rows: usize) -> Panels<'_> {
+        let dimensions = [rows, self.width, self.vocabulary];
+        Panels::for_rows(level, self.factors, self.weights, dimensions)
     }
 
     /// The logits of some rows, before the cap.

@@ -25,7 +25,7 @@ pub fn head_loss(head: &Head<'_>, h: &[f32], targets: &[u32], nats: &mut [f32]) 
     head.check_targets(rows, targets);
     assert_eq!(nats.len(), rows, "nats");
     let level = level::current();
-    let panels = Panels::for_rows(head.weights, head.width, head.vocabulary, rows);
+    let panels = head.panels(level, rows);
     let block = block_rows(head.vocabulary).min(rows.max(1));
     let mut logits = vec![0.0; block * head.vocabulary];
     let blocks =
@@ -61,8 +61,8 @@ pub fn head_loss_gradients(
     assert!(nats.as_ref().is_none_or(|nats| nats.len() == rows), "nats");
     assert!(dbias.as_ref().is_none_or(|dbias| dbias.len() == vocabulary), "dbias");
     let level = level::current();
-    let panels = Panels::for_rows(head.weights, width, vocabulary, rows);
-    let turned = Panels::packed_transpose(head.weights, vocabulary, width);
+    let panels = head.panels(level, rows);
+    let turned = Panels::transposed(level, head.factors, head.weights, vocabulary, width);
     let block = block_rows(vocabulary).min(rows.max(1));
     let mut logits = vec![0.0; block * vocabulary];
     dweights.fill(0.0);
@@ -79,7 +79,8 @@ pub fn head_loss_gradients(
         for_rows(level, head, logits, &Goal::Gradient { targets, upstream, nats });
         let dh = &mut dh[range.start * width..range.end * width];
         linear::multiply_panels(level, range.len(), logits, &turned, None, dh);
-        let shape = LinearShape { rows: range.len(), inputs: width, outputs: vocabulary };
+        let factors = head.factors;
+        let shape = LinearShape { rows: range.len(), inputs: width, outputs: vocabulary, factors };
         linear::add_grad_weight(level, shape, h, logits, true, dweights);
         if let Some(dbias) = dbias.as_deref_mut() {
             linear::add_grad_bias(level, range.len(), logits, dbias);

@@ -1,5 +1,6 @@
 //! The head against `f64`, against differences, and across levels and threads.
 
+use super::super::factors::Factors;
 use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, differences, wide};
 use super::*;
 
@@ -11,6 +12,7 @@ struct Case {
     weights: Vec<f32>,
     bias: Option<Vec<f32>>,
     softcap: Option<f32>,
+    factors: Factors,
     targets: Vec<u32>,
     upstream: Vec<f32>,
 }
@@ -25,6 +27,7 @@ impl Case {
             weights: numbers.uniform(width * vocabulary),
             bias: bias.then(|| numbers.uniform(vocabulary)),
             softcap,
+            factors: Factors::Single,
             targets: numbers.tokens(rows, vocabulary),
             upstream: numbers.uniform(rows),
         }
@@ -37,6 +40,7 @@ impl Case {
             weights: &self.weights,
             bias: self.bias.as_deref(),
             softcap: self.softcap,
+            factors: self.factors,
         }
     }
 
@@ -90,6 +94,17 @@ fn loss_and_gradients_are_exact_to_rounding() {
 }
 
 #[test]
+fn bfloats_are_near_singles() {
+    let mut case = Case::new(70, 33, 101, true, Some(15.0));
+    let exact = case.results();
+    case.factors = Factors::Bfloat;
+    for (found, exact) in case.results().iter().zip(&exact) {
+        assert_close("bfloat", found, &wide(exact), 2e-2);
+        assert_ne!(found, exact);
+    }
+}
+
+#[test]
 fn one_pass_is_both_passes() {
     let case = Case::new(150, 16, 33, true, Some(10.0));
     let [nats, dh, dw, db] = case.results();
@@ -113,8 +128,11 @@ fn one_pass_is_both_passes() {
 fn levels_and_threads_agree() {
     for (rows, width, vocabulary) in [(1, 1, 1), (3, 20, 50), (300, 16, 256), (90, 8, 1000)] {
         for softcap in [None, Some(15.0)] {
-            let case = Case::new(rows, width, vocabulary, rows % 2 == 1, softcap);
-            assert_same_bits("head", || case.results().concat());
+            let mut case = Case::new(rows, width, vocabulary, rows % 2 == 1, softcap);
+            for factors in [Factors::Single, Factors::Bfloat] {
+                case.factors = factors;
+                assert_same_bits("head", || case.results().concat());
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Sixteen lanes as one AVX-512 register.
 
+use super::bfloat;
 use super::operations::{Int8Panel, Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
-/// The token of the AVX-512 level: it exists only inside `run`.
+/// The token of the AVX-512 levels, with BF16 or without: it exists only inside `run` and `run_pairs`.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(());
+pub(super) struct Avx512<const BF16: bool>(());
 
 /// Runs a kernel with AVX-512 instructions.
 ///
@@ -13,12 +15,21 @@ pub(super) struct Avx512(());
 /// The processor must have AVX-512F, BW, DQ, VL and VNNI, AVX2 and FMA.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512(()))
+    kernel.run(Avx512::<false>(()))
 }
 
-// SAFETY (of every block here): `self` is a token that only `run` makes, so the processor has the instructions;
-// pointers are as good as the caller of `load` and `store` grants.
-impl Lanes for Avx512 {
+/// Runs a kernel with AVX-512 instructions, and those for pairs of bfloat16.
+///
+/// # Safety
+/// The processor must have AVX-512BF16, and what `run` wants.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma")]
+pub(super) unsafe fn run_pairs<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512::<true>(()))
+}
+
+// SAFETY (of every block here): `self` is a token that only `run` and `run_pairs` make, so the processor has the
+// instructions; pointers are as good as the caller of `load` and `store` grants.
+impl<const BF16: bool> Lanes for Avx512<BF16> {
     type Vector = __m512;
     const WIDE: bool = true;
 
@@ -163,6 +174,59 @@ impl Lanes for Avx512 {
     fn select_greater(self, a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         // SAFETY: see the impl.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    fn fma_pairs(self, a: __m512, b: __m512, sum: __m512) -> __m512 {
+        if !BF16 {
+            return bfloat::fma_pairs(self, a, b, sum);
+        }
+        // SAFETY: see the impl; any bits are pairs.
+        unsafe {
+            _mm512_dpbf16_ps(
+                sum,
+                transmute::<__m512, __m512bh>(a),
+                transmute::<__m512, __m512bh>(b),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn pair(self, lower: __m512, upper: __m512) -> __m512 {
+        if !BF16 {
+            return bfloat::pair(self, lower, upper);
+        }
+        const INTERLEAVED: [u16; 2 * LANES] = {
+            let mut order = [0; 2 * LANES];
+            let mut i = 0;
+            while i < order.len() {
+                order[i] = (i / 2 + i % 2 * LANES) as u16;
+                i += 1;
+            }
+            order
+        };
+        // SAFETY: see the impl; any bits are 32 numbers of 16.
+        unsafe {
+            let order = transmute::<[u16; 2 * LANES], __m512i>(INTERLEAVED);
+            let apart = self.pair_neighbours(lower, upper);
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, _mm512_castps_si512(apart)))
+        }
+    }
+
+    #[inline(always)]
+    fn pair_neighbours(self, first: __m512, second: __m512) -> __m512 {
+        if !BF16 {
+            return bfloat::pair_neighbours(self, first, second);
+        }
+        // SAFETY: see the impl; any bits are sixteen numbers.
+        unsafe {
+            let least = _mm512_set1_ps(bfloat::LEAST);
+            // Whatever is not less, not-a-numbers among them.
+            let [first, second] = [first, second].map(|x| {
+                _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(x), least), x)
+            });
+            transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first))
+        }
     }
 
     #[inline(always)]

@@ -7,12 +7,14 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bfloat;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod operations;
 mod scalar;
 
 use super::level::{Instructions, Level};
+pub(super) use bfloat::above_subnormal;
 pub(super) use operations::{Int8Panel, Kernel, LANES, Lanes};
 
 /// Asks for the cache line at an address, which need not be the program's, ahead of its use.
@@ -43,7 +45,10 @@ pub(super) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
         Instructions::Avx2 => unsafe { avx2::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Instructions::Avx512 => unsafe { avx512::run(kernel) },
+        Instructions::Avx512Bf16 if K::PAIRS => unsafe { avx512::run_pairs(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above; with BF16 there is all that the level without it has.
+        Instructions::Avx512 | Instructions::Avx512Bf16 => unsafe { avx512::run(kernel) },
         #[cfg(target_arch = "aarch64")]
         Instructions::Neon => kernel.run(neon::Neon),
         #[allow(unreachable_patterns)]

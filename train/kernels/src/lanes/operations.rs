@@ -1,5 +1,7 @@
 //! The operations of a level, and what is written once for all of them.
 
+use super::bfloat;
+
 /// How many `f32` a vector holds, at every level.
 pub(crate) const LANES: usize = 16;
 
@@ -100,6 +102,22 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         yes: Self::Vector,
         no: Self::Vector,
     ) -> Self::Vector;
+    /// `sum + upper·upper + lower·lower` for the pairs of `bfloat` numbers in each lane of `a` and `b`: two fused
+    /// multiply-adds, the upper halves' first. What is subnormal is no case, if the sum came from none (`bfloat`).
+    #[inline(always)]
+    fn fma_pairs(self, a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector {
+        bfloat::fma_pairs(self, a, b, sum)
+    }
+    /// In each lane the pair of both numbers, rounded as `bfloat` says.
+    #[inline(always)]
+    fn pair(self, lower: Self::Vector, upper: Self::Vector) -> Self::Vector {
+        bfloat::pair(self, lower, upper)
+    }
+    /// 32 numbers that lie side by side, as pairs of neighbours.
+    #[inline(always)]
+    fn pair_neighbours(self, first: Self::Vector, second: Self::Vector) -> Self::Vector {
+        bfloat::pair_neighbours(self, first, second)
+    }
     /// The bits of `a` plus the bits of `count` shifted left by 23: `a·2ⁿ` where the low bits of `count` hold `n`.
     fn shift_exponent(self, a: Self::Vector, count: Self::Vector) -> Self::Vector;
     /// Whether every lane has `a` equal to `b`.
@@ -184,6 +202,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
 pub(crate) trait Kernel {
     /// What the work gives back.
     type Output;
+    /// Whether it multiplies pairs of bfloat16, which some processors have instructions for.
+    const PAIRS: bool = false;
     /// Does the work. Implementations must be `#[inline(always)]`, or the level's instructions do not reach it.
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }

@@ -10,6 +10,7 @@ mod product;
 mod tile;
 
 use super::activation::{Activation, Kept};
+use super::factors::Factors;
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level::{self, Level};
 use super::parallel::{self, Shared};
@@ -28,6 +29,8 @@ pub struct LinearShape {
     pub inputs: usize,
     /// Columns of y and w.
     pub outputs: usize,
+    /// What is multiplied, forward and backward.
+    pub factors: Factors,
 }
 
 impl LinearShape {
@@ -84,8 +87,10 @@ fn finished(
     y: &mut [f32],
 ) {
     shape.check(x.len(), w.len(), y.len());
-    let panels = Panels::for_rows(w, shape.inputs, shape.outputs, shape.rows);
-    product::multiply(level::current(), shape.rows, x, &panels, bias, finish, y);
+    let level = level::current();
+    let dimensions = [shape.rows, shape.inputs, shape.outputs];
+    let panels = Panels::for_rows(level, shape.factors, w, dimensions);
+    product::multiply(level, shape.rows, x, &panels, bias, finish, y);
 }
 
 /// y = x·b + bias for a matrix b that the caller packed.
@@ -103,8 +108,7 @@ pub(super) fn multiply_panels(
 /// dx [rows, inputs] = dy [rows, outputs]·wᵀ.
 pub fn linear_grad_input(shape: LinearShape, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     shape.check(dx.len(), w.len(), dy.len());
-    let panels = Panels::packed_transpose(w, shape.outputs, shape.inputs);
-    product::multiply(level::current(), shape.rows, dy, &panels, None, Finish::Plain, dx);
+    input_gradient(shape, dy, w, Finish::Plain, dx);
 }
 
 /// The gradient before an activation that feeds this layer, in one pass: `activate_backward` of `linear_grad_input`,
@@ -120,9 +124,14 @@ pub fn linear_grad_input_activate(
     shape.check(dx.len(), w.len(), dy.len());
     let (slope, kept) = kept.slope(activation);
     assert_eq!(kept.len(), dx.len(), "what was kept of the activation before {shape:?}");
-    let panels = Panels::packed_transpose(w, shape.outputs, shape.inputs);
-    let finish = Finish::Slope(slope, kept);
-    product::multiply(level::current(), shape.rows, dy, &panels, None, finish, dx);
+    input_gradient(shape, dy, w, Finish::Slope(slope, kept), dx);
+}
+
+/// dy·wᵀ and what follows it.
+fn input_gradient(shape: LinearShape, dy: &[f32], w: &[f32], finish: Finish<'_>, dx: &mut [f32]) {
+    let level = level::current();
+    let panels = Panels::transposed(level, shape.factors, w, shape.outputs, shape.inputs);
+    product::multiply(level, shape.rows, dy, &panels, None, finish, dx);
 }
 
 /// dw [inputs, outputs] = xᵀ·dy, rows summed in index order.
@@ -141,7 +150,7 @@ pub(super) fn add_grad_weight(
     dw: &mut [f32],
 ) {
     let dimensions = [shape.rows, shape.inputs, shape.outputs];
-    outer::multiply_transposed(level, dimensions, x, dy, accumulate, dw);
+    outer::multiply_transposed(level, shape.factors, dimensions, x, dy, accumulate, dw);
 }
 
 /// db \[outputs\] = Σ_r dy\[r\], rows in index order.
@@ -206,14 +215,30 @@ mod tests {
         [150, 256, 80],
     ];
 
-    /// The reference: each output one chain of `mul_add` in index order.
+    fn cases() -> impl Iterator<Item = (Factors, [usize; 3])> {
+        FACTORS.into_iter().flat_map(|factors| SHAPES.map(|shape| (factors, shape)))
+    }
+
+    const FACTORS: [Factors; 2] = [Factors::Single, Factors::Bfloat];
+
+    /// The reference: each output one chain of `mul_add` in index order, or in that of pairs.
     fn reference(shape: LinearShape, x: &[f32], w: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+        let round = |number: &f32| match shape.factors {
+            Factors::Single => *number,
+            Factors::Bfloat => half::bf16::from_f32(*number).to_f32(),
+        };
         let mut y = Vec::new();
         for row in x.chunks_exact(shape.inputs) {
             for output in 0..shape.outputs {
                 let start = bias.map_or(0.0, |bias| bias[output]);
-                let terms = row.iter().zip(w[output..].iter().step_by(shape.outputs));
-                y.push(terms.fold(start, |sum, (x, w)| x.mul_add(*w, sum)));
+                let column = w[output..].iter().step_by(shape.outputs);
+                let mut terms: Vec<[f32; 2]> =
+                    row.iter().zip(column).map(|(x, w)| [round(x), round(w)]).collect();
+                if shape.factors == Factors::Bfloat {
+                    terms.resize(terms.len().next_multiple_of(2), [0.0; 2]);
+                    terms.chunks_exact_mut(2).for_each(|pair| pair.swap(0, 1));
+                }
+                y.push(terms.iter().fold(start, |sum, [x, w]| x.mul_add(*w, sum)));
             }
         }
         y
@@ -226,8 +251,8 @@ mod tests {
     #[test]
     fn every_product_is_the_reference_chain() {
         let mut numbers = Numbers::new(1);
-        for [rows, inputs, outputs] in SHAPES {
-            let shape = LinearShape { rows, inputs, outputs };
+        for (factors, [rows, inputs, outputs]) in cases() {
+            let shape = LinearShape { rows, inputs, outputs, factors };
             let x = numbers.uniform(rows * inputs);
             let w = numbers.uniform(inputs * outputs);
             let bias = numbers.uniform(outputs);
@@ -240,12 +265,12 @@ mod tests {
             }
             let mut dx = vec![f32::NAN; rows * inputs];
             linear_grad_input(shape, &dy, &w, &mut dx);
-            let turned = LinearShape { rows, inputs: outputs, outputs: inputs };
+            let turned = LinearShape { inputs: outputs, outputs: inputs, ..shape };
             let expected = reference(turned, &dy, &transpose(&w, inputs, outputs), None);
             assert_eq!(bits(&dx), bits(&expected), "dx {shape:?}");
             let mut dw = vec![f32::NAN; inputs * outputs];
             linear_grad_weight(shape, &x, &dy, &mut dw);
-            let turned = LinearShape { rows: inputs, inputs: rows, outputs };
+            let turned = LinearShape { rows: inputs, inputs: rows, ..shape };
             let expected = reference(turned, &transpose(&x, rows, inputs), &dy, None);
             assert_eq!(bits(&dw), bits(&expected), "dw {shape:?}");
         }
@@ -254,8 +279,8 @@ mod tests {
     #[test]
     fn levels_and_threads_agree() {
         let mut numbers = Numbers::new(2);
-        for [rows, inputs, outputs] in SHAPES {
-            let shape = LinearShape { rows, inputs, outputs };
+        for (factors, [rows, inputs, outputs]) in cases() {
+            let shape = LinearShape { rows, inputs, outputs, factors };
             let x = numbers.uniform(rows * inputs);
             let w = numbers.uniform(inputs * outputs);
             let bias = numbers.uniform(outputs);
@@ -277,22 +302,24 @@ mod tests {
     #[test]
     fn a_row_alone_has_the_bits_it_has_among_many() {
         let mut numbers = Numbers::new(3);
-        let shape = LinearShape { rows: 100, inputs: 200, outputs: 70 };
-        let x = numbers.uniform(shape.rows * shape.inputs);
-        let w = numbers.uniform(shape.inputs * shape.outputs);
-        let mut all = vec![0.0; shape.rows * shape.outputs];
-        linear(shape, &x, &w, None, &mut all);
-        for (x, y) in x.chunks(shape.inputs).zip(all.chunks(shape.outputs)) {
-            let mut alone = vec![0.0; shape.outputs];
-            linear(LinearShape { rows: 1, ..shape }, x, &w, None, &mut alone);
-            assert_eq!(bits(&alone), bits(y));
+        for factors in FACTORS {
+            let shape = LinearShape { rows: 100, inputs: 200, outputs: 70, factors };
+            let x = numbers.uniform(shape.rows * shape.inputs);
+            let w = numbers.uniform(shape.inputs * shape.outputs);
+            let mut all = vec![0.0; shape.rows * shape.outputs];
+            linear(shape, &x, &w, None, &mut all);
+            for (x, y) in x.chunks(shape.inputs).zip(all.chunks(shape.outputs)) {
+                let mut alone = vec![0.0; shape.outputs];
+                linear(LinearShape { rows: 1, ..shape }, x, &w, None, &mut alone);
+                assert_eq!(bits(&alone), bits(y));
+            }
         }
     }
 
     #[test]
     fn fused_forms_are_the_separate_ones() {
         let mut numbers = Numbers::new(4);
-        let shape = LinearShape { rows: 50, inputs: 33, outputs: 100 };
+        let shape = LinearShape { rows: 50, inputs: 33, outputs: 100, factors: Factors::Bfloat };
         let x = numbers.uniform(shape.rows * shape.inputs);
         let w = numbers.uniform(shape.inputs * shape.outputs);
         let residual = numbers.uniform(shape.rows * shape.outputs);
@@ -332,8 +359,13 @@ mod tests {
 
     #[test]
     fn the_chain_is_close_to_exact() {
+        for (factors, tolerance) in FACTORS.into_iter().zip([1e-6, 1e-2]) {
+            is_close(LinearShape { rows: 4, inputs: 500, outputs: 20, factors }, tolerance);
+        }
+    }
+
+    fn is_close(shape: LinearShape, tolerance: f64) {
         let mut numbers = Numbers::new(5);
-        let shape = LinearShape { rows: 4, inputs: 500, outputs: 20 };
         let x = numbers.uniform(shape.rows * shape.inputs);
         let w = numbers.uniform(shape.inputs * shape.outputs);
         let mut y = vec![0.0; shape.rows * shape.outputs];
@@ -346,6 +378,6 @@ mod tests {
                 inputs.map(|k| x[row * shape.inputs + k] * w[k * shape.outputs + output]).sum()
             })
             .collect();
-        assert_close("y", &y, &exact, 1e-6);
+        assert_close("y", &y, &exact, tolerance);
     }
 }

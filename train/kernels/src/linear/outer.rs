@@ -4,14 +4,15 @@
 //! for the caches; the chains go on from block to block, so the rows are summed in index order.
 
 use super::super::aligned::with_scratch;
+use super::super::factors::{Factors, Numbers, Pairs, Singles};
 use super::super::lanes::{Kernel, Lanes, dispatch};
 use super::super::level::Level;
 use super::super::parallel::{self, Shared};
 use super::tile::{PANEL, TILE_ROWS, Tile, ZEROS, compute};
 use std::ops::Range;
 
-/// Rows of a block: a panel of them takes 32 KiB.
-const ROW_BLOCK: usize = 128;
+/// Places of a block of rows, one row or a pair each: a panel of them takes 32 KiB.
+const BLOCK: usize = 128;
 /// Panels whose block of rows is copied at once.
 const PANELS_AT_ONCE: usize = 8;
 /// Inputs from which their rows are copied too: at larger strides they would fight for the same cache sets.
@@ -22,6 +23,7 @@ const PADDING: usize = 16;
 /// c (+)= aᵀ·b for [rows, inputs, outputs]; with `accumulate`, the chains go on from what c holds.
 pub(super) fn multiply_transposed(
     level: Level,
+    factors: Factors,
     [rows, inputs, outputs]: [usize; 3],
     a: &[f32],
     b: &[f32],
@@ -47,10 +49,15 @@ pub(super) fn multiply_transposed(
         let own = parallel::piece(task / panel_groups, tile_groups, tiles);
         let own = own.start * TILE_ROWS..inputs.min(own.end * TILE_ROWS);
         let panels = parallel::piece(task % panel_groups, panel_groups, panels);
-        let copied = if inputs > COPIED_INPUTS { (own.len() + PADDING) * ROW_BLOCK } else { 0 };
-        with_scratch([copied, PANELS_AT_ONCE * PANEL * ROW_BLOCK], |scratch| {
+        let copied = inputs > COPIED_INPUTS || factors != Factors::Single;
+        let copied = if copied { (own.len() + PADDING) * BLOCK } else { 0 };
+        with_scratch([copied, PANELS_AT_ONCE * PANEL * BLOCK], |scratch| {
             let shape = [rows, inputs, outputs];
-            dispatch(level, Outer { shape, a, b, accumulate, c, own, panels, scratch });
+            let outer = Outer { shape, a, b, accumulate, c, own, panels, scratch };
+            match factors {
+                Factors::Single => dispatch(level, Of(Singles, outer)),
+                Factors::Bfloat => dispatch(level, Of(Pairs, outer)),
+            }
         });
     });
 }
@@ -73,22 +80,27 @@ struct Outer<'a> {
 #[derive(Clone, Copy)]
 struct View(*const f32, usize);
 
-impl Kernel for Outer<'_> {
+/// The same for the numbers that it multiplies.
+struct Of<'a, N>(N, Outer<'a>);
+
+impl<N: Numbers> Kernel for Of<'_, N> {
     type Output = ();
+    const PAIRS: bool = N::IN_PLACE == 2;
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self, lanes: L) {
-        let rows = self.shape[0];
-        let mut first = self.panels.start;
-        while first < self.panels.end {
-            let panels = first..self.panels.end.min(first + PANELS_AT_ONCE);
+    fn run<L: Lanes>(self, lanes: L) {
+        let Of(_, mut outer) = self;
+        let (rows, all) = (outer.shape[0], outer.panels.clone());
+        let mut first = all.start;
+        while first < all.end {
+            let panels = first..all.end.min(first + PANELS_AT_ONCE);
             first = panels.end;
-            for row in (0..rows.max(1)).step_by(ROW_BLOCK) {
-                let depth = ROW_BLOCK.min(rows - row);
-                let a = self.inputs(row, depth);
+            for row in (0..rows.max(1)).step_by(BLOCK * N::IN_PLACE) {
+                let depth = BLOCK.min((rows - row).div_ceil(N::IN_PLACE));
+                let a = outer.inputs::<L, N>(lanes, row, depth);
                 for panel in panels.clone() {
-                    let b = self.outputs(row, depth, panel, panel - panels.start);
-                    self.block(lanes, row, depth, panel, [a, b]);
+                    let b = outer.outputs::<L, N>(lanes, row, depth, panel, panel - panels.start);
+                    outer.block::<L, N>(lanes, row, depth, panel, [a, b]);
                 }
             }
         }
@@ -98,38 +110,54 @@ impl Kernel for Outer<'_> {
 impl Outer<'_> {
     /// A block's inputs of this task: in place, or copied.
     #[inline(always)]
-    fn inputs(&mut self, row: usize, depth: usize) -> View {
+    fn inputs<L: Lanes, N: Numbers>(&mut self, lanes: L, row: usize, depth: usize) -> View {
         let (inputs, width) = (self.shape[1], self.own.len());
         let from = &self.a[(row * inputs + self.own.start).min(self.a.len())..];
-        if inputs <= COPIED_INPUTS {
+        if N::IN_PLACE == 1 && inputs <= COPIED_INPUTS {
             return View(from.as_ptr(), inputs);
         }
         let lines = self.scratch[0].chunks_exact_mut(width + PADDING);
-        for (line, from) in lines.zip(from.chunks(inputs)).take(depth) {
-            line[..width].copy_from_slice(&from[..width]);
+        for (line, k) in lines.zip(0..depth) {
+            let rows = &from[k * N::IN_PLACE * inputs..];
+            N::fill_line(lanes, rows, inputs, &mut line[..width]);
         }
         View(self.scratch[0].as_ptr(), width + PADDING)
     }
 
     /// A block's outputs of one panel: in place where they lie side by side, else copied.
     #[inline(always)]
-    fn outputs(&mut self, row: usize, depth: usize, panel: usize, place: usize) -> View {
+    fn outputs<L: Lanes, N: Numbers>(
+        &mut self,
+        lanes: L,
+        row: usize,
+        depth: usize,
+        panel: usize,
+        place: usize,
+    ) -> View {
         let outputs = self.shape[2];
         let from = &self.b[(row * outputs + panel * PANEL).min(self.b.len())..];
-        if outputs == PANEL {
+        if N::IN_PLACE == 1 && outputs == PANEL {
             return View(from.as_ptr(), PANEL);
         }
         let columns = PANEL.min(outputs - panel * PANEL);
-        let copy = &mut self.scratch[1][place * PANEL * ROW_BLOCK..][..PANEL * ROW_BLOCK];
-        for (line, from) in copy.chunks_exact_mut(PANEL).zip(from.chunks(outputs)).take(depth) {
-            line[..columns].copy_from_slice(&from[..columns]);
+        let copy = &mut self.scratch[1][place * PANEL * BLOCK..][..PANEL * BLOCK];
+        for (line, k) in copy.chunks_exact_mut(PANEL).zip(0..depth) {
+            let rows = &from[k * N::IN_PLACE * outputs..];
+            N::fill_line(lanes, rows, outputs, &mut line[..columns]);
         }
         View(copy.as_ptr(), PANEL)
     }
 
     /// Adds a block of rows to one panel of the task's outputs.
     #[inline(always)]
-    fn block<L: Lanes>(&self, lanes: L, row: usize, depth: usize, panel: usize, [a, b]: [View; 2]) {
+    fn block<L: Lanes, N: Numbers>(
+        &self,
+        lanes: L,
+        row: usize,
+        depth: usize,
+        panel: usize,
+        [a, b]: [View; 2],
+    ) {
         let (outputs, first_column) = (self.shape[2], panel * PANEL);
         let columns = PANEL.min(outputs - first_column);
         let goes_on = self.accumulate || row > 0;
@@ -150,7 +178,7 @@ impl Outer<'_> {
                     c_stride: outputs,
                 };
                 let rows = TILE_ROWS.min(self.own.end - input);
-                compute::<L, true>(lanes, tile, rows, columns);
+                compute::<L, N, true>(lanes, tile, rows, columns);
             }
         }
     }

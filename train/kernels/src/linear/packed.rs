@@ -5,6 +5,7 @@
 //! its bias or 0, so both give the same bits.
 
 use super::super::aligned::{Aligned, with_scratch};
+use super::super::factors::Singles;
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;
 use super::call::{After, Call};
@@ -347,7 +348,9 @@ fn slice_of_panel<L: Lanes>(
         };
         // SAFETY: x holds the rows, the slice its depth of whole panels, `start` a panel or the sums, which hold
         // the rows; nobody else has them.
-        unsafe { compute::<L, false>(lanes, tile, rows, columns.len().next_multiple_of(LANES)) };
+        unsafe {
+            compute::<L, Singles, false>(lanes, tile, rows, columns.len().next_multiple_of(LANES))
+        };
         if last {
             for (i, sums) in sums.chunks_exact(PANEL).enumerate() {
                 call.finish(lanes, row + i, columns.clone(), sums);

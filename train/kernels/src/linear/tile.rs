@@ -3,6 +3,7 @@
 //! A tile of 6×64 (AVX-512) or 6×16 (the others) stays in registers while the depth runs; its size never
 //! changes a bit, since every output is its own chain of fused multiply-adds in index order.
 
+use super::super::factors::Numbers;
 use super::super::lanes::{LANES, Lanes};
 
 /// The most rows of a tile.
@@ -13,10 +14,10 @@ pub(super) const PANEL: usize = 64;
 /// What chains start from that start from nothing.
 pub(super) static ZEROS: [f32; PANEL] = [0.0; PANEL];
 
-/// One tile of c = start + a·b. All strides count `f32`.
+/// One tile of c = start + a·b. All strides count `f32`, or places of pairs.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
-    /// Products in each chain.
+    /// Places in each chain.
     pub(super) depth: usize,
     /// First element of a.
     pub(super) a: *const f32,
@@ -60,7 +61,7 @@ impl Tile {
 /// # Safety
 /// a, `start` and c must be valid for the tile, b for the tile rounded up to 16 columns; no other task may touch c.
 #[inline(always)]
-pub(super) unsafe fn compute<L: Lanes, const TRANSPOSED: bool>(
+pub(super) unsafe fn compute<L: Lanes, N: Numbers, const TRANSPOSED: bool>(
     lanes: L,
     tile: Tile,
     rows: usize,
@@ -71,19 +72,19 @@ pub(super) unsafe fn compute<L: Lanes, const TRANSPOSED: bool>(
         let mut done = 0;
         if L::WIDE {
             if columns == PANEL {
-                return with_rows::<L, 4, TRANSPOSED>(lanes, tile, rows);
+                return with_rows::<L, N, 4, TRANSPOSED>(lanes, tile, rows);
             }
             if columns >= 2 * LANES {
-                with_rows::<L, 2, TRANSPOSED>(lanes, tile, rows);
+                with_rows::<L, N, 2, TRANSPOSED>(lanes, tile, rows);
                 done = 2 * LANES;
             }
         }
         while done + LANES <= columns {
-            with_rows::<L, 1, TRANSPOSED>(lanes, tile.right(done), rows);
+            with_rows::<L, N, 1, TRANSPOSED>(lanes, tile.right(done), rows);
             done += LANES;
         }
         if done < columns {
-            partial::<L, TRANSPOSED>(lanes, tile.right(done), rows, columns - done);
+            partial::<L, N, TRANSPOSED>(lanes, tile.right(done), rows, columns - done);
         }
     }
 }
@@ -93,7 +94,7 @@ pub(super) unsafe fn compute<L: Lanes, const TRANSPOSED: bool>(
 /// # Safety
 /// As for `compute`.
 #[inline(always)]
-unsafe fn partial<L: Lanes, const TRANSPOSED: bool>(
+unsafe fn partial<L: Lanes, N: Numbers, const TRANSPOSED: bool>(
     lanes: L,
     tile: Tile,
     rows: usize,
@@ -108,7 +109,7 @@ unsafe fn partial<L: Lanes, const TRANSPOSED: bool>(
         }
         let (start, c) = (buffer.as_ptr().cast(), buffer.as_mut_ptr().cast());
         let inside = Tile { start, start_stride: LANES, c, c_stride: LANES, ..tile };
-        with_rows::<L, 1, TRANSPOSED>(lanes, inside, rows);
+        with_rows::<L, N, 1, TRANSPOSED>(lanes, inside, rows);
         for (row, line) in buffer.iter().enumerate().take(rows) {
             let c = tile.c.add(row * tile.c_stride);
             std::ptr::copy_nonoverlapping(line.as_ptr(), c, columns);
@@ -121,7 +122,7 @@ unsafe fn partial<L: Lanes, const TRANSPOSED: bool>(
 /// # Safety
 /// As for `compute`, with `VECTORS`·16 columns.
 #[inline(always)]
-unsafe fn with_rows<L: Lanes, const VECTORS: usize, const TRANSPOSED: bool>(
+unsafe fn with_rows<L: Lanes, N: Numbers, const VECTORS: usize, const TRANSPOSED: bool>(
     lanes: L,
     tile: Tile,
     rows: usize,
@@ -129,12 +130,12 @@ unsafe fn with_rows<L: Lanes, const VECTORS: usize, const TRANSPOSED: bool>(
     // SAFETY: granted by the caller.
     unsafe {
         match rows {
-            1 => chains::<L, 1, VECTORS, TRANSPOSED>(lanes, tile),
-            2 => chains::<L, 2, VECTORS, TRANSPOSED>(lanes, tile),
-            3 => chains::<L, 3, VECTORS, TRANSPOSED>(lanes, tile),
-            4 => chains::<L, 4, VECTORS, TRANSPOSED>(lanes, tile),
-            5 => chains::<L, 5, VECTORS, TRANSPOSED>(lanes, tile),
-            _ => chains::<L, 6, VECTORS, TRANSPOSED>(lanes, tile),
+            1 => chains::<L, N, 1, VECTORS, TRANSPOSED>(lanes, tile),
+            2 => chains::<L, N, 2, VECTORS, TRANSPOSED>(lanes, tile),
+            3 => chains::<L, N, 3, VECTORS, TRANSPOSED>(lanes, tile),
+            4 => chains::<L, N, 4, VECTORS, TRANSPOSED>(lanes, tile),
+            5 => chains::<L, N, 5, VECTORS, TRANSPOSED>(lanes, tile),
+            _ => chains::<L, N, 6, VECTORS, TRANSPOSED>(lanes, tile),
         }
     }
 }
@@ -144,7 +145,13 @@ unsafe fn with_rows<L: Lanes, const VECTORS: usize, const TRANSPOSED: bool>(
 /// # Safety
 /// As for `compute`, with `ROWS` rows and `VECTORS`·16 columns.
 #[inline(always)]
-unsafe fn chains<L: Lanes, const ROWS: usize, const VECTORS: usize, const TRANSPOSED: bool>(
+unsafe fn chains<
+    L: Lanes,
+    N: Numbers,
+    const ROWS: usize,
+    const VECTORS: usize,
+    const TRANSPOSED: bool,
+>(
     lanes: L,
     tile: Tile,
 ) {
@@ -166,7 +173,7 @@ unsafe fn chains<L: Lanes, const ROWS: usize, const VECTORS: usize, const TRANSP
                 let offset = if TRANSPOSED { row } else { row * tile.a_stride };
                 let factor = lanes.splat(*a.add(offset));
                 for v in 0..VECTORS {
-                    sums[row][v] = lanes.fma(factor, columns[v], sums[row][v]);
+                    sums[row][v] = N::fma(lanes, factor, columns[v], sums[row][v]);
                 }
             }
             a = a.add(if TRANSPOSED { tile.a_stride } else { 1 });

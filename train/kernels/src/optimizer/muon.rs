@@ -1,5 +1,6 @@
 //! Muon (Jordan et al., 2024): momentum whose matrix is made orthogonal by five Newton–Schulz iterations.
 
+use super::super::factors::Factors;
 use super::super::level;
 use super::super::linear::{Panels, multiply_panels};
 use super::{combine, global_norm, scale};
@@ -17,6 +18,8 @@ pub struct Muon {
     pub iterations: usize,
     /// Matrices side by side in the columns, each made orthogonal alone: 3 for a joint q, k, v layer, else 1.
     pub column_blocks: usize,
+    /// What the iterations multiply.
+    pub factors: Factors,
 }
 
 /// The quintic's coefficients: x ↦ ax + bx³ + cx⁵ brings singular values into about 0.7 to 1.2.
@@ -52,7 +55,7 @@ pub fn muon_step(
         let rows = update.chunks_exact(outputs);
         let mut matrix: Vec<f32> =
             rows.flat_map(|row| &row[block * width..][..width]).copied().collect();
-        orthogonalize(&mut matrix, inputs, width, settings.iterations);
+        orthogonalize(settings.factors, &mut matrix, inputs, width, settings.iterations);
         for (row, part) in update.chunks_exact_mut(outputs).zip(matrix.chunks_exact(width)) {
             row[block * width..][..width].copy_from_slice(part);
         }
@@ -62,31 +65,37 @@ pub fn muon_step(
 }
 
 /// Brings the singular values of a matrix [rows, columns] close to 1, in place.
-pub fn orthogonalize(matrix: &mut [f32], rows: usize, columns: usize, iterations: usize) {
+pub fn orthogonalize(
+    factors: Factors,
+    matrix: &mut [f32],
+    rows: usize,
+    columns: usize,
+    iterations: usize,
+) {
     assert_eq!(matrix.len(), rows * columns, "[{rows}, {columns}]");
     let norm = global_norm(&[matrix]);
     scale(matrix, (1.0 / (norm + 1e-7)) as f32);
     if rows <= columns {
-        return iterate(matrix, rows, columns, iterations);
+        return iterate(factors, matrix, rows, columns, iterations);
     }
     let mut turned = transpose(matrix, rows, columns);
-    iterate(&mut turned, columns, rows, iterations);
+    iterate(factors, &mut turned, columns, rows, iterations);
     matrix.copy_from_slice(&transpose(&turned, columns, rows));
 }
 
 /// The iterations X ← aX + (bA + cA²)X with A = XXᵀ, for a matrix that is at least as wide as high.
-fn iterate(x: &mut [f32], rows: usize, columns: usize, iterations: usize) {
+fn iterate(factors: Factors, x: &mut [f32], rows: usize, columns: usize, iterations: usize) {
     let level = level::current();
     let [a, b, c] = QUINTIC;
     let (mut gram, mut square) = (vec![0.0; rows * rows], vec![0.0; rows * rows]);
     let mut product = vec![0.0; rows * columns];
     for _ in 0..iterations {
-        let turned = Panels::packed_transpose(x, columns, rows);
+        let turned = Panels::transposed(level, factors, x, columns, rows);
         multiply_panels(level, rows, x, &turned, None, &mut gram);
-        let panels = Panels::for_rows(&gram, rows, rows, rows);
+        let panels = Panels::for_rows(level, factors, &gram, [rows, rows, rows]);
         multiply_panels(level, rows, &gram, &panels, None, &mut square);
         combine(&mut gram, Some(&square), [b, c]);
-        let panels = Panels::for_rows(x, rows, columns, rows);
+        let panels = Panels::for_rows(level, factors, x, [rows, rows, columns]);
         multiply_panels(level, rows, &gram, &panels, None, &mut product);
         combine(x, Some(&product), [a, 1.0]);
     }
@@ -133,22 +142,30 @@ mod tests {
         for (rows, columns) in [(5, 9), (9, 5), (16, 16), (20, 70)] {
             let matrix = Numbers::new(7).uniform(rows * columns);
             let mut found = matrix.clone();
-            orthogonalize(&mut found, rows, columns, 5);
             let expected = exact(&wide(&matrix), rows, columns);
+            orthogonalize(Factors::Single, &mut found, rows, columns, 5);
             assert_close("matrix", &found, &expected, 2e-3);
+            let mut found = matrix.clone();
+            orthogonalize(Factors::Bfloat, &mut found, rows, columns, 5);
+            assert_close("matrix", &found, &expected, 0.1);
         }
     }
 
     #[test]
     fn levels_and_threads_agree() {
         let mut numbers = Numbers::new(9);
-        for (inputs, outputs, column_blocks) in [(8, 24, 3), (24, 8, 1), (96, 192, 3)] {
+        let shapes = [(8, 24, 3), (24, 8, 1), (96, 192, 3)];
+        let both = |factors| shapes.map(|(i, o, blocks)| (i, o, blocks, factors));
+        for (inputs, outputs, column_blocks, factors) in
+            [Factors::Single, Factors::Bfloat].into_iter().flat_map(both)
+        {
             let settings = Muon {
                 learning_rate: 0.02,
                 momentum: 0.95,
                 weight_decay: 0.01,
                 iterations: 5,
                 column_blocks,
+                factors,
             };
             let length = inputs * outputs;
             let (start, gradient) = (numbers.uniform(length), numbers.uniform(length));
