@@ -44,6 +44,9 @@ def main():
     def keep(size, who, line):
         for what in ("train", "score"):
             found.setdefault((size, what, who), []).append(line[f"{what}_tokens_per_s"])
+        # What a processor trains at in bf16 too, if it has the instruction.
+        if line.get("train_bf16_tokens_per_s"):
+            found.setdefault((size, "train", "lmtrain bf16"), []).append(line["train_bf16_tokens_per_s"])
 
     for round in range(arguments.rounds):
         for size in sizes:
@@ -65,14 +68,18 @@ def main():
             file.write(os.linesep)
     median = {key: statistics.median(values) for key, values in found.items()}
     print(f"{machine['machine']}; {machine['device']}, {machine['precision']}, {machine['simd']}; batch {arguments.batch} × {arguments.context}; "
-          f"medians of {arguments.rounds} rounds, tokens/s; in brackets how many times as fast lmtrain is\n")
-    print("| | lmtrain | " + " | ".join(f"PyTorch {mode}" for mode in modes) + " |")
-    print("| --- | --: |" + " --: |" * len(modes))
+          f"medians of {arguments.rounds} rounds, tokens/s; in brackets how many times as fast lmtrain is, in the order of its columns\n")
+    ours = [who for who in ("lmtrain", "lmtrain bf16") if any(key[2] == who for key in median)]
+    print("| | " + " | ".join(ours + [f"PyTorch {mode}" for mode in modes]) + " |")
+    print("| --- |" + " --: |" * (len(ours) + len(modes)))
     for size in sizes:
         for what, label in (("train", "training"), ("score", "scoring")):
-            ours = median[size, what, "lmtrain"]
-            cells = [f"{median[size, what, mode]:,.0f} ({ours / median[size, what, mode]:.2f})" for mode in modes]
-            print(f"| {size}, {label} | {ours:,.0f} | " + " | ".join(cells) + " |")
+            own = [median.get((size, what, who)) for who in ours]
+            cells = [f"{speed:,.0f}" if speed else "–" for speed in own]
+            for mode in modes:
+                peer = median[size, what, mode]
+                cells.append(f"{peer:,.0f} (" + ", ".join(f"{speed / peer:.2f}" for speed in own if speed) + ")")
+            print(f"| {size}, {label} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":

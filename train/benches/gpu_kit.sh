@@ -66,6 +66,18 @@ what_is_here() {
   true
 }
 
+# The same 60 steps on the processor and on the GPU, each of whose launches is waited for: a kernel that fails is named.
+agreement() {
+  local place
+  for place in cpu "$device"; do
+    LMTRAIN_WAIT_FOR_KERNELS=1 "$lmtrain" fit --size 800K --corpus source --context 2048 --steps 60 --batch 4 \
+      --device "$place" --name "agreement-$place" --overwrite --plain || return
+    sed -n 's/.*"step":\([0-9]*\),.*"train_bits_per_byte":\([0-9.]*\).*/\1 \2/p' \
+      "$LMTRAIN_RUNS/work/agreement-$place/train.jsonl" | awk 'NR % 6 == 1' | tr '\n' ';'
+    echo
+  done
+}
+
 # The tests that need a GPU; the curves of 200 steps come out as a file.
 gpu_tests() {
   LMTRAIN_FIXTURES="$here/pretrained" LMTRAIN_CURVES="$out/curves.csv" \
@@ -96,11 +108,11 @@ measure() {
 }
 
 export here out device python sizes batch tokens lmtrain
-export -f what_is_here gpu_tests compare profile train measure
+export -f what_is_here agreement gpu_tests compare profile train measure
 
 part what-is-here 30 what_is_here
-part gpu-tests 150 gpu_tests
-grep -E '^test .* (ok|FAILED)' "$out/gpu-tests.log" >>"$table"
+part agreement 60 agreement
+tail -2 "$out/agreement.log" | cut -c1-100 >>"$table"
 if "$python" -c 'import torch' 2>/dev/null; then
   mode=bf16-compile
   [ "$device" = cuda ] || mode=f32
@@ -109,6 +121,8 @@ else
   part speed 60 "$lmtrain" bench --size "$sizes" --only train,score --batch "$batch" --device "$device"
 fi
 part profile 60 profile 3.2M
+part gpu-tests 150 gpu_tests
+grep -E '^test .* (ok|FAILED)' "$out/gpu-tests.log" >>"$table"
 for size in $ladder; do
   # What is left is shared: the first size takes half of it, and something is kept to measure it.
   part "train-$size" "$(($(left) / 2))" train "$size"
