@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::device::on_gpus;
 use crate::error::TrainError;
 #[cfg(feature = "cuda")]
-use crate::gpu::Cuda;
+use crate::gpu::{self, Cuda};
 use crate::learner;
 use crate::network::Network;
 use crate::ops::{Kernels, number_type};
@@ -34,18 +34,17 @@ const COPIED: usize = 256 << 20;
 /// Floating-point operations of one trial of the processor: some milliseconds, so that some trials fall
 /// between what else the machine does.
 const MULTIPLY_ADDS: u64 = 1 << 28;
-/// Sides of the square matrices that a GPU multiplies.
+/// Side of the square matrices that a GPU multiplies.
 #[cfg(feature = "cuda")]
-const SIDES: [usize; 3] = [2048, 4096, 8192];
+const SIDE: usize = 8192;
 
-/// What a device can do at most, measured.
+/// What a device can do at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
     /// Floating-point operations a second at most: of the processor multiply-adds in registers
-    /// ([`multiply_adds`]), of GPUs the best of some products of matrices, of several GPUs so many
-    /// times the first's.
+    /// ([`multiply_adds`]), measured; of GPUs what their tensor cores are made for, of all of them together.
     pub flops_per_s: f64,
-    /// The same in a product of large matrices, by our own kernels or, on CUDA, by burn's.
+    /// The same in a product of large matrices, measured: by our own kernels or, on CUDA in f32, by burn's.
     pub gemm_flops_per_s: f64,
     /// Bytes copied a second, each read and written.
     pub copy_bytes_per_s: f64,
@@ -71,8 +70,11 @@ impl Device {
             }
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
-                let copy_bytes_per_s = element_bytes_per_s::<Cuda>(&devices[0]);
-                Ok(Peak { flops_per_s, gemm_flops_per_s: flops_per_s, copy_bytes_per_s })
+                let device = &devices[0];
+                let gemm = gemm_flops_per_s::<Cuda>(SIDE, precision, device, Cuda::project_forward);
+                let gemm_flops_per_s = gemm * devices.len() as f64;
+                let copy_bytes_per_s = element_bytes_per_s::<Cuda>(device);
+                Ok(Peak { flops_per_s, gemm_flops_per_s, copy_bytes_per_s })
             }),
         }
     }
@@ -86,12 +88,13 @@ impl Device {
         match self {
             Self::Auto | Self::Cpu => Ok(multiply_adds_per_s(precision)),
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
-                let product =
-                    |side| gemm_flops_per_s::<Cuda>(side, precision, &devices[0], Tensor::matmul);
-                let most = SIDES.into_iter().map(product).fold(0.0, f64::max);
-                Ok(most * devices.len() as f64)
-            }),
+            Self::Cuda(_) | Self::EveryCuda => {
+                let gpus = gpu::gpus().map_err(TrainError::Device)?;
+                let are_asked =
+                    |index: &usize| *self == Self::EveryCuda || *self == Self::Cuda(*index);
+                let asked = (0..gpus.len()).filter(are_asked);
+                Ok(asked.map(|index| gpus[index].peak(precision)).sum())
+            }
         }
     }
 

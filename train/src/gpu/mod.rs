@@ -12,14 +12,18 @@ mod rows;
 use std::sync::OnceLock;
 
 use burn_cuda::CudaDevice;
+use cudarc::driver::sys::CUdevice_attribute;
 use cudarc::driver::{CudaContext, DriverError};
-use lmtrain_runs::Bytes;
+use lmtrain_runs::{Bytes, Precision};
 
 use crate::guard::quietly;
 
 /// burn's CUDA backend.
 pub(crate) type Cuda = burn_cuda::Cuda<f32, i32>;
 
+const MULTIPROCESSORS: CUdevice_attribute =
+    CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+const CLOCK: CUdevice_attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CLOCK_RATE;
 /// Compute capability from which the tensor cores multiply bf16 (Ampere).
 const BF16_CAPABILITY: (i32, i32) = (8, 0);
 
@@ -29,12 +33,30 @@ pub(crate) struct Gpu {
     name: String,
     memory: Bytes,
     capability: (i32, i32),
+    multiprocessors: i32,
+    /// In kHz, at most.
+    clock: i32,
 }
 
 impl Gpu {
     /// Whether its tensor cores know bf16.
     pub(crate) fn knows_bf16(&self) -> bool {
         self.capability >= BF16_CAPABILITY
+    }
+
+    /// What its tensor cores are made for, in floating-point operations a second at its highest clock: dense products of
+    /// bf16 summed in f32, or of f32 as TF32, which are half as fast. As the vendor's "CUDA C++ Programming Guide" and
+    /// white papers of each architecture have them; 0 where it has no such cores.
+    pub(crate) fn peak(&self, precision: Precision) -> f64 {
+        let a_clock = match self.capability {
+            (..8, _) => 0.0,
+            (8, 0) => 2048.0,
+            (8, _) | (12, _) => 1024.0,
+            (9, _) => 4096.0,
+            _ => 8192.0,
+        };
+        let share = if precision == Precision::Bf16 { 1.0 } else { 0.5 };
+        share * a_clock * f64::from(self.multiprocessors) * f64::from(self.clock) * 1e3
     }
 }
 
@@ -81,6 +103,8 @@ fn describe(index: usize) -> Result<Gpu, DriverError> {
         name: context.name()?,
         memory: Bytes(context.total_mem()? as u64),
         capability: context.compute_capability()?,
+        multiprocessors: context.attribute(MULTIPROCESSORS)?,
+        clock: context.attribute(CLOCK)?,
     })
 }
 
