@@ -56,6 +56,7 @@ struct Speed {
     train_memory_bytes: Option<u64>,
     /// In bf16, where that is faster and not what is measured anyway.
     train_bf16_tokens_per_s: Option<f64>,
+    train_bf16_peak_share: Option<f64>,
     score_tokens_per_s: Option<f64>,
     score_peak_share: Option<f64>,
     score_peak_flops_per_s: Option<f64>,
@@ -172,7 +173,10 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
             && arguments.device.is_faster_in_bf16()
         {
             let plan = Plan { precision: Precision::Bf16, ..plan };
-            speed.train_bf16_tokens_per_s = Some(trained(&plan)?);
+            let probe = || Ok(arguments.device.peak_flops_per_s(plan.precision)?);
+            let (tokens_per_s, peak) = around(probe, plan.flops_per_token(), || trained(&plan))?;
+            speed.train_bf16_tokens_per_s = Some(tokens_per_s);
+            speed.train_bf16_peak_share = Some(peak.share);
         }
     }
     Ok(speed)
@@ -319,6 +323,7 @@ fn print(outcome: &PrintedSpeeds) -> Result<()> {
             percent(speed.train_peak_share),
             memory(speed.train_memory_bytes),
             count(speed.train_bf16_tokens_per_s),
+            percent(speed.train_bf16_peak_share),
             count(speed.score_tokens_per_s),
             percent(speed.score_peak_share),
             memory(speed.score_memory_bytes),
@@ -333,6 +338,7 @@ fn print(outcome: &PrintedSpeeds) -> Result<()> {
         "% of peak",
         "memory",
         "in bf16",
+        "% of peak",
         "score tokens/s",
         "% of peak",
         "memory",

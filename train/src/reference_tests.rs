@@ -192,12 +192,14 @@ fn slope_along(plan: &Plan, path: &str, direction: &[f64]) -> f64 {
 /// The contract of the kernels, for training: the same weights at every SIMD level and on every
 /// number of threads. The batch is one that threads share.
 #[test]
-fn fifty_steps_give_the_same_weights_everywhere() {
+fn steps_give_the_same_weights_everywhere() {
     let everything =
         with(&format!("{EVERYTHING} weight-decay=0.1 cautious-decay=true average=0.9"));
     let plans = [plan(Recipe::Modern), plan(Recipe::Paper), everything];
     for (precision, mut plan) in plans.into_iter().flat_map(|plan| both_precisions(&plan)) {
-        (plan.batch, plan.context, plan.steps) = (3, 24, 50);
+        // Without the instruction, pairs of bf16 are taken apart one by one: fifty steps of them take minutes.
+        let steps = if precision == Precision::F32 { 50 } else { 6 };
+        (plan.batch, plan.context, plan.steps) = (3, 24, steps);
         assert_same_bits(&format!("{precision}: {:?}", plan.choices), || trained(&plan).1);
     }
 }

@@ -43,13 +43,25 @@ impl Spelling {
         }
         let mut spelling =
             Self { bytes: Vec::new(), ends: Vec::new(), special, single: [None; 256] };
+        let mut before: Option<(u32, String, Vec<u8>)> = None;
         for (id, text) in tokens {
             let bytes = match added.get(&id) {
                 Some(token) => Some(token.content.clone().into_bytes()),
                 None if byte_level => text.chars().map(byte_of).collect(),
                 None => Some(of_characters(&text, fallback)),
             };
-            spelling.add(id, count, &bytes.unwrap_or_default());
+            let bytes = bytes.unwrap_or_default();
+            match &before {
+                Some((last, other, same)) if *last == id => {
+                    if *same != bytes {
+                        return Err(format!(
+                            "its tokens `{other}` and `{text}` have the same number, {id}"
+                        ));
+                    }
+                }
+                _ => spelling.add(id, count, &bytes),
+            }
+            before = Some((id, text, bytes));
         }
         Ok(spelling)
     }

@@ -251,6 +251,20 @@ fn the_shared_models_have_their_own_tokens() {
     }
 }
 
+#[test]
+fn two_tokens_of_one_number_are_refused() {
+    let mut file = characters(true, |_| {});
+    let vocabulary = file["model"]["vocab"].as_object_mut().expect("a vocabulary");
+    let mut tokens = vocabulary.iter().filter(|(text, _)| text.chars().count() == 2);
+    let (first, number) = tokens.next().map(|(a, b)| (a.clone(), b.clone())).expect("a pair");
+    let second = tokens.next().expect("another").0.clone();
+    vocabulary[&second] = number.clone();
+    let text = serde_json::to_vec(&file).expect("JSON");
+    let error = PretrainedTokenizer::from_json(&text, "two").err().expect("refused").to_string();
+    let said = [&first, &second, &number.to_string()].iter().all(|it| error.contains(it.as_str()));
+    assert!(said, "{error}");
+}
+
 /// Bytes with text, special tokens, accents and noise in them.
 fn mixed() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
