@@ -203,6 +203,7 @@ pub(crate) trait Kernel {
     /// What the work gives back.
     type Output;
     /// Whether it multiplies pairs of bfloat16, which some processors have instructions for.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64's are used"))]
     const PAIRS: bool = false;
     /// Does the work. Implementations must be `#[inline(always)]`, or the level's instructions do not reach it.
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
