@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::output::print_json;
 use super::pretrained;
-use super::select::weights;
+use super::select::{weights, weights_file};
 use super::tokenizer::{keep, of_weights};
 use crate::cli;
 use crate::context::Context;
@@ -52,7 +52,9 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
         let summary = compress_with(file, output, by, &options, context)?;
         return tell(&summary, output, context);
     }
-    let weights = weights(arguments.by.run.as_deref().unwrap_or_default(), context)?;
+    let run = arguments.by.run.as_deref().unwrap_or_default();
+    let weights = weights(run, context)?;
+    Output::is_not(&arguments.output, &weights_file(run, context))?;
     if !arguments.embed_model {
         keep_weights(&weights, context)?;
         keep(of_weights(&weights, context)?.as_ref(), context)?;

@@ -278,6 +278,7 @@ fn code(
     };
     let mut options = ArchiveOptions::new(plan.name.as_str(), predictor);
     options.chunk_tokens = plan.context.min(options.chunk_tokens as usize) as u32;
+    options.stores = false;
     let block = options.block_bytes as usize;
     let [least, most] = CODED;
     let wanted = ((CODING_SECONDS * tokens_per_s) as usize).clamp(least, most);

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use lmtrain_engine::SavedWeights;
 use lmtrain_runs::Bytes;
-use lmtrain_runs::files::{Output, serialize_path};
+use lmtrain_runs::files::{Input, Output, serialize_path};
 use lmtrain_runs::record::WeightCode;
 use lmtrain_runs::units::short_count;
 use serde::Serialize;
 
 use super::output::print_json;
-use super::select::weights;
+use super::select::{weights, weights_file};
 use super::tokenizer::of_weights;
 use crate::cli;
 use crate::context::Context;
@@ -39,7 +39,8 @@ pub(super) fn run(arguments: &cli::Pack, context: &Context) -> Result<()> {
     let saved = weights(&arguments.run, context)?;
     let tokenizer = of_weights(&saved, context)?;
     let packed = saved.packed(arguments.weights.unwrap_or(saved.code), tokenizer.packed())?;
-    let mut output = Output::create(&arguments.output)?;
+    let input = Input::open(&weights_file(&arguments.run, context))?;
+    let mut output = Output::of(&input, &arguments.output)?;
     output.write_all(&packed.bytes)?;
     output.finish()?;
     let (bytes, vocabulary) = (packed.bytes.len() as u64, packed.vocabulary.len() as u64);

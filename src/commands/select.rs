@@ -1,6 +1,7 @@
 //! Finding runs, and opening corpora with their progress shown.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -184,6 +185,14 @@ pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
         );
     }
     weights_of(&run)
+}
+
+/// The file that [`weights`] reads.
+pub(super) fn weights_file(name: &str, context: &Context) -> PathBuf {
+    match pack::is_packed(name) {
+        true => PathBuf::from(name),
+        false => context.store.run(name).weights_path(),
+    }
 }
 
 /// The weights of a run, under its name.

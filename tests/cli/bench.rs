@@ -20,6 +20,11 @@ fn speed_is_measured() {
     {
         assert!(size[key].as_f64().expect(key) > 0.0, "{key}");
     }
+    // A step of decoding does what encoding does for whole chunks together: bytes that were stored came back a
+    // thousand times as fast.
+    let [encode, decode] =
+        ["encode", "decode"].map(|it| number(&size[format!("{it}_bytes_per_s")]));
+    assert!(decode < 20.0 * encode, "decodes {decode} and encodes {encode} bytes/s");
     let only = study.json("bench --json --size 50K --context 64 --steps 1 --only score");
     assert!(only["sizes"][0]["train_tokens_per_s"].is_null());
 }

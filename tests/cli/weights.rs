@@ -164,10 +164,21 @@ fn a_packed_network_is_one_file_that_stands_for_its_run() {
     study.fails("decompress words.lmz -o back --run net.lmw", 1);
     study.succeeds("generate --with net.lmw,words.lmw --prompt text --bytes 5 --samples 1");
     study.succeeds("report");
+    // It is not overwritten by what is made of it, and goes to standard output as anything else does.
+    for line in [
+        "pack net.lmw -o net.lmw --weights int8",
+        "compress text -o net.lmw --run net.lmw",
+        "compress text -o ./words.lmw --run words.lmw --embed-model",
+    ] {
+        let error = study.fails(line, 1);
+        assert!(error.contains("input"), "{line}: {error}");
+    }
+    let streamed = study.run("pack net.lmw -o -").stdout;
+    assert!(!study.path("-").exists());
     // Packed again, it is the same; damaged, it is refused, and nothing is written.
     study.succeeds("pack net.lmw -o net2.lmw");
     let [one, two] = ["net.lmw", "net2.lmw"].map(|name| std::fs::read(study.path(name)).ok());
-    assert!(one.is_some() && two.is_some());
+    assert!(one.is_some() && two.as_ref() == Some(&streamed), "a file and a stream are the same");
     let mut damaged = one.expect("read");
     damaged[1000] ^= 4;
     std::fs::write(study.path("bad.lmw"), damaged).expect("written");

@@ -77,6 +77,9 @@ pub struct ArchiveOptions {
     pub layout: Layout,
     /// The model itself, to travel in the archive.
     pub embedded: Option<Embedded>,
+    /// Whether blocks that coding would make longer are stored as they are. For measuring the coder's speed alone it
+    /// is off: a network that has learnt nothing makes every block longer.
+    pub stores: bool,
 }
 
 impl ArchiveOptions {
@@ -95,6 +98,7 @@ impl ArchiveOptions {
                 ..Layout::of_chunks(chunk_tokens as usize)
             },
             embedded: None,
+            stores: true,
         }
     }
 }

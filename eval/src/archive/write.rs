@@ -28,7 +28,8 @@ pub fn compress(
     let header = Header::of(predictor, tokenizer, options)?;
     let mut summary = ArchiveSummary { ideal_bits: Some(Bits(0.0)), ..Default::default() };
     header.write(options.embedded.as_ref(), output, &mut summary)?;
-    let mut writer = Writer { predictor, tokenizer, header, summary, blocks: 0 };
+    let mut writer =
+        Writer { predictor, tokenizer, header, summary, blocks: 0, stores: options.stores };
     let mut hash = Sha256::new();
     loop {
         let raw = read_block(input, writer.header.block_bytes)?;
@@ -54,6 +55,8 @@ struct Writer<'a> {
     header: Header,
     summary: ArchiveSummary,
     blocks: u64,
+    /// See [`ArchiveOptions::stores`].
+    stores: bool,
 }
 
 impl Writer<'_> {
@@ -67,7 +70,9 @@ impl Writer<'_> {
         self.blocks += 1;
         self.summary.raw_bytes += Bytes(raw.len() as u64);
         let stored = stored_frame(raw);
-        let Some(coded) = coded.filter(|coded| coded.frame.len() <= stored.len()) else {
+        let stores = self.stores;
+        let is_short = |coded: &Coded| !stores || coded.frame.len() <= stored.len();
+        let Some(coded) = coded.filter(is_short) else {
             self.summary.stored_bytes += Bytes(raw.len() as u64);
             self.summary.framing_bytes += Bytes((stored.len() - raw.len()) as u64);
             return Ok(stored);

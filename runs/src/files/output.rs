@@ -110,6 +110,19 @@ impl Output {
         }
     }
 
+    /// Refuses an output that is a file which is read besides its input, such as a model's.
+    ///
+    /// # Errors
+    /// If it is that file, by whatever name.
+    pub fn is_not(path: &Path, read: &Path) -> Result<(), FileError> {
+        match (std::fs::metadata(path), std::fs::metadata(read)) {
+            (Ok(output), Ok(read)) if is_same(&output, &read) => {
+                Err(FileError::IsInput(path.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn open(
         path: &Path,
         find: impl FnOnce(&Path) -> io::Result<Place>,

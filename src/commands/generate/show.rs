@@ -55,7 +55,10 @@ pub(super) fn show(drawn: &[Drawn], arguments: &Generate, context: &Context) -> 
     }
     match drawn {
         [one] if !one.record.medium.is_decoded() => {
-            Ok(std::io::stdout().write_all(&one.record.drawn())?)
+            // Without a newline at its end it would wait in the buffer, and a failure be lost.
+            let mut output = std::io::stdout();
+            output.write_all(&one.record.drawn())?;
+            Ok(output.flush()?)
         }
         several => {
             several.iter().filter(|it| !it.record.medium.is_decoded()).try_for_each(print_text)
