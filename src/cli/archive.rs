@@ -16,7 +16,7 @@ pub(crate) struct Compress {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) by: CompressBy,
-    /// Put the run's weights into the archive, so that decompressing needs nothing else
+    /// Put the run's weights and vocabulary into the archive, so that decompressing needs nothing else
     #[arg(long, conflicts_with = "model")]
     pub(crate) embed_model: bool,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Compress {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct CompressBy {
-    /// Run whose network predicts the bytes, by name or as a packed network; decompressing needs it too, unless
+    /// Run whose network predicts the bytes: its name, or a packed network (.lmw). Decompressing needs it too, unless
     /// --embed-model is given
     #[arg(long, value_name = "NAME|FILE.lmw")]
     pub(crate) run: Option<String>,
@@ -51,13 +51,13 @@ pub(crate) struct Decompress {
 
 #[derive(Debug, Args)]
 pub(crate) struct Pack {
-    /// Run to pack, by name; or a packed network, to pack in another code
+    /// Name of the run to pack, or a packed network (.lmw) to convert to another code
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
     /// File to write, such as net.lmw; `-` is standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Code to store the weights in [default: the one that the run was trained for]
+    /// Code in which the weights are stored [default: the one that the run was trained for]
     #[arg(long, value_name = "f32|f16|int8|int4")]
     pub(crate) weights: Option<WeightCode>,
 }

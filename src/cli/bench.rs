@@ -36,8 +36,8 @@ pub(crate) struct Bench {
     /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
-    /// Precision of matrix products in training, and in scoring on a GPU [default: bf16 on a GPU that supports it;
-    /// otherwise f32, and training in bf16 beside it where the processor has instructions for that]
+    /// Precision of matrix products in training, and in scoring on a GPU [default: bf16 on a GPU that supports it,
+    /// otherwise f32; if the processor has bf16 instructions, training is measured in both]
     #[arg(long, value_name = "f32|bf16")]
     pub(crate) precision: Option<Precision>,
     /// Within a process of its own: the size to measure

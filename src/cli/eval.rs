@@ -20,14 +20,14 @@ pub(crate) struct Eval {
     /// Measure runs of this recipe
     #[arg(long)]
     pub(crate) recipe: Option<Recipe>,
-    /// Measure these runs, by name, or packed networks, by file
+    /// Measure these runs or packed networks (.lmw)
     #[arg(long, value_delimiter = ',', value_name = "NAME|FILE.lmw")]
     pub(crate) run: Vec<String>,
     /// Measure pretrained models: folders with config.json, model.safetensors and tokenizer.json
     #[arg(long, value_delimiter = ',', value_name = MODEL)]
     pub(crate) model: Vec<String>,
-    /// Measure classical compressors, on chunks and on the whole: gzip, lzma2, png, png-32x64, oxipng, flac, zstd,
-    /// brotli, bzip2, ppmd; on chunks alone: webp
+    /// Measure classical compressors, on chunks and on whole corpora: gzip, lzma2, png, png-32x64, oxipng, flac, zstd,
+    /// brotli, bzip2, ppmd; on chunks only: webp
     #[arg(long, value_delimiter = ',')]
     pub(crate) compressor: Vec<String>,
     /// Corpora to measure on, by name or path [default: the test part of each run's training corpus]
@@ -39,8 +39,9 @@ pub(crate) struct Eval {
     /// Length of a chunk in bytes, or in tokens as in 2048tokens; each starts from an empty context [default: 2048]
     #[arg(long, value_name = "LENGTH", value_parser = parse_chunking)]
     pub(crate) chunk: Option<Chunking>,
-    /// Measure in overlapping windows: each window advances by this many tokens, and only those count. A window is as
-    /// long as the network's context, or as --chunk, in tokens. Gives ideal bits only; the coder does not run
+    /// Measure in overlapping windows that advance by this many tokens; in each window only the new tokens count. A
+    /// window is as long as the network's context or, if given, --chunk, in tokens. Gives ideal bits only, since the
+    /// coder does not run
     #[arg(long, value_name = "TOKENS", value_parser = parse_positive)]
     pub(crate) stride: Option<usize>,
     /// Measure this many chunks, drawn at random, instead of all
@@ -58,15 +59,15 @@ pub(crate) struct Eval {
     /// Also record how the rate changes along a chunk, for the report's figure "Rate against context"
     #[arg(long)]
     pub(crate) curve: bool,
-    /// Only sum ideal bits, without running the coder
+    /// Compute only ideal bits, without running the coder
     #[arg(long)]
     pub(crate) ideal: bool,
-    /// Code the weights as f32 (runs alone), f16, int8 or int4 (the network then computes with 8- or 4-bit integers), decode
-    /// and measure them [default: as they are saved]
+    /// Encode the weights as f32 (runs only), f16, int8 or int4, and measure the decoded network, which for int8 and
+    /// int4 computes with these integers [default: the weights as they are saved]
     #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,
-    /// Measure only the I-th of N shares of each network's chunks, such as 1/4, as one of several jobs that use the same
-    /// folder of runs; the last job to finish records the rate
+    /// Measure only the I-th of N shares of each network's chunks, such as 1/4. Several jobs with the same folder of
+    /// runs can measure one share each; the last one to finish records the rate
     #[arg(long, value_name = "I/N", default_value = "1/1", conflicts_with = "again")]
     pub(crate) shard: Shard,
     /// Measure again even if a rate is recorded already

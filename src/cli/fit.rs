@@ -53,11 +53,12 @@ pub(crate) struct Fit {
     /// Sequences in a forward and backward pass; same as `--set batch=N` [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_batch)]
     pub(crate) batch: Option<Setting>,
-    /// Number format that the weights are trained for, saved in and computed with; same as `--set weights=…`
-    /// [default: the recipe's, f16]
+    /// Number format of the weights: the network is trained for it, saved in it and computes with it; same as
+    /// `--set weights=…` [default: the recipe's, f16]
     #[arg(long, value_name = "f16|int8|int4", value_parser = parse_weights)]
     pub(crate) weights: Option<Setting>,
-    /// Passes in an optimizer step; more passes with a smaller batch save memory; same as `--set accumulation=N`
+    /// Passes whose gradients are combined in an optimizer step: more passes with a smaller batch save memory; same as
+    /// `--set accumulation=N`
     /// [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = parse_accumulation)]
     pub(crate) accumulate: Option<Setting>,
@@ -80,7 +81,7 @@ pub(crate) struct Fit {
     /// Name of the run [default: made from the choices, as in 200K-bytes-modern-s0]
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Continue a run that was stopped; options that are left out are those of its plan
+    /// Continue a run that was stopped; options that are left out are taken from its plan
     #[arg(long, conflicts_with = "overwrite")]
     pub(crate) resume: bool,
     /// Delete the run of this name, records included, and start over

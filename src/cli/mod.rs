@@ -58,13 +58,13 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Folder of the runs [default: ./runs]
+    /// Folder that holds the runs [default: ./runs]
     #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_RUNS", hide_env_values = true)]
     pub(crate) runs_dir: Option<PathBuf>,
-    /// Folder of the corpora [default: the user's data directory]
+    /// Folder that holds the corpora [default: the user's data directory]
     #[arg(long, global = true, value_name = "DIR", env = "LMTRAIN_DATA", hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Folder of the BPE vocabularies [default: ./tokenizers/vocab]
+    /// Folder that holds the BPE vocabularies [default: ./tokenizers/vocab]
     #[arg(
         long,
         global = true,
@@ -103,11 +103,11 @@ pub(crate) enum Command {
     Compress(Compress),
     /// Restore a file from an archive that `compress` made
     Decompress(Decompress),
-    /// Pack a run's network into one small file, to use or to pass on
+    /// Write a run's network to one small file that can be used in place of the run
     Pack(Pack),
     /// Sample continuations of a context from a run, a pretrained model or a compressor
     Generate(Generate),
-    /// Write figures, tables and one HTML page of everything that was measured
+    /// Write figures, tables and an HTML page from everything that was measured
     Report(Report),
     /// Measure training, scoring and coding speed on this machine
     #[cfg(feature = "train")]

@@ -12,8 +12,8 @@ use crate::device::Device;
 A plan is a TOML file. Every `[[fit]]` in it is a grid whose keys are options of `lmtrain fit`: each \
 combination of its lists is a run. Every `[[eval]]` has options of `lmtrain eval` and measures each run. \
 `--list` names the built-in plans; write `./NAME` for a file of the same name. With `--size` instead of a \
-plan, the options above make up one grid. With neither, the built-in plan `pocket` runs on enwik8 or, if that \
-is not in the data directory, on the largest text there.")]
+plan, the options above form one grid. Without a plan and `--size`, the built-in plan `pocket` runs on enwik8 \
+or, if that is not in the data directory, on the largest text there.")]
 pub(crate) struct Sweep {
     /// Name of a built-in plan, or a plan's file
     #[arg(value_name = "NAME|PLAN.toml", conflicts_with_all = [
@@ -57,7 +57,7 @@ pub(crate) struct Sweep {
     /// Classical compressors to measure on the same corpora
     #[arg(long, value_delimiter = ',', requires = "size")]
     pub(crate) compressor: Vec<String>,
-    /// Do only the I-th of N shares, such as 1/4; every run is in exactly one share
+    /// Do only the I-th of N shares of the runs, such as 1/4; every run is in exactly one share
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub(crate) shard: Shard,
     /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all

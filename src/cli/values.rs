@@ -21,7 +21,8 @@ pub(super) fn parse_positive(text: &str) -> Result<usize, String> {
 pub(super) fn parse_trained(text: &str) -> Result<Tokenization, String> {
     match text.parse()? {
         Tokenization::Pretrained(_) => {
-            Err("a run's tokens are `bytes` or a vocabulary such as `bpe-5000`".to_owned())
+            Err("the tokenizer of a run is `bytes` or a BPE vocabulary such as `bpe-5000`"
+                .to_owned())
         }
         tokenization => Ok(tokenization),
     }

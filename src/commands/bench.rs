@@ -100,7 +100,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
 
 /// This same command for one size, in a process of its own, which is ended if someone wants to stop.
 fn measure_apart(size: Size, context: &Context) -> Result<Speed> {
-    let program = std::env::current_exe().context("the program's own file")?;
+    let program = std::env::current_exe().context("cannot find the program's own file")?;
     let mut command = std::process::Command::new(program);
     command.args(std::env::args_os().skip(1));
     command.args(["--within", &size.to_string()]);
@@ -272,7 +272,7 @@ fn code(
     let tokenizer: Box<dyn Tokenizer> = match plan.tokenization {
         Tokenization::Bytes => Box::new(ByteTokenizer),
         Tokenization::Pretrained(_) => {
-            bail!("a run's tokens are bytes, or of a vocabulary of its own")
+            bail!("the tokenizer of a run is `bytes` or a BPE vocabulary such as `bpe-5000`")
         }
         Tokenization::Bpe(tokens) => Box::new(BpeTokenizer::train(source.bytes(), tokens)?),
     };

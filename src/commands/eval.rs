@@ -124,8 +124,8 @@ fn model_codes(arguments: &Eval) -> Result<Vec<WeightCode>> {
     }
     if asked.contains(&WeightCode::F32) {
         bail!(
-            "`--weight-codes f32`: pretrained models are measured with the weights that they are stored in (f16, which \
-             counts 2 bytes each), int8 or int4\nhint: leave f32 out"
+            "`--weight-codes f32` is not available for pretrained models; available are f16 (the weights as \
+             they are stored, counted with 2 bytes each), int8 and int4\nhint: leave f32 out"
         );
     }
     Ok(asked.to_vec())

@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &cli::Pack, context: &Context) -> Result<()> {
     }
     let vocabulary = match vocabulary {
         0 => String::new(),
-        bytes => format!(", besides {} of vocabulary", Bytes(bytes)),
+        bytes => format!(", plus {} for the vocabulary", Bytes(bytes)),
     };
     context.say(&format!(
         "{}: {}, {} parameters in {}: {:.2} bits each{vocabulary}",
@@ -81,7 +81,9 @@ pub(super) fn is_packed(name: &str) -> bool {
 pub(super) fn open(name: &str) -> Result<SavedWeights> {
     let path = Path::new(name);
     if !path.is_file() {
-        bail!("there is no file {name}\nhint: `lmtrain pack RUN -o {name}` makes a network's file");
+        bail!(
+            "there is no file {name}\nhint: `lmtrain pack RUN -o {name}` writes a packed network"
+        );
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     Ok(SavedWeights::read(path)?.of_run(&stem))

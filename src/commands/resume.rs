@@ -26,7 +26,7 @@ pub(super) fn corpus_of(plan: &Plan, strict: bool, context: &Context) -> Result<
     let name = &plan.corpus;
     open_mixture(name, strict, context).with_context(|| {
         format!(
-            "the run was started on `{name}`; if that has moved, give its place with `--corpus`"
+            "the run was started on `{name}`; if that file was moved, give its new path with `--corpus`"
         )
     })
 }
@@ -44,7 +44,7 @@ pub(super) fn check(saved: &Plan, arguments: &Fit, asked: &Plan, run: &Run) -> R
     let lines: String = differences.iter().map(line).collect();
     bail!(
         "run `{}` was started with another plan, in {}:{lines}\n\
-         hint: leave out what differs, or choose another `--name`",
+         hint: leave out the options that differ, or choose another `--name`",
         run.name(),
         run.plan_path().display()
     );

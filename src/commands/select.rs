@@ -75,10 +75,8 @@ impl Selection<'_> {
         }
         if !without.is_empty() {
             let names: Vec<&str> = without.iter().map(|(run, _)| run.name()).collect();
-            context.say(&format!(
-                "left out, because their weights are not here: {}",
-                names.join(", ")
-            ));
+            context
+                .say(&format!("left out, because their weights are missing: {}", names.join(", ")));
         }
         Ok(found)
     }

@@ -173,7 +173,10 @@ pub(super) fn of_weights(weights: &SavedWeights, context: &Context) -> Result<Bo
     if !weights.vocabulary.is_empty() {
         let tokenizer = from_packed(&plan.tokenization, &weights.vocabulary, &plan.name)?;
         if hex(&tokenizer.identity()) != *identity {
-            bail!("`{}` is packed with another vocabulary than it was trained with", plan.name);
+            bail!(
+                "the packed network `{}` has a vocabulary other than the one it was trained with",
+                plan.name
+            );
         }
         return Ok(tokenizer);
     }
@@ -240,7 +243,7 @@ pub(super) fn put_with_run(tokenizer: &BpeTokenizer, file: &std::path::Path) -> 
         return Ok(tokenizer.write(file)?);
     }
     if BpeTokenizer::read(file)?.identity() != tokenizer.identity() {
-        bail!("the run was started with another vocabulary, in {}", file.display());
+        bail!("the run was started with a different vocabulary, which is in {}", file.display());
     }
     Ok(())
 }

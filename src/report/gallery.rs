@@ -83,15 +83,17 @@ pub(crate) fn galleries(samples: &[SampleRecord]) -> Result<Vec<Gallery>> {
 fn caption(medium: Medium) -> &'static str {
     match medium {
         Medium::Text | Medium::Bytes => {
-            "What each generator drew after the same context, beside what really follows it. A network's samples are \
-             random bits, decoded; a compressor draws a byte by how much longer it makes what is compressed."
+            "Samples of each generator after the same context, and the bytes that really follow it. A \
+             network samples by decoding random bits; with a compressor, a byte is the more probable the \
+             less it lengthens the compressed data."
         }
         Medium::GrayImages { .. } => {
-            "The left half of every row is given, and the right half drawn, row by row. First the patch as it is, \
-             then the half that is given."
+            "The left half of every row is given and the right half is sampled, row by row. The first \
+             picture is the original patch, the second the given half."
         }
         Medium::Audio { .. } => {
-            "The first half of a chunk is given (dark), and the second drawn (coloured), below the chunk as it is."
+            "The first half of a chunk is given (dark) and the second half is sampled (coloured). The \
+             original chunk is at the top."
         }
     }
 }

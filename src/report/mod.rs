@@ -65,7 +65,7 @@ pub(crate) fn write(store: &Store, out: &Path, options: &Options) -> Result<Writ
         let folder = store.root().display();
         bail!(
             "no measurement is recorded in `{folder}`\n\
-             hint: `lmtrain quickstart` makes a first study, `lmtrain fit --size 200K` a run"
+             hint: `lmtrain quickstart` makes a first study; `lmtrain eval` measures runs and compressors"
         );
     }
     let laws = Laws::of(&records.compared);
@@ -99,7 +99,7 @@ fn drawn(records: &Records, laws: &Laws, by: &[&'static Choice]) -> Result<Vec<D
             let key = choice.key;
             bail!(
                 "no measured runs differ only in `{key}`\n\
-                 hint: `lmtrain sweep --size 200K --set {key}=…,…` makes some"
+                 hint: `lmtrain sweep --size 200K --set {key}=…,…` trains some"
             );
         };
         drawn.push(figure.drawn(format!("by-{}", choice.key), format!("Rate by {}", choice.key))?);

@@ -145,7 +145,7 @@ fn answers(records: &Records, laws: &Laws) -> String {
         let subject = &records.subjects[trend.condition.subject];
         let answer = trend.answer(subject.bytes().0);
         let text =
-            format!("{}, {}: least adjusted rate {answer}.", subject.label, trend.tokenization);
+            format!("{}, {}: lowest adjusted rate {answer}.", subject.label, trend.tokenization);
         format!("<li>{}</li>\n", html(&text))
     };
     let items: String = laws.shown().iter().map(answer).collect();

@@ -78,7 +78,9 @@ pub enum TokenizerError {
         vocabulary: usize,
     },
     /// A text in which fewer tokens are found than asked for.
-    #[error("a text of {bytes} bytes gives a vocabulary of {found} tokens, not of {wanted}")]
+    #[error(
+        "a text of {bytes} bytes gives a vocabulary of only {found} tokens instead of {wanted}"
+    )]
     TooShort {
         /// Length of the text.
         bytes: u64,
@@ -94,7 +96,7 @@ pub enum TokenizerError {
         reason: String,
     },
     /// A vocabulary that is damaged, or of another kind.
-    #[error("{what} is damaged, or no vocabulary of this program: {reason}")]
+    #[error("{what} is damaged, or not a vocabulary of this program: {reason}")]
     Damaged {
         /// The file, or where else it was.
         what: String,
@@ -104,7 +106,7 @@ pub enum TokenizerError {
     /// A byte that no token of a pretrained vocabulary spells.
     #[error(
         "the model's vocabulary cannot spell the byte {byte:#04x}: no token stands for it alone\n\
-         hint: `lmtrain eval --protocol paper` masks bytes, and counts what that loses"
+         hint: `lmtrain eval --protocol paper` masks bytes, and counts the bits that this loses"
     )]
     Unspellable {
         /// The byte.
@@ -146,7 +148,8 @@ pub fn from_packed(
         Tokenization::Pretrained(_) => Box::new(PretrainedTokenizer::from_packed(packed, what)?),
     };
     if tokenizer.tokenization() != *name {
-        let reason = format!("it is of {}, not of {name}", tokenizer.tokenization());
+        let reason =
+            format!("it is a vocabulary of `{}`, not of `{name}`", tokenizer.tokenization());
         return Err(TokenizerError::Damaged { what: what.to_owned(), reason });
     }
     Ok(tokenizer)

@@ -108,7 +108,8 @@ impl Encoded {
             None => {
                 encode(corpus.slice(span), tokenizer, &key, &path)?;
                 let contents = open_bytes(&path)?;
-                let refuse = || io::Error::other("what was written cannot be read back");
+                let refuse =
+                    || io::Error::other("the cache file that was just written cannot be read back");
                 let count = key.count_of(&contents);
                 (count.ok_or_else(|| CorpusError::file("read", &path)(refuse()))?, contents)
             }

@@ -18,7 +18,8 @@ pub(super) fn compress(
     if about.length == 0 {
         return Ok(());
     }
-    let mut config = WebPConfig::new().map_err(|()| io::Error::other("libwebp is another one"))?;
+    let mut config =
+        WebPConfig::new().map_err(|()| io::Error::other("libwebp has an incompatible version"))?;
     config.lossless = 1;
     config.method = 6;
     config.quality = 100.0;

@@ -228,7 +228,7 @@ impl<'a> Lane<'a> {
         let room = (!is_last).then_some(self.room);
         let at = self.sampled.bytes.len();
         let row = self.usable(row, room).ok_or_else(|| {
-            let why = "no token that fits has a probability".to_owned();
+            let why = "every token that fits here has probability 0".to_owned();
             GenerateError::Nothing { at, why }
         })?;
         if self.drawn == 0 && self.spelling.is_bytes {

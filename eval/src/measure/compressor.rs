@@ -109,7 +109,7 @@ impl CompressorMeasurement<'_> {
             Chunking::Bytes(length @ 1..) => length,
             Chunking::Whole if self.sample.is_none() => u64::MAX,
             chunking => {
-                let why = "a compressor takes chunks of bytes, or all bytes as a whole";
+                let why = "a compressor is measured on chunks of bytes, or on the whole corpus";
                 return Err(MeasureError::Chunking { chunking, why });
             }
         };

@@ -413,7 +413,7 @@ impl Measurement<'_> {
         }
         let mut bits = self.predictor.score(chunks)?;
         if !bits.iter().map(Vec::len).eq(chunks.iter().map(|chunk| chunk.len())) {
-            let what = "the network returned another number of scores than of tokens".to_owned();
+            let what = "the network did not return one score for each token".to_owned();
             return Err(MeasureError::Score { at, what });
         }
         if let Some(bad) = bits.iter().flatten().find(|bits| !bits.is_finite()) {

@@ -125,8 +125,8 @@ impl Generator {
         let [Stretch::Given(given), rest @ ..] = &stretches[..] else { return Ok(stretches) };
         let Some(room) = limit.checked_sub(free).filter(|room| *room > 0) else {
             bail!(
-                "`{name}` has a context of {limit} tokens, and {free} bytes to sample leave no room for \
-                 what comes before\nhint: `--bytes {}`",
+                "`{name}` has a context of {limit} tokens, and sampling {free} bytes leaves no room for the \
+                 given context\nhint: `--bytes {}`",
                 (limit / 2).max(1)
             );
         };

@@ -56,7 +56,7 @@ impl Subject for Coded<'_> {
         };
         if saved.origin.plan != *plan {
             bail!(
-                "run `{}`: {} is not the plan that its weights were trained with",
+                "run `{}`: the plan in {} differs from the one that its weights were trained with",
                 plan.name,
                 self.run.plan_path().display()
             );

@@ -24,17 +24,17 @@ pub(super) fn figure(records: &Records, laws: &Laws) -> Option<Figure> {
     let series = trends.iter().flat_map(|trend| lines(records, trend)).collect();
     let x = Titled { title: "length of the corpus", unit: Unit::Bytes };
     let y = Titled {
-        title: "Parameters of the least adjusted rate, embeddings included",
+        title: "Parameters with the lowest adjusted rate, embeddings included",
         unit: Unit::Count,
     };
     let numbers = table(records, &trends);
     Figure::of_series(series, &x, &y, Vec::new(), (CAPTION.to_owned(), numbers))
 }
 
-const CAPTION: &str = "Which size of model pays, were there more or less data of the same kind: where the fitted raw \
-     rate and the cost of the weights add up to the least. Bands are 95 % bootstrap intervals; \
-     dashes lead beyond the sizes measured and are extrapolation; a disc is the length of the corpus \
-     that was measured. Both axes are logarithmic.";
+const CAPTION: &str = "The best model size for a corpus of any length, of the same kind of data: the size at \
+    which the fitted raw rate plus the cost of the weights is lowest. Bands are 95 % bootstrap intervals. \
+    Dashed lines are extrapolated beyond the measured sizes. A disc marks the length of the measured corpus. \
+    Both axes are logarithmic.";
 
 /// The lengths for which a law tells, and the best size for each.
 fn optima(trend: &Trend) -> Vec<(f64, Optimum)> {

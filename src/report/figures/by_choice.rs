@@ -56,9 +56,9 @@ pub(crate) fn figure(records: &Records, choice: &'static Choice) -> Option<Figur
     let y = Axis::even_over(heights, 0.08, unit)?;
     let usual = lmtrain_runs::recipe::text(&first.plan.usual().get(choice));
     let caption = format!(
-        "{}: {}. Bits per byte of {what}. A line joins runs that differ in nothing else but the seed; \
-         where there are several seeds it is their mean, with a band from the least to the greatest. \
-         The recipe `{}` has {usual}.",
+        "{}: {}. Bits per byte of {what}. A line joins runs that differ only in this choice and in the seed. \
+         If there are several seeds, the line is their mean, and a band shows their range. The default of \
+         the recipe `{}` is {usual}.",
         choice.key, choice.about, first.plan.recipe
     );
     let table = table(choice, &what, &lines, &labels);

@@ -141,11 +141,12 @@ fn caption(records: &Records) -> String {
         }
     }
     format!(
-        "What the first bytes of chunks of {} are compressed to, all up to that byte, without the model's own size; \
-         bands are 95 % intervals over chunks. A network's bits are ideal ones, and a token's are spread evenly over \
-         its bytes. A compressor compresses each beginning by itself, in whole bytes, and its header counts once. Both \
-         axes are logarithmic. The CSV has the rate at each position, too, those before byte {FIRST_BYTES}, and \
-         compressors that are not the paper's.",
+        "The raw rate of the first n bytes of chunks of {}, against n; the model's own size is not counted. \
+         Bands are 95 % intervals over chunks. For networks these are ideal bits, and the bits of each token \
+         are spread evenly over its bytes. A compressor compresses each beginning separately, in whole \
+         bytes, and its header counts once. Both axes are logarithmic. The CSV file also has the rate \
+         between neighbouring positions, the positions before byte {FIRST_BYTES}, and the compressors that \
+         the paper does not use.",
         names::sentence(&corpora)
     )
 }

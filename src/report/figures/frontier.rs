@@ -27,7 +27,7 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
     let y = Axis::over(shown().map(|value| value.1), 1.03, Unit::Number)?;
     let chart = Chart {
         y_title: "Bits per byte in validation".into(),
-        x_title: "training arithmetic, floating-point operations".into(),
+        x_title: "training compute, floating-point operations".into(),
         labels: labels(&curves, &y),
         key: Vec::new(),
         x,
@@ -48,11 +48,11 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
     Some(Figure { caption: CAPTION.to_owned(), data: table, draw: Box::new(draw) })
 }
 
-const CAPTION: &str = "What training buys: each run's validation against the arithmetic it had taken by then (three \
-     forward passes a token, attention included; see “Runs”). Darker is larger (on a dark screen, \
-     brighter). The broad band is the frontier, the lowest that any run on that corpus reached with \
-     no more arithmetic. Both axes are logarithmic. A run's learning rate falls at its end, so a \
-     shorter run may lie below a longer one.";
+const CAPTION: &str = "Validation loss of each run against the training compute used up to that step (three \
+    forward passes per token, attention included; see “Runs”). Larger networks are darker (brighter on a \
+    dark screen). The broad band is the frontier: the lowest loss that any run on that corpus reached with \
+    at most that much compute. Both axes are logarithmic. The learning rate falls at the end of a run, so a \
+    shorter run may lie below a longer one.";
 
 /// For each corpus the points that no other beats with less arithmetic.
 fn frontiers(curves: &[LearningCurve]) -> Vec<(String, Vec<(f64, f64)>)> {

@@ -1,5 +1,5 @@
 //! Scaling laws on a figure of rates against model size: the curve, its 95 % band, and the size of
-//! the least adjusted rate.
+//! the lowest adjusted rate.
 
 use crate::report::draw::axis::Axis;
 use crate::report::draw::chart::Frame;
@@ -105,7 +105,7 @@ impl LawCurve {
     pub(super) fn note(&self) -> Option<String> {
         let Optimum { parameters, interval: [low, high], .. } = self.optimum?;
         let count = format::short_count;
-        Some(format!("law: least at {} ({} to {})", count(parameters), count(low), count(high)))
+        Some(format!("law: lowest at {} ({} to {})", count(parameters), count(low), count(high)))
     }
 }
 
@@ -122,13 +122,14 @@ pub(super) fn caption(measure: Measure, laws: &[Option<&LawCurve>]) -> String {
     }
     let optimum = match measure {
         Measure::Adjusted => {
-            "; a hollow diamond is the size of the least adjusted rate, its bar that size's interval"
+            "; a hollow diamond marks the size with the lowest adjusted rate, and its bar the interval of \
+             that size"
         }
         Measure::Raw => "",
     };
     format!(
-        " Curves are power laws with a floor, fitted to the longest trained runs of each size of the \
-         tokenization that has most sizes (table “Scaling laws”), bands their 95 % bootstrap \
-         intervals, dashes extrapolation{optimum}."
+        " Curves are power laws with a floor, fitted to the longest trained runs of each size, for the \
+         tokenization with the most sizes (table “Scaling laws”). Bands are their 95 % bootstrap intervals; \
+         dashed lines are extrapolated{optimum}."
     )
 }

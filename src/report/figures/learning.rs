@@ -50,15 +50,15 @@ fn caption(records: &Records) -> String {
     }
     let crowded = records.runs.len() > MOST_LABELS;
     let named = if crowded {
-        " Runs of a size share a colour and a name; the CSV tells them apart."
+        " Runs of one size share a colour and a name; the CSV file distinguishes them."
     } else {
         ""
     };
     format!(
-        "How the runs on {} learn: thick, bits per byte on the part of the corpus kept for \
-         validation; thin, the mean training loss in the same unit. Darker is larger (on a dark \
-         screen, brighter). Both axes are logarithmic; the first steps, and what lies above 8 bits \
-         per byte, are left out.{named}",
+        "Learning curves of the runs on {}: thick lines are bits per byte on the validation part of the \
+         corpus, thin lines the mean training loss in the same unit. Larger networks are darker (brighter on \
+         a dark screen). Both axes are logarithmic. The first steps, and values above 8 bits per byte, are \
+         left out.{named}",
         names::sentence(&corpora)
     )
 }

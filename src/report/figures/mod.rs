@@ -64,7 +64,7 @@ pub(crate) const FIGURES: &[NamedFigure] = &[
     },
     NamedFigure {
         name: "all-models-adjusted",
-        title: "The same with the models' own size",
+        title: "Adjusted rate of every model, pretrained ones too",
         make: |records, _| models::adjusted(records),
     },
     NamedFigure {

@@ -135,19 +135,20 @@ fn theirs(measure: Measure) -> Vec<Series> {
 fn caption(measure: Measure, panels: usize, with_reported: bool) -> String {
     let what = match measure {
         Measure::Raw => {
-            "Compressed over raw data, the models not counted: more parameters predict better"
+            "Compressed size over raw size, the models not counted: more parameters predict better"
         }
         Measure::Adjusted => {
-            "Compressed data and model over raw data, every parameter in 2 bytes: what a large model saves is far \
-             less than it weighs, until the data are far longer"
+            "Compressed data plus model over raw data, with 2 bytes for every parameter: a large model costs \
+             far more than it saves, unless the data are much longer"
         }
     };
     let mut text = format!(
-        "{what}. Both axes are logarithmic. Of runs the best of each size. Pretrained models are told by their \
-         names; what they were trained on is not known here, and may hold what they compress."
+        "{what}. Both axes are logarithmic. Of the runs, the best of each size is shown. Pretrained models \
+         are labelled with their names; their training data are not known here, and may include the data \
+         that they compress."
     );
     if panels > 1 {
-        text += " Each panel has axes of its own.";
+        text += " Each panel has its own axes.";
     }
     if with_reported {
         let source = reported::SOURCE;

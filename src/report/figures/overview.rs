@@ -248,17 +248,17 @@ fn draw_panel(scene: &mut Scene, place: &Place, panel: &Panel, axis: &Axis) {
 
 fn caption(records: &Records, reduced: bool) -> String {
     let mut text = String::from(
-        "The rates of the table below as a picture: compressed over raw data, on one logarithmic \
-         axis for all corpora.",
+        "The rates of the table below: compressed size over raw size, on one logarithmic axis for all \
+         corpora.",
     );
     if records.compared.iter().any(|measurement| measurement.record.kind() != Kind::Compressor) {
-        text += " A run's line goes from its raw rate to its adjusted one and is as long as the \
-                 model costs; an arrow leads to an adjusted rate far above 100 %. A classical \
-                 compressor has no model to pay for.";
+        text += " A run's line goes from its raw rate to its adjusted rate, so its length is the cost of the \
+            model; an arrow means an adjusted rate far above 100 %. Classical compressors have no model to \
+            count.";
     }
     if reduced {
-        text += " Of the runs of a size only those are shown that have the lowest adjusted rate \
-                 on a corpus.";
+        text += " Of the runs of one size, only those with the lowest adjusted rate on some corpus are \
+            shown.";
     }
     text
 }

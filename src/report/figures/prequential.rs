@@ -47,12 +47,12 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
     Figure::of_series(series, &axes::PARAMETERS, &y, Vec::new(), (CAPTION.to_owned(), table(&runs)))
 }
 
-const CAPTION: &str = "Two ways to send the data that a run first saw. Prequential: each batch is coded before the \
-     network learns from it, so that the receiver can learn alike and no weights are sent; the sum \
-     of the training losses over the first pass, each step's recorded as it went. Two-part: the \
-     weights as saved and the tokenizer, then as many bytes of training text at the finished \
-     network's rate on it; only where that was measured (`lmtrain eval --part train`). The lowest of \
-     each size. Both axes are logarithmic.";
+const CAPTION: &str = "Two ways to transmit the data of a run's first pass. Prequential: each batch is coded \
+    before the network learns from it, so the receiver can train the same network, and no weights are sent; \
+    this is the sum of the training losses over the first pass. Two-part: first the saved weights and the \
+    tokenizer are sent, then the same number of bytes at the finished network's rate on its training data; \
+    shown only if that rate was measured (`lmtrain eval --part train`). The lowest of each size is shown. \
+    Both axes are logarithmic.";
 
 fn lowest_of_each_size(runs: &[&CodeLengths<'_>], of: CodeLength) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> =

@@ -73,10 +73,10 @@ fn sizes(curves: &[Curve], with_reported: bool) -> Option<Axis> {
 fn panels_caption(panels: &[Panel]) -> &'static str {
     match panels.iter().any(Panel::is_by_training) {
         true => {
-            " Each panel is of one corpus, and has its own vertical axis; a colour is what a model was trained on, \
-             the same in all of them. Of a mixture the table of runs names the parts."
+            " Each panel is of one corpus, and has its own vertical axis. A colour stands for the training \
+             data, and is the same in all panels; the table of runs gives the parts of a mixture."
         }
-        false if panels.len() > 1 => " Each medium has a panel with a vertical axis of its own.",
+        false if panels.len() > 1 => " Each medium has a panel with its own vertical axis.",
         false => "",
     }
 }
@@ -89,28 +89,30 @@ fn caption(measure: Measure, curves: &[Curve], levels: &[Level]) -> String {
     let cuts: Vec<String> = cuts.into_iter().map(names::chunking).collect();
     let what = match measure {
         Measure::Adjusted => {
-            "Compressed data plus model (every parameter at its stated code, and the tokenizer) \
-             over raw data: small models predict worse, large ones cost more than they save"
+            "Compressed data plus model (every parameter in its stated code, and the tokenizer) over raw \
+             data: small models predict worse, large ones cost more than they save"
         }
-        Measure::Raw => "Compressed over raw data, the model not counted",
+        Measure::Raw => "Compressed size over raw size, the model not counted",
     };
     let mut text = format!(
         "{what}. Both axes are logarithmic. Runs compress {}, each from an empty context.",
         names::sentence(&cuts)
     );
     if curves.iter().any(|curve| !curve.others.is_empty()) {
-        text += " Faint are runs that no law is fitted to, nor, where there is none, a line joins as \
-                 the lowest of their size.";
+        text += " Faint markers are runs that the fitted law does not use or, if there is no law, that are \
+            not the lowest of their size.";
     }
-    text += " “Held out” bytes were never trained on, “in-sample” ones were.";
+    text +=
+        " The model was never trained on “held out” bytes; it was trained on “in-sample” bytes.";
     if all().any(|point| point.record.excerpt.sample.is_some()) {
-        text += " Bars are 95 % bootstrap intervals over the sampled chunks, where they exceed the markers.";
+        text += " Bars are 95 % bootstrap intervals over the sampled chunks, where they are longer than the \
+            markers.";
     } else if all().any(|point| point.interval.is_some()) {
-        text += " Bars are 95 % bootstrap intervals over chunks, where they exceed the markers.";
+        text += " Bars are 95 % bootstrap intervals over chunks, where they are longer than the markers.";
     }
     if !levels.is_empty() {
-        text += " Level lines are classical compressors on the same bytes, dashed where they are \
-                 given chunks and solid where they are given the whole.";
+        text += " Horizontal lines are classical compressors on the same bytes: dashed on chunks, solid on \
+            the whole.";
     }
     text
 }

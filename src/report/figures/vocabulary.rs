@@ -35,10 +35,11 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
     let series = ours.chain(theirs).collect();
     let x = Titled { title: "tokens of the vocabulary (256: bytes)", unit: Unit::Count };
     let caption = format!(
-        "What a larger vocabulary does to each size on {}, {}: tokens are fewer and each is harder \
-         to predict. The lowest rate of each size and vocabulary; the tokenizer's own bytes are not \
-         in it (they are in the adjusted rate). Darker is larger (on a dark screen, brighter). Both \
-         axes are logarithmic. Hollow: as reported by {}, Table 2, for enwik9; not ours.",
+        "The raw rate of each size against the size of the vocabulary, on {}, {}: with a larger vocabulary \
+         there are fewer tokens, but each is harder to predict. The lowest rate of each size and vocabulary \
+         is shown; the tokenizer's own bytes are not counted (they are in the adjusted rate). Larger \
+         networks are darker (brighter on a dark screen). Both axes are logarithmic. Hollow: as reported by \
+         {}, Table 2, for enwik9; not ours.",
         records.subjects[condition.subject].label,
         names::chunking(condition.chunking),
         reported::SOURCE

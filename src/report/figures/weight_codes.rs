@@ -43,12 +43,12 @@ pub(super) fn figure(records: &Records) -> Option<Figure> {
     });
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
     let caption = format!(
-        "The adjusted rate on {}, {}, by how the weights are stored. Each code is measured: the \
-         weights are coded, decoded, and the network evaluated with what came back; the model's cost \
-         is the bytes of that code. Runs save their best weights in half precision, so f16 is what \
-         all other figures show, and f32 is the same numbers in twice the room. int8 and \
-         int4 are whole numbers with scales, coded by the range coder, with which the network computes; \
-         int8-xz, in older records, is 8 bits with a scale a row, under LZMA2. The lowest of each size; both axes are logarithmic.",
+        "The adjusted rate on {}, {}, by the code of the weights. For each code, the weights are encoded and \
+         decoded, the network is evaluated with the decoded weights, and the encoded bytes count as the \
+         model's size. Runs save their best weights in f16, so f16 is what all other figures show, and f32 \
+         is the same numbers in twice the space. int8 and int4 are integers with scales, coded by the range \
+         coder; the network computes with these integers. int8-xz, in older records, is 8 bits with one \
+         scale per row, compressed by LZMA2. The lowest of each size is shown. Both axes are logarithmic.",
         records.subjects[condition.subject].label,
         names::chunking(condition.chunking),
     );

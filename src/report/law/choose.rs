@@ -97,15 +97,16 @@ pub(super) fn fitted(runs: &[TrainedRun], of_tokens: bool) -> Result<Fit, String
     if !of_tokens && sizes < FEWEST_SIZES {
         let plural = if sizes == 1 { "" } else { "s" };
         return Err(format!(
-            "{sizes} size{plural} measured, and a law has three numbers: {FEWEST_SIZES} sizes are \
-             needed"
+            "only {sizes} size{plural} measured; a law with three coefficients needs {FEWEST_SIZES}"
         ));
     }
     let ends = [runs.first(), runs.last()].map(|run| run.map_or(0.0, |it| it.parameters));
     if !of_tokens && mean_rate(ends[1]) >= mean_rate(ends[0]) {
-        return Err("the largest model measured does not compress better than the smallest, \
-                    weights not counted: there is no fall to fit"
-            .to_owned());
+        return Err(
+            "the largest measured model does not compress better than the smallest (weights not \
+            counted), so there is no decrease to fit"
+                .to_owned(),
+        );
     }
     let observations: Vec<Observation> = runs
         .iter()
@@ -115,7 +116,7 @@ pub(super) fn fitted(runs: &[TrainedRun], of_tokens: bool) -> Result<Fit, String
             Observation { scales, rate: run.rate }
         })
         .collect();
-    let no_law = || "the rates measured do not follow a power law with a floor".to_owned();
+    let no_law = || "the measured rates do not follow a power law with a floor".to_owned();
     let fit = Fit::of(&observations).ok_or_else(no_law)?;
     if fit.law.is_bound() { Err(no_law()) } else { Ok(fit) }
 }

@@ -55,9 +55,9 @@ fn an_answer_has_an_interval_and_says_where_it_was_extrapolated() {
     assert!(high / low < 1.2, "{low} to {high}");
     assert!(!optimum.extrapolated);
     let within = trend.answer(100_000_000);
-    assert!(within.starts_with("for 100 MB, about ") && !within.contains("extra"), "{within}");
+    assert!(within.starts_with("for 100 MB: about ") && !within.contains("extra"), "{within}");
     let beyond = trend.answer(2_000_000_000);
-    assert!(beyond.contains("extrapolated, measured were 229K to 6.42M"), "{beyond}");
+    assert!(beyond.contains("extrapolated beyond the measured 229K to 6.42M"), "{beyond}");
     let far = trend.answer(1_000_000_000_000);
     assert!(far.contains("far larger than those measured"), "{far}");
 }
@@ -67,10 +67,10 @@ fn too_few_sizes_and_no_fall_are_sentences() {
     let few = trend(SIZES[..3].iter().map(|size| record(size, known, 0.0)).collect());
     assert_eq!(
         few.fit.expect_err("three sizes, three numbers"),
-        "3 sizes measured, and a law has three numbers: 4 sizes are needed"
+        "only 3 sizes measured; a law with three coefficients needs 4"
     );
     let rising = trend(SIZES.iter().map(|size| record(size, f64::ln, 0.0)).collect());
-    assert!(rising.answer(1_000_000).contains("no fall to fit"));
+    assert!(rising.answer(1_000_000).contains("no decrease to fit"));
     let step = |parameters: f64| if parameters < 3e5 { 0.5 } else { 0.2 };
     let step = trend(SIZES.iter().map(|size| record(size, step, 0.0)).collect());
     let refused = step.answer(1_000_000);

@@ -162,21 +162,21 @@ impl Trend {
         let [low, high] = optimum.interval;
         match optimum.parameters {
             best if best > FAR * largest => {
-                format!("for {bytes}, a model far larger than those measured ({sizes})")
+                format!("for {bytes}: a model far larger than those measured ({sizes})")
             }
             best if best < smallest / FAR => {
-                format!("for {bytes}, a model far smaller than those measured ({sizes})")
+                format!("for {bytes}: a model far smaller than those measured ({sizes})")
             }
             _ if !self.tells(&optimum) => {
-                format!("for {bytes}, the sizes measured ({sizes}) do not tell")
+                format!("for {bytes}: cannot be told from the sizes measured ({sizes})")
             }
             best => {
                 let mark = match optimum.extrapolated {
-                    true => format!("; extrapolated, measured were {sizes}"),
+                    true => format!("; extrapolated beyond the measured {sizes}"),
                     false => String::new(),
                 };
                 let (best, low, high) = (count(best), count(low), count(high));
-                format!("for {bytes}, about {best} parameters, {low} to {high}{mark}")
+                format!("for {bytes}: about {best} parameters ({low} to {high}){mark}")
             }
         }
     }

@@ -13,10 +13,10 @@ use crate::report::views::weight_codes::laws;
 /// Lengths in bytes for which the best size is given.
 const LENGTHS: [u64; 4] = [1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
-const CAPTION: &str = "For each code of the weights, the size that compresses so much text of the same kind best when \
-     the weights count in that code. The raw rates measured under each code are fitted by a law of their own. Brackets \
-     are 95 % intervals from 1,000 bootstrap draws of the residuals; × says how many times as large the best size is \
-     as under f16; italics are extrapolated beyond the sizes measured.";
+const CAPTION: &str = "For each code of the weights and each length of a corpus of the same kind, the size \
+    with the lowest adjusted rate, with the weights counted in that code. A separate law is fitted to the \
+    raw rates measured with each code. Brackets are 95 % intervals from 1,000 bootstrap draws of the \
+    residuals. × is the ratio to the best size with f16. Italics are extrapolated beyond the measured sizes.";
 
 /// The table; absent without laws under two codes.
 pub(super) fn table(records: &Records) -> Option<Table> {

@@ -44,7 +44,7 @@ const COLUMNS: &[Filled<Records, Measurement>] = &[
         Cell::number(row.record.counts.cross_entropy_bits.map(|bits| bits.0), format::grouped)
     }),
     ("coded bytes", true, |_, row| bytes(row.record.counts.coded_bytes)),
-    ("of that header", true, |_, row| bytes(Some(row.record.counts.header_bytes))),
+    ("header bytes of these", true, |_, row| bytes(Some(row.record.counts.header_bytes))),
     ("lost bits", true, |_, row| {
         Cell::number(row.record.counts.lost_bits.map(|bits| bits.0), format::grouped)
     }),
@@ -66,9 +66,10 @@ const COLUMNS: &[Filled<Records, Measurement>] = &[
     ("command", false, |_, row| Cell::text(&row.record.provenance.command)),
 ];
 
-const CAPTION: &str = "One row a measurement, as counted; rates follow from the counts. Raw and adjusted rates take \
-     what the coder emitted where it ran, else the ideal code length; the coding overhead is the one \
-     over the other. In-sample is the share of the raw bytes that the model was trained on.";
+const CAPTION: &str = "One row for each measurement, with its counts; rates are computed from the counts. \
+    Raw and adjusted rates use the bytes that the coder emitted or, if it did not run, the ideal code \
+    length; the coding overhead is the excess of the former over the latter. In-sample is the share of the \
+    raw bytes that the model was trained on.";
 
 /// The table; absent without rates.
 pub(super) fn table(records: &Records) -> Option<Table> {

@@ -16,7 +16,7 @@ pub(super) fn table(records: &Records, laws: &Laws) -> Option<Table> {
     let trends = laws.trends();
     let of_tokens = trends.iter().any(|trend| trend.of_tokens && trend.fit.is_ok());
     let mut columns: Vec<Column> =
-        ["corpus", "tokenization", "least adjusted rate"].map(Column::text).into();
+        ["corpus", "tokenization", "lowest adjusted rate"].map(Column::text).into();
     columns.push(Column::number("runs"));
     columns.extend(["E %", "A", "α"].map(Column::number));
     if of_tokens {
@@ -46,14 +46,14 @@ pub(super) fn table(records: &Records, laws: &Laws) -> Option<Table> {
     (!trends.is_empty()).then(|| Table { caption: CAPTION.to_owned(), ..table })
 }
 
-const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, with N all parameters, embeddings included, as the \
-     adjusted rate counts them; fitted to the longest trained runs of each size, so that training \
-     grows along with N as the runs' budgets did. Where runs of one size differ in tokens seen D, the \
-     law is E + A / N^α + B / D^β, and sizes are those best at the most tokens seen. Fitted by the \
-     Huber loss of log rates from several starts; in brackets 95 % intervals from 1,000 bootstrap \
-     draws of the residuals. The best size is where rate and weights add up to the least, for so \
-     much text of the same kind; italics are extrapolated beyond the sizes measured, and an empty \
-     field is further from them, or less sure, than would be an answer.";
+const CAPTION: &str = "The raw rate as a law of size, E + A / N^α, where N counts all parameters, embeddings \
+    included, as in the adjusted rate. It is fitted to the longest trained runs of each size, so training \
+    grows with N as it did in these runs. If runs of one size differ in their training tokens D, the law is \
+    E + A / N^α + B / D^β, and best sizes are those at the largest D. The fit minimises the Huber loss of \
+    log rates from several starting points; brackets are 95 % intervals from 1,000 bootstrap draws of the \
+    residuals. The best size for a length of text of the same kind is the one at which compressed data and \
+    weights together are smallest. Italics are extrapolated beyond the measured sizes; a field is empty if \
+    the best size is too far from these, or too uncertain.";
 
 /// The law's numbers, each with its interval; empty cells without a law.
 fn numbers(trend: &Trend, of_tokens: bool) -> Vec<Cell> {
@@ -116,12 +116,12 @@ mod tests {
         };
         let few = of(&rates[..2]);
         let row = &few.groups[0].rows[0];
-        assert!(row[4].text.is_empty() && row[2].text.contains("are needed"));
+        assert!(row[4].text.is_empty() && row[2].text.contains("coefficients needs"));
         let full = of(&rates);
         let row = &full.groups[0].rows[0];
         assert_eq!(row.len(), full.columns.len());
         assert!(row[4].note.starts_with('[') && row[6].value.is_some_and(|it| it > 0.1));
-        assert!(row[2].text.starts_with("for 100 MB, about "));
+        assert!(row[2].text.starts_with("for 100 MB: about "));
         let (within, beyond) = (&row[8], &row[10]);
         assert!(!within.extrapolated && beyond.extrapolated, "{within:?} {beyond:?}");
         let csv = full.csv();

@@ -153,23 +153,22 @@ fn caption(records: &Records) -> String {
     };
     let mut text = String::from(
         "Compressed size over raw size in percent; lower is better. The adjusted rate counts the \
-         model too: every parameter at its stated code (2 bytes unless another is named) and the \
-         tokenizer. Chunks are compressed each from an empty context; a chunked classical \
-         compressor's header counts once.",
+         model too: every parameter in its stated code (2 bytes unless another is named) and the tokenizer. Each \
+         chunk is compressed from an empty context; the header of a chunked classical compressor counts once.",
     );
     if any(|record| record.raw_rate_interval().is_some()) {
-        text += " In brackets the 95 % bootstrap interval of the raw rate over chunks.";
+        text += " Brackets are 95 % bootstrap intervals of the raw rate over chunks.";
     }
     if any(|record| record.excerpt.sample.is_some()) {
-        text += " Where chunks were sampled, the adjusted rate is that of all the bytes at the \
-                 sample's raw rate.";
+        text += " If only a sample of the chunks was measured, the adjusted rate is that of the whole corpus \
+            at the sample's raw rate.";
     }
     if any(|record| record.kind() == Kind::Pretrained) {
-        text += " Pretrained models count 2 bytes a parameter, as the paper does; what they were trained on is not \
-                 known here, and may hold what they compress.";
+        text += " Pretrained models count with 2 bytes per parameter, as in the paper; their training data \
+            are not known here, and may include the data that they compress.";
     }
     if any(|record| record.counts.lost_bits.is_some_and(|bits| bits.0 > 0.0)) {
-        text += " Where bytes were masked, the bit that each lost is counted.";
+        text += " If bytes were masked, the lost bits are counted.";
     }
     if any(|record| record.in_sample_bytes.0 > 0) {
         text += " In-sample bytes are those that the model was trained on.";

@@ -23,8 +23,8 @@ pub(super) fn table(records: &Records, laws: &Laws) -> Option<Table> {
     let groups: Vec<Group> = laws.trends().iter().filter_map(group).collect();
     (!groups.is_empty()).then(|| Table {
         caption:
-            "Measured raw rates beside those of the law that was fitted to them. A residual is \
-                  how far the measured rate is above the law's."
+            "Measured raw rates compared with the law that was fitted to them. A residual is how far the \
+             measured rate is above the rate of the law."
                 .to_owned(),
         columns,
         groups,

@@ -38,11 +38,11 @@ const COLUMNS: &[Filled<Records, RunData>] = &[
     ("evaluated by", false, |records, run| Cell::text(evaluated_by(records, run))),
 ];
 
-const CAPTION: &str = "“Chosen” is where a run departs from its recipe's row. Parameters are all of them, embeddings \
-     included. FLOPs are three forward passes a token, of tokens seen. Validation is the lowest, \
-     on the part of the training corpus kept for it. The prequential rate is the code length of the \
-     data as it first went by, each batch before it was learned from. Tokens/s is the median over \
-     the logged steps, validation excluded; training time includes it.";
+const CAPTION: &str = "“Chosen” lists the choices in which a run differs from its recipe. Parameters include \
+    embeddings. FLOPs are three forward passes for each token trained on. Validation is the lowest value on \
+    the validation part of the training corpus. The prequential rate is the code length of the data in the \
+    first pass, with each batch coded before the network learns from it. Tokens/s is the median over the \
+    logged steps, without validation; training time includes validation.";
 
 /// The table; absent without runs.
 pub(super) fn table(records: &Records) -> Option<Table> {

@@ -36,10 +36,10 @@ const COLUMNS: &[Filled<Records, Measurement>] = &[
     }),
 ];
 
-const CAPTION: &str = "A larger vocabulary packs more bytes into a token, and so into a context and into a step's \
-     arithmetic. Training time is a byte's share of the whole run, validation included; evaluating \
-     time that of the measurement, the coder included where it ran. Times are of this machine and \
-     device.";
+const CAPTION: &str = "A larger vocabulary puts more bytes into a token, and so into a context and into a \
+    training step. Training time per byte is that of the whole run, including validation; evaluating time \
+    per byte is that of the measurement, including the coder if it ran. Times depend on the machine and \
+    device.";
 
 /// The table; absent unless some run has another tokenization than bytes.
 pub(super) fn table(records: &Records) -> Option<Table> {

@@ -4,9 +4,9 @@ use crate::report::records::Records;
 use crate::report::table::Table;
 use crate::report::views::weight_codes::rates;
 
-const CAPTION: &str = "The same weights, stored in several codes, decoded and evaluated. Bytes are those that the code \
-     made, tokenizer not included. Runs are saved in half precision, so f32 holds the same numbers \
-     as f16.";
+const CAPTION: &str = "The same weights in several codes: encoded, decoded and evaluated. Bytes are the size \
+    of the encoded weights, without the tokenizer. Runs are saved in f16, so f32 holds the same numbers as \
+    f16.";
 
 /// The table; absent before a run was measured under several codes.
 pub(super) fn table(records: &Records) -> Option<Table> {

@@ -122,22 +122,24 @@ pub(super) fn read(text: &[u8]) -> Result<(Vocabulary, Option<TrainingText>), St
     }
     let other = frame();
     if let Some(key) = difference(&file, &other) {
-        return Err(format!("its `{key}` is not that of a vocabulary of this program"));
+        return Err(format!("its `{key}` is not what this program writes"));
     }
     let parts: Parts = serde_json::from_value(parts.into()).map_err(|error| error.to_string())?;
     let number = |token: &String| {
-        parts.vocab.get(token).copied().ok_or_else(|| format!("token {token:?} is not there"))
+        parts.vocab.get(token).copied().ok_or_else(|| format!("token {token:?} is missing"))
     };
     let pair = |[left, right]: &[String; 2]| Ok([number(left)?, number(right)?]);
     let merges = parts.merges.iter().map(pair).collect::<Result<Vec<_>, String>>()?;
     let vocabulary = Vocabulary::from_merges(merges)?;
     if parts.vocab.len() != vocabulary.count() {
         let (count, merges) = (parts.vocab.len(), vocabulary.count() - BYTES);
-        return Err(format!("{count} tokens are not 256 bytes and {merges} merges"));
+        return Err(format!(
+            "it has {count} tokens, which does not match 256 bytes and {merges} merges"
+        ));
     }
     for (token, &number) in &parts.vocab {
         if vocabulary.token(number).is_none_or(|bytes| spell(bytes) != *token) {
-            return Err(format!("token {number}, {token:?}, is not what its merge makes"));
+            return Err(format!("token {number}, {token:?}, is not the result of its merge"));
         }
     }
     Ok((vocabulary, parts.trained_on))

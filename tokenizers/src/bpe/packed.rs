@@ -50,7 +50,7 @@ pub(super) fn unpack(packed: &[u8]) -> Result<Vocabulary, String> {
     decoder.read_to_end(&mut planes).map_err(|error| error.to_string())?;
     let count = planes.len() / (2 * PLANES);
     if planes.len() as u64 > most || planes.len() != count * 2 * PLANES {
-        return Err(format!("{} bytes are no list of merges", planes.len()));
+        return Err(format!("{} bytes are not a list of merges", planes.len()));
     }
     let token = |index: usize, side: usize| {
         let byte = |plane: usize| planes[(side * PLANES + plane) * count + index];

@@ -60,11 +60,11 @@ fn merges_of(model: &BPE) -> Result<Vec<[u32; 2]>, String> {
     for merge in model["merges"].as_array().into_iter().flatten() {
         let [Some(left), Some(right)] = [&merge[0], &merge[1]].map(serde_json::Value::as_str)
         else {
-            return Err("a merge is no pair".to_owned());
+            return Err("a merge is not a pair".to_owned());
         };
         let token = number(&(left.to_owned() + right));
         let (Some(left), Some(right), Some(token)) = (number(left), number(right), token) else {
-            return Err("a merge is of no tokens".to_owned());
+            return Err("a merge is of tokens that do not exist".to_owned());
         };
         let index = (token as usize).checked_sub(BYTES).ok_or("a merge makes a byte")?;
         made.resize(made.len().max(index + 1), None);

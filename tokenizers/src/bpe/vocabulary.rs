@@ -45,7 +45,7 @@ impl Vocabulary {
             // At most 2^18 tokens of at most 257 bytes.
             vocabulary.ends.push(vocabulary.bytes.len() as u32);
             if !seen.insert(made) {
-                return refuse("makes a token that is there already");
+                return refuse("makes a token that exists already");
             }
         }
         Ok(Self { merges, ..vocabulary })

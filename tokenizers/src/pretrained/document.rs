@@ -26,18 +26,18 @@ impl Document {
     /// A sentence on what is wrong.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let mut value: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let file = value.as_object_mut().ok_or("it is no JSON object")?;
+        let file = value.as_object_mut().ok_or("it is not a JSON object")?;
         BESIDE.iter().for_each(|member| drop(file.insert((*member).to_owned(), Value::Null)));
         let model = file.get_mut("model").and_then(Value::as_object_mut);
         let model = model.ok_or("it has no `model`")?;
         match model.get("type").and_then(Value::as_str) {
             // Old files name no type.
             Some("BPE") | None => {}
-            Some(other) => return Err(format!("`model.type` is {other}; only BPE is known")),
+            Some(other) => return Err(format!("`model.type` is {other}; only BPE is supported")),
         }
         for affix in ["continuing_subword_prefix", "end_of_word_suffix"] {
             if model.get(affix).and_then(Value::as_str).is_some_and(|affix| !affix.is_empty()) {
-                return Err(format!("it has a `model.{affix}`, which is not known here"));
+                return Err(format!("it has a `model.{affix}`, which is not supported"));
             }
         }
         // The same text always has the same tokens.

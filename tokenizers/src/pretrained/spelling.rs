@@ -38,7 +38,7 @@ impl Spelling {
         let count = last.map_or(0, |(id, _)| id.saturating_add(1));
         if !(1..=MOST_TOKENS).contains(&count) {
             return Err(format!(
-                "its tokens go to number {count}; 1 to {MOST_TOKENS} can be coded"
+                "its vocabulary has {count} tokens; it must have 1 to {MOST_TOKENS}"
             ));
         }
         let mut spelling =

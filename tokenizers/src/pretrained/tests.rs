@@ -211,7 +211,7 @@ fn files_of_other_kinds_are_refused() {
     refuse(&|file| file["model"] = Value::Null, "no `model`");
     refuse(&|file| file["model"]["merges"] = json!([["no", "pair"]]), "x.json");
     refuse(&|file| file["model"]["vocab"]["far"] = 4_000_000.into(), "4000001");
-    refuse(&|file| *file = json!([]), "no JSON object");
+    refuse(&|file| *file = json!([]), "not a JSON object");
     assert!(PretrainedTokenizer::from_json(b"{", "x.json").is_err());
 }
 

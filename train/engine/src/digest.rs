@@ -28,7 +28,7 @@ pub enum Digest {
 
 /// Metadata, which are an object of JSON, with room for the digest.
 pub(crate) fn with_room(metadata: &str) -> Result<String, FormatError> {
-    let refuse = || FormatError("the metadata are no object of JSON".to_owned());
+    let refuse = || FormatError("the metadata is not a JSON object".to_owned());
     let rest = metadata.strip_prefix('{').ok_or_else(refuse)?;
     let comma = if rest.trim_start().starts_with('}') { "" } else { "," };
     Ok(format!("{BEGIN}{:0<DIGITS$}\"{comma}{rest}", ""))

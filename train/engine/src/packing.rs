@@ -32,7 +32,8 @@ impl Matrix {
         if levels.shape != shape || levels.scaled != scaled {
             let Levels { shape: has, scaled: by, .. } = levels;
             return Err(FormatError(format!(
-                "the levels of `{name}` have shape {has:?} and scales of {by:?}, where {shape:?} and {scaled:?} belong"
+                "the integers of `{name}` have shape {has:?} and scales of {by:?} instead of {shape:?} and \
+                 {scaled:?}"
             )));
         }
         let levels = file.levels.remove(name);

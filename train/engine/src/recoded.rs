@@ -16,7 +16,8 @@ impl SavedWeights {
     /// If they cannot be coded, a number being too large or none at all.
     pub fn recoded(&self, code: WeightCode) -> Result<(Self, Bytes), WeightsError> {
         if !WeightCode::ALL.contains(&code) {
-            let why = format!("{code} is read in records, and not made any more");
+            let why =
+                format!("weights can no longer be coded as {code}; it is only read in records");
             return Err(self.refuse(FormatError(why)));
         }
         let as_it_is = code == self.code && is_shipped(&self.bytes) && self.vocabulary.is_empty();

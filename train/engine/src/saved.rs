@@ -156,7 +156,9 @@ fn check_plan(origin: &Origin, file: &TensorFile) -> Result<(), FormatError> {
     let numbers = file.count();
     if numbers as u64 != origin.plan.parameters() {
         let parameters = origin.plan.parameters();
-        return Err(FormatError(format!("{numbers} numbers where the plan has {parameters}")));
+        return Err(FormatError(format!(
+            "it has {numbers} weights, but its plan has {parameters}"
+        )));
     }
     Ok(())
 }

@@ -50,7 +50,8 @@ pub(crate) fn pack(
     let origin = serde_json::to_vec(origin).map_err(|error| refuse(&error))?;
     let code_number = WeightCode::ALL.iter().position(|it| *it == code);
     let code_number = code_number.and_then(|it| u8::try_from(it).ok());
-    let code_number = code_number.ok_or_else(|| refuse(&format!("{code} is not shipped")))?;
+    let code_number =
+        code_number.ok_or_else(|| refuse(&format!("a network cannot be packed as {code}")))?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend([VERSIONS[usize::from(!vocabulary.is_empty())], code_number]);
     for part in [&origin[..], vocabulary].into_iter().filter(|part| !part.is_empty()) {
@@ -74,32 +75,37 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Shipped, FormatError> {
         .len()
         .checked_sub(DIGEST)
         .and_then(|length| bytes.split_at_checked(length))
-        .ok_or_else(|| refuse("it is cut short"))?;
+        .ok_or_else(|| refuse("it is truncated"))?;
     if Sha256::digest(body)[..] != *digest {
         return Err(refuse("it does not match its digest"));
     }
-    let rest = body.strip_prefix(&MAGIC).ok_or_else(|| refuse("it begins with something else"))?;
+    let rest = body.strip_prefix(&MAGIC).ok_or_else(|| {
+        refuse(
+            "its first bytes are not those of a packed \
+        network",
+        )
+    })?;
     let (&[version, code], rest) =
-        rest.split_first_chunk().ok_or_else(|| refuse("it is cut short"))?;
+        rest.split_first_chunk().ok_or_else(|| refuse("it is truncated"))?;
     if !VERSIONS.contains(&version) {
         return Err(FormatError(format!(
-            "its form is version {version}, and this program reads {} and {}",
+            "the packed network has format version {version}, but this program reads versions {} and {}",
             VERSIONS[0], VERSIONS[1]
         )));
     }
     let code = WeightCode::ALL.get(usize::from(code)).copied();
-    let code = code.ok_or_else(|| refuse("its code is not known"))?;
-    let (metadata, mut coded) = part(rest).ok_or_else(|| refuse("it is cut short"))?;
+    let code = code.ok_or_else(|| refuse("its code of the weights is unknown"))?;
+    let (metadata, mut coded) = part(rest).ok_or_else(|| refuse("it is truncated"))?;
     let mut vocabulary = &[][..];
     if version == VERSIONS[1] {
-        (vocabulary, coded) = part(coded).ok_or_else(|| refuse("it is cut short"))?;
+        (vocabulary, coded) = part(coded).ok_or_else(|| refuse("it is truncated"))?;
     }
     let metadata =
-        String::from_utf8(metadata.to_vec()).map_err(|_| refuse("its plan is no text"))?;
+        String::from_utf8(metadata.to_vec()).map_err(|_| refuse("its plan is not UTF-8 text"))?;
     let origin: Origin =
         serde_json::from_str(&metadata).map_err(|error| refuse(&error.to_string()))?;
     if origin.plan.parameters() > MOST_FOR_A_BYTE * bytes.len() as u64 {
-        return Err(refuse("its plan has more weights than there can be"));
+        return Err(refuse("its plan has more weights than the file can hold"));
     }
     let file = weight_code::decode(coded, &shapes(&origin.plan), code)?;
     let file = TensorFile { metadata, ..file };

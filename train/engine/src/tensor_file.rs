@@ -158,7 +158,7 @@ impl TensorFile {
             return Ok(found.values);
         }
         let has = &found.shape;
-        Err(FormatError(format!("tensor `{name}` has shape {has:?} where {shape:?} belongs")))
+        Err(FormatError(format!("tensor `{name}` has shape {has:?} instead of {shape:?}")))
     }
 }
 
@@ -168,12 +168,12 @@ fn read_header(bytes: &[u8]) -> Result<(SafeTensors<'_>, String), FormatError> {
         return Err(FormatError(GIT_LFS_POINTER.to_owned()));
     }
     let refuse = |error: safetensors::SafeTensorError| {
-        FormatError(format!("it is no whole safetensors file: {error}"))
+        FormatError(format!("it is not a complete safetensors file: {error}"))
     };
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(refuse)?;
     let metadata = header.metadata().as_ref().and_then(|entries| entries.get(KEY)).cloned();
     let metadata =
-        metadata.ok_or_else(|| FormatError(format!("its metadata have no entry `{KEY}`")))?;
+        metadata.ok_or_else(|| FormatError(format!("its metadata has no entry `{KEY}`")))?;
     Ok((SafeTensors::deserialize(bytes).map_err(refuse)?, metadata))
 }
 
@@ -222,9 +222,9 @@ impl Levels {
         levels: Vec<i8>,
         scales: Option<Numbers>,
     ) -> Result<Self, FormatError> {
-        let refuse = |why: &str| FormatError(format!("the levels of `{name}` {why}"));
+        let refuse = |why: &str| FormatError(format!("the integers of `{name}` {why}"));
         let scales = scales.ok_or_else(|| refuse(&format!("lack `{}`", scale_name(name))))?;
-        let shape: [usize; 2] = shape.try_into().map_err(|_| refuse("are no matrix"))?;
+        let shape: [usize; 2] = shape.try_into().map_err(|_| refuse("are not a matrix"))?;
         let scaled = match scales.shape[..] {
             [rows, 1] if rows == shape[0] => Scaled::Rows,
             [1, columns] if columns == shape[1] => Scaled::Columns,
@@ -236,7 +236,7 @@ impl Levels {
             && levels.scales.iter().all(|scale| scale.is_finite() && *scale >= 0.0);
         match usable && levels.fits() {
             true => Ok(levels),
-            false => Err(refuse("or their scales are out of their range")),
+            false => Err(refuse("or their scales are out of range")),
         }
     }
 }

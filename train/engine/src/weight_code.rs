@@ -158,7 +158,7 @@ pub(crate) fn decode(
     if matrices.is_empty() {
         return match rest.len() {
             0 => Ok(file),
-            more => Err(FormatError(format!("{more} bytes more than the tensors have"))),
+            more => Err(FormatError(format!("there are {more} bytes after the last tensor"))),
         };
     }
     let counts =
@@ -171,7 +171,7 @@ pub(crate) fn decode(
 }
 
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], FormatError> {
-    let short = || FormatError(format!("{} bytes where {count} belong", rest.len()));
+    let short = || FormatError(format!("there are {} bytes instead of {count}", rest.len()));
     let (taken, after) = rest.split_at_checked(count).ok_or_else(short)?;
     *rest = after;
     Ok(taken)

@@ -105,14 +105,17 @@ impl FromStr for Level {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = NAMES.iter().find(|(_, name)| *name == text);
         let (instructions, _) = found.ok_or_else(|| {
-            format!("{VARIABLE}={text}: no such level; it may be scalar, avx2, avx512, avx512bf16 or neon")
+            format!("{VARIABLE}={text}: there is no such SIMD level; write scalar, avx2, avx512, avx512bf16 \
+                or neon")
         })?;
         if instructions.available() {
             return Ok(Self(*instructions));
         }
         let names: Vec<String> = Self::all_available().iter().map(Self::to_string).collect();
         let names = names.join(", ");
-        Err(format!("{VARIABLE}={text}: this machine cannot run it; it can run {names}"))
+        Err(format!(
+            "{VARIABLE}={text}: this machine does not support this SIMD level; it supports {names}"
+        ))
     }
 }
 

@@ -145,17 +145,20 @@ pub const ARCHITECTURES: [Architecture; 14] = [
 /// Keys that say what cannot be read, whatever the architecture; and what to say of them.
 const OTHER_KINDS: [(&str, &str); 8] = [
     ("vision_config", VISION),
-    ("audio_config", "the model has parts that hear; a model of text alone can be read"),
-    ("quantization_config", "quantized weights cannot be read; weights in F32, F16 or BF16 can"),
+    ("audio_config", "the model has audio parts; only text models are supported"),
+    (
+        "quantization_config",
+        "quantized weights are not supported; weights must be F32, F16 or BF16",
+    ),
     ("num_local_experts", EXPERTS),
     ("num_experts", EXPERTS),
     ("n_routed_experts", EXPERTS),
     ("moe_num_experts", EXPERTS),
     ("num_experts_per_tok", EXPERTS),
 ];
-const EXPERTS: &str = "it is a mixture of experts, which cannot be read; dense models can";
-const VISION: &str = "the model has vision parts; a model of text alone can be read\n\
-    hint: Python's `transformers` writes the text part of some, as \
+const EXPERTS: &str = "mixtures of experts are not supported; only dense models are";
+const VISION: &str = "the model has vision parts; only text models are supported\n\
+    hint: Python's `transformers` can save the text part of some models, for example with \
     `Gemma3ForCausalLM.from_pretrained(NAME).save_pretrained(DIR)`";
 
 /// The architecture of a configuration.
@@ -167,7 +170,7 @@ pub(super) fn find(config: &Config) -> Result<&'static Architecture, PretrainedE
     let kind = kind.ok_or_else(|| config.fault("`model_type` is missing"))?;
     let Some(found) = ALL.iter().find(|row| row.model_type == kind) else {
         let known = ALL.each_ref().map(|row| row.model_type).join(", ");
-        let what = format!("the architecture `{kind}` is not known; known are {known}");
+        let what = format!("the architecture `{kind}` is not supported; supported are {known}");
         return Err(config.fault(what));
     };
     other?;
@@ -176,7 +179,9 @@ pub(super) fn find(config: &Config) -> Result<&'static Architecture, PretrainedE
     // miss nothing where it is tied.
     let bare = |class: &&str| class.ends_with("Model");
     if let Some(other) = classes.iter().find(|class| **class != found.class && !bare(class)) {
-        return Err(config.fault(format!("`{other}` is no language model; {} is", found.class)));
+        return Err(
+            config.fault(format!("`{other}` is not a language model; `{}` is", found.class))
+        );
     }
     config.must_not_be_set("pruned_heads", &[])?;
     Ok(found)

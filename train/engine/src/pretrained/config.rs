@@ -45,7 +45,7 @@ impl Config {
             Ok(Value::Object(values)) => {
                 Ok(Self { path, values, used: RefCell::default(), faults: Rc::default() })
             }
-            Ok(_) => Err(PretrainedError::refused(&path, "it is no JSON object")),
+            Ok(_) => Err(PretrainedError::refused(&path, "it is not a JSON object")),
             Err(error) => Err(PretrainedError::refused(&path, error.to_string())),
         }
     }
@@ -73,7 +73,7 @@ impl Config {
         if shown.len() > 60 {
             shown = shown.chars().take(60).chain(['…']).collect();
         }
-        self.fault(format!("`{key}` is {shown}, not {wanted}"))
+        self.fault(format!("`{key}` is {shown}, but must be {wanted}"))
     }
 
     /// A value, if it is there and not `null`.
@@ -162,7 +162,8 @@ impl Config {
         };
         let flags = value.as_array().map(|items| items.iter().map(flag).collect());
         let flags: Option<Vec<bool>> = flags.flatten();
-        let flags = flags.ok_or_else(|| self.wrong(key, value, "a list of 1 and 0"))?;
+        let flags = flags
+            .ok_or_else(|| self.wrong(key, value, "a list of true and false, or of 1 and 0"))?;
         self.note(key, value);
         Ok(Some(flags))
     }
@@ -188,7 +189,7 @@ impl Config {
                 self.note(key, text.as_str());
                 Ok(Some(text))
             }
-            Some(value) => Err(self.wrong(key, value, "a text")),
+            Some(value) => Err(self.wrong(key, value, "a string")),
         }
     }
 
@@ -197,7 +198,7 @@ impl Config {
         let Some(value) = self.value(key) else { return Ok(None) };
         let texts = value.as_array().map(|items| items.iter().map(Value::as_str).collect());
         let texts: Option<Vec<&str>> = texts.unwrap_or_default();
-        let texts = texts.ok_or_else(|| self.wrong(key, value, "a list of texts"))?;
+        let texts = texts.ok_or_else(|| self.wrong(key, value, "a list of strings"))?;
         self.note(key, texts.join(","));
         Ok(Some(texts))
     }
@@ -230,7 +231,7 @@ impl Config {
                 let faults = Rc::clone(&self.faults);
                 Ok(Some(Self { path, values, used: RefCell::default(), faults }))
             }
-            Some(value) => Err(self.wrong(key, value, "a group of keys")),
+            Some(value) => Err(self.wrong(key, value, "a JSON object")),
         }
     }
 

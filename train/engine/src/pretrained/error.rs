@@ -8,17 +8,18 @@ use lmtrain_runs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 use lmtrain_tokenizers::TokenizerError;
 
 /// What to do about a missing `tokenizer.json`.
-pub(super) const TOKENIZER_HINT: &str = "Python's `transformers` writes one: \
+pub(super) const TOKENIZER_HINT: &str = "Python's `transformers` can write one: \
      `AutoTokenizer.from_pretrained(NAME).save_pretrained(DIR)`";
 /// What to do about missing weights.
-pub(super) const WEIGHTS_HINT: &str = "Python's `transformers` writes them: \
+pub(super) const WEIGHTS_HINT: &str = "Python's `transformers` can write them: \
      `AutoModelForCausalLM.from_pretrained(NAME).save_pretrained(DIR)`";
 
 /// A model that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PretrainedError {
     /// There is no such folder.
-    #[error("{} is no folder; a model is a folder with config.json, model.safetensors and tokenizer.json", .0.display())]
+    #[error("{} is not a folder; a model is a folder with config.json, model.safetensors and \
+        tokenizer.json", .0.display())]
     NoFolder(PathBuf),
     /// A file that a model must have is not there.
     #[error("{} has no {file}\nhint: {hint}", folder.display())]
@@ -58,7 +59,7 @@ pub enum PretrainedError {
         faults: Vec<PretrainedError>,
     },
     /// A part was not read because of faults that were found before.
-    #[error("it was not read to the end")]
+    #[error("it was not read completely, because of earlier errors")]
     GivenUp,
     /// The tokenizer cannot be used.
     #[error(transparent)]

@@ -18,9 +18,9 @@ pub(super) fn gate(config: &Config, key: &str, default: &str) -> Result<Gate, Pr
         "relu" => Gate::Relu,
         "relu2" => Gate::ReluSquared,
         other => {
-            let known = "silu, swish, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, quick_gelu, \
-                         relu and relu2 are";
-            config.fault(format!("the activation `{other}` is not known; {known}"));
+            let known = "supported are silu, swish, gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, \
+                quick_gelu, relu and relu2";
+            config.fault(format!("the activation `{other}` is not supported; {known}"));
             // In its place, so that whatever else is wrong is found too.
             Gate::Silu
         }

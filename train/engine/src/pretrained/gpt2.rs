@@ -43,7 +43,9 @@ struct Gpt2<'a> {
 pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, PretrainedError> {
     let (width, heads) = (config.count("n_embd")?, config.count("n_head")?);
     if !width.is_multiple_of(heads) {
-        return Err(config.refuse(format!("`n_embd` {width} is no multiple of `n_head` {heads}")));
+        return Err(
+            config.refuse(format!("`n_embd` {width} is not a multiple of `n_head` {heads}"))
+        );
     }
     config.must_not_be_set("add_cross_attention", &[])?;
     let shape = HeadShape { heads, key_heads: heads, dimension: width / heads, rotated: 0 };

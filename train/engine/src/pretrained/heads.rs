@@ -35,17 +35,21 @@ impl HeadShape {
     pub(super) fn checked(self, config: &Config) -> Result<Self, PretrainedError> {
         let Self { heads, key_heads, dimension, rotated } = self;
         if !heads.is_multiple_of(key_heads) {
-            return Err(
-                config.refuse(format!("{heads} heads cannot share {key_heads} heads of keys"))
-            );
+            return Err(config.refuse(format!(
+                "{heads} attention heads cannot be divided evenly among {key_heads} \
+                    key-value heads"
+            )));
         }
         if dimension > MOST_DIMENSIONS {
-            let why = format!("a head of {dimension} numbers; {MOST_DIMENSIONS} are supported");
+            let why = format!(
+                "an attention head has {dimension} dimensions; at most {MOST_DIMENSIONS} are \
+                supported"
+            );
             return Err(config.refuse(why));
         }
         if !rotated.is_multiple_of(2) || rotated > dimension {
             return Err(config.refuse(format!(
-                "{rotated} of a head's {dimension} numbers cannot turn in pairs"
+                "{rotated} of an attention head's {dimension} dimensions cannot be rotated in pairs"
             )));
         }
         Ok(self)

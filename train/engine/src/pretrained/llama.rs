@@ -76,14 +76,14 @@ fn shape(config: &Config, choices: &Choices) -> Result<HeadShape, PretrainedErro
         (None, None) if width.is_multiple_of(heads) => width / heads,
         (None, None) => {
             let why =
-                format!("`hidden_size` {width} is no multiple of `num_attention_heads` {heads}");
+                format!("`hidden_size` {width} is not a multiple of `num_attention_heads` {heads}");
             return Err(config.refuse(why));
         }
     };
     let key_heads = config.count_or("num_key_value_heads", choices.key_heads.unwrap_or(heads))?;
     let part = choices.ropes.first().and_then(|rope| rope.partial).unwrap_or(1.0);
     if part != 1.0 && !choices.partial {
-        return Err(config.refuse("`partial_rotary_factor` is not known of this architecture"));
+        return Err(config.refuse("`partial_rotary_factor` is not supported for this architecture"));
     }
     // As transformers' cut.
     let rotated = (dimension as f64 * part) as usize;

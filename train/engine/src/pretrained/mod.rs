@@ -134,9 +134,10 @@ impl PretrainedModel {
         let tokenizer = tokenizer.ok_or(PretrainedError::GivenUp)?;
         let begin = begin_token(config, architecture, &tokenizer)?;
         if begin as usize >= known {
-            return Err(
-                config.refuse(format!("the begin token {begin} is not of the {known} embedded"))
-            );
+            return Err(config.refuse(format!(
+                "the begin token {begin} is outside the embedding table, which has \
+                    {known} tokens"
+            )));
         }
         let identity = identity(architecture, config, weights, begin);
         let (signature, side_by_side) =
@@ -228,8 +229,8 @@ fn begin_token(
     };
     named.or_else(|| tokenizer.token(END_OF_TEXT)).ok_or_else(|| {
         config.refuse(format!(
-            "it names no `bos_token_id` and no `eos_token_id`, and the tokenizer has no {END_OF_TEXT}: \
-             something must be fed before a text"
+            "it has neither a `bos_token_id` nor an `eos_token_id`, and the tokenizer has no {END_OF_TEXT}: \
+             there is no begin token to feed before a text"
         ))
     })
 }

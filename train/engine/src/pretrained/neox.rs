@@ -44,7 +44,8 @@ struct NeoX<'a> {
 pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, PretrainedError> {
     let (width, heads) = (config.count("hidden_size")?, config.count("num_attention_heads")?);
     if !width.is_multiple_of(heads) {
-        let why = format!("`hidden_size` {width} is no multiple of `num_attention_heads` {heads}");
+        let why =
+            format!("`hidden_size` {width} is not a multiple of `num_attention_heads` {heads}");
         return Err(config.refuse(why));
     }
     let dimension = width / heads;

@@ -18,7 +18,7 @@ use lmtrain_kernels::natural_logarithm;
 /// Bases that the frequencies are exact for.
 const BASES: std::ops::RangeInclusive<f64> = 1.0..=4e8;
 /// The types that are known, as messages list them.
-const KNOWN: &str = "`default`, `linear`, `dynamic`, `llama3`, `yarn` and `longrope` are known";
+const KNOWN: &str = "supported are `default`, `linear`, `dynamic`, `llama3`, `yarn` and `longrope`";
 
 /// How positions turn queries and keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +70,10 @@ impl Rope {
         let outside = config.number_or(theta, base)?;
         let Some(group) = group else { return Ok(Self::plain(config, outside)) };
         if let Some((key, _)) = group.keys().find(|(_, value)| value.is_object()) {
-            return Err(config.fault(format!("rotary positions differ by layers (`{key}`)")));
+            return Err(config.fault(format!(
+                "rotary positions that differ between layers are not supported \
+                (`{key}`)"
+            )));
         }
         let rope = Self::of_group(config, [&group, &group], outside);
         config.note_group("rope", &group);
@@ -113,7 +116,7 @@ impl Rope {
             }
             "longrope" | "su" | "yarn" => long(config, group)?,
             other => {
-                let why = format!("rotary positions of type `{other}`: {KNOWN}");
+                let why = format!("rotary positions of type `{other}` are not supported; {KNOWN}");
                 return Err(config.fault(why));
             }
         };
@@ -129,7 +132,9 @@ impl Rope {
         }
         if !BASES.contains(&self.base) {
             let base = self.base;
-            config.fault(format!("rotary positions of base {base}; 1 to 4e8 are supported"));
+            config.fault(format!(
+                "the base of the rotary positions is {base}; it must be from 1 to 4e8"
+            ));
         }
         self
     }
@@ -163,7 +168,7 @@ impl Rope {
         {
             let count = factors.len();
             return Err(config.fault(format!(
-                "`short_factor` has {count} numbers where {turning} pairs of a head turn"
+                "`short_factor` has {count} numbers, but a head has {turning} rotated pairs of dimensions"
             )));
         }
         let mut frequencies = rotary_frequencies(self.base, dimensions, rotated);

@@ -14,10 +14,9 @@ use super::error::{PretrainedError, WEIGHTS_HINT, refuse_pointer};
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// What weights of PyTorch's own format are.
-const PICKLED: &str =
-    "weights as PyTorch pickles them are programs, which are not run here; safetensors are read";
+const PICKLED: &str = "weights pickled by PyTorch are not supported, since loading them can run code; safetensors are";
 /// What GGUF is.
-const GGUF: &str = "GGUF is not read; safetensors are";
+const GGUF: &str = "GGUF files are not supported; safetensors are";
 /// Bytes before a file's header: its length.
 const LENGTH_BYTES: usize = 8;
 
@@ -105,7 +104,7 @@ fn shards(folder: &Path, index: &Path) -> Result<(Vec<File>, Places), Pretrained
         // An index is anyone's: it names files beside itself.
         let mut parts = Path::new(name).components();
         if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
-            return Err(refuse(format!("it names the file `{name}`, outside the folder")));
+            return Err(refuse(format!("it names the file `{name}`, which is outside the folder")));
         }
         files.push(read(folder.join(name), files.len(), &mut places)?);
     }
@@ -124,7 +123,7 @@ fn read(path: PathBuf, index: usize, places: &mut Places) -> Result<File, Pretra
     refuse_pointer(&path, map.bytes())?;
     let refuse = |reason: String| PretrainedError::refused(&path, reason);
     let (header, metadata) = SafeTensors::read_metadata(map.bytes())
-        .map_err(|error| refuse(format!("it is no whole safetensors file: {error}")))?;
+        .map_err(|error| refuse(format!("it is not a complete safetensors file: {error}")))?;
     let start = LENGTH_BYTES + header;
     for (name, info) in metadata.tensors() {
         let (first, end) = info.data_offsets;

@@ -42,9 +42,8 @@ pub(super) fn read(config: &Config, weights: &Weights) -> Result<Transformer, Pr
 fn turns(config: &Config) -> Result<Vec<bool>, PretrainedError> {
     let (layers, key) = (windows::layers(config)?, "no_rope_layers");
     match config.flags(key)? {
-        Some(turns) if turns.len() < layers => {
-            Err(config.fault(format!("`{key}` has {} layers of {layers}", turns.len())))
-        }
+        Some(turns) if turns.len() < layers => Err(config
+            .fault(format!("`{key}` has {} entries, but there are {layers} layers", turns.len()))),
         Some(turns) => Ok(turns),
         None => {
             let interval = config.count_or("no_rope_layer_interval", 4)?;

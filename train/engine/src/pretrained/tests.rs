@@ -220,9 +220,14 @@ fn refused(folder: &Path, why: &str) {
 #[test]
 fn what_a_configuration_gets_wrong_is_named() {
     for (name, key, value, why) in [
-        ("llama3", "model_type", json!("mamba"), "`mamba` is not known"),
+        ("llama3", "model_type", json!("mamba"), "`mamba` is not supported"),
         ("llama3", "model_type", Value::Null, "`model_type` is missing"),
-        ("llama3", "architectures", json!(["LlamaForSequenceClassification"]), "no language model"),
+        (
+            "llama3",
+            "architectures",
+            json!(["LlamaForSequenceClassification"]),
+            "is not a language model",
+        ),
         ("llama3", "quantization_config", json!({"quant_method": "gptq"}), "quantization_config"),
         ("llama3", "rope_parameters", json!({"rope_type": "ntk", "factor": 2}), "`ntk`"),
         ("llama3", "hidden_act", json!("mish"), "`mish`"),
@@ -239,12 +244,17 @@ fn what_a_configuration_gets_wrong_is_named() {
             "llama3",
             "num_hidden_layers",
             json!(1),
-            "`model.layers.1.input_layernorm.weight` is no part of a Llama",
+            "`model.layers.1.input_layernorm.weight` does not belong to a Llama",
         ),
-        ("llama3", "num_key_value_heads", json!(3), "4 heads cannot share 3"),
+        (
+            "llama3",
+            "num_key_value_heads",
+            json!(3),
+            "4 attention heads cannot be divided evenly among 3",
+        ),
         ("llama3", "num_attention_heads", json!(0), "`num_attention_heads`"),
-        ("llama3", "head_dim", json!(4000), "a head of 4000"),
-        ("llama3", "head_dim", json!(11), "cannot turn in pairs"),
+        ("llama3", "head_dim", json!(4000), "an attention head has 4000 dimensions"),
+        ("llama3", "head_dim", json!(11), "cannot be rotated in pairs"),
         (
             "llama3",
             "intermediate_size",
@@ -262,7 +272,7 @@ fn what_a_configuration_gets_wrong_is_named() {
         ("gpt2", "add_cross_attention", json!(true), "`add_cross_attention`"),
         ("gpt2", "pruned_heads", json!({"0": [1]}), "`pruned_heads`"),
         ("gpt2", "n_positions", json!(64), "`transformer.wpe.weight` has shape [128, 24]"),
-        ("gpt2", "n_head", json!(5), "no multiple"),
+        ("gpt2", "n_head", json!(5), "is not a multiple"),
         ("neox", "use_parallel_residual", json!(1), "`use_parallel_residual` is 1"),
         (
             "qwen2",
@@ -302,9 +312,9 @@ fn what_a_folder_lacks_is_named_with_a_hint() {
 #[test]
 fn weights_of_other_formats_are_named() {
     for (files, why) in [
-        (&["pytorch_model.bin"][..], "pytorch_model.bin: weights as PyTorch pickles them"),
+        (&["pytorch_model.bin"][..], "pytorch_model.bin: weights pickled by PyTorch"),
         (&["pytorch_model.bin.index.json", "pytorch_model-00001-of-00002.bin"], "save_pretrained("),
-        (&["model-q4_k_m.gguf"], "model-q4_k_m.gguf: GGUF is not read"),
+        (&["model-q4_k_m.gguf"], "model-q4_k_m.gguf: GGUF files are not supported"),
         (&["training_args.bin"], "has no model.safetensors"),
     ] {
         let folder = copy("gpt2");
@@ -327,8 +337,8 @@ fn configure(folder: &Path, change: impl Fn(&mut Value)) {
 #[test]
 fn kinds_of_models_that_cannot_be_read_are_named() {
     for (key, value, why) in [
-        ("num_local_experts", json!(8), "mixture of experts"),
-        ("n_routed_experts", json!(64), "mixture of experts"),
+        ("num_local_experts", json!(8), "mixtures of experts"),
+        ("n_routed_experts", json!(64), "mixtures of experts"),
         ("vision_config", json!({"hidden_size": 8}), "vision parts"),
         ("quantization_config", json!({"quant_method": "fp8"}), "quantized weights"),
     ] {
@@ -338,7 +348,7 @@ fn kinds_of_models_that_cannot_be_read_are_named() {
             config["model_type"] = json!("other");
         });
         refused(folder.path(), why);
-        refused(folder.path(), "`other` is not known");
+        refused(folder.path(), "`other` is not supported");
         configure(folder.path(), |config| config["model_type"] = json!("llama"));
         refused(folder.path(), why);
     }
@@ -402,19 +412,22 @@ fn hostile_weights_are_errors() {
         [&length[..], header.as_bytes(), &good[8 + length_of(&good)..]].concat()
     };
     let spoilt = [
-        (good[..good.len() - 1].to_vec(), "no whole safetensors file"),
-        (good[..100].to_vec(), "no whole safetensors file"),
-        (Vec::new(), "no whole safetensors file"),
-        ([&u64::MAX.to_le_bytes()[..], &good[8..]].concat(), "no whole safetensors file"),
-        ([&(length + 1).to_le_bytes()[..], &good[8..]].concat(), "no whole safetensors file"),
-        ([&good[..], &[0]].concat(), "no whole safetensors file"),
-        (with(&header.replace("[24,72]", "[9223372036854775807,72]")), "no whole safetensors file"),
-        (with(&header.replace("[24,72]", "[72,24]")), "has shape [72, 24] where [24, 72] belongs"),
+        (good[..good.len() - 1].to_vec(), "not a complete safetensors file"),
+        (good[..100].to_vec(), "not a complete safetensors file"),
+        (Vec::new(), "not a complete safetensors file"),
+        ([&u64::MAX.to_le_bytes()[..], &good[8..]].concat(), "not a complete safetensors file"),
+        ([&(length + 1).to_le_bytes()[..], &good[8..]].concat(), "not a complete safetensors file"),
+        ([&good[..], &[0]].concat(), "not a complete safetensors file"),
+        (
+            with(&header.replace("[24,72]", "[9223372036854775807,72]")),
+            "not a complete safetensors file",
+        ),
+        (with(&header.replace("[24,72]", "[72,24]")), "has shape [72, 24] instead of [24, 72]"),
         (with(&header.replace("\"F16\"", "\"I16\"")), "stored as I16"),
         (with(&header.replace("wte", "wtf")), "`wte.weight` is missing"),
         (
             with(&header.replace("\"data_offsets\":[0,", "\"data_offsets\":[2,")),
-            "no whole safetensors file",
+            "not a complete safetensors file",
         ),
     ];
     for (bytes, why) in spoilt {

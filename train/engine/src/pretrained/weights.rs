@@ -92,14 +92,14 @@ impl Weights {
             Dtype::BF16 => PackedPrecision::Bfloat,
             other => {
                 let why = format!(
-                    "tensor `{name}` is stored as {other:?}; F32, F16 and BF16 can be used"
+                    "tensor `{name}` is stored as {other:?}; only F32, F16 and BF16 are supported"
                 );
                 return Err(self.refuse(Some(place), why));
             }
         };
         if place.shape != shape {
             let has = &place.shape;
-            let why = format!("tensor `{name}` has shape {has:?} where {shape:?} belongs");
+            let why = format!("tensor `{name}` has shape {has:?} instead of {shape:?}");
             return Err(self.refuse(Some(place), why));
         }
         let bytes = &self.files[place.file].map.bytes()[place.range.clone()];
@@ -173,8 +173,10 @@ impl Weights {
         if let Some(place) = self.places.get(head) {
             let [one, other] = [embedding, head].map(|name| self.take(name, &[tokens, width]));
             if one?.bytes != other?.bytes {
-                let why =
-                    format!("tensor `{head}` differs from `{embedding}`, which it is tied to");
+                let why = format!(
+                    "tensor `{head}` differs from `{embedding}`, although the configuration ties \
+                        them"
+                );
                 return Err(self.refuse(Some(place), why));
             }
             self.tied().insert(head.to_owned());
@@ -264,7 +266,7 @@ impl Weights {
                 && !beside.iter().any(|end| name.ends_with(end))
         });
         for (name, place) in surplus {
-            self.refuse(Some(place), format!("tensor `{name}` is no part of a {class}"));
+            self.refuse(Some(place), format!("tensor `{name}` does not belong to a {class}"));
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) fn windows(
 ) -> Result<Vec<Option<usize>>, PretrainedError> {
     let sliding = sliding(config, usual)?;
     if window.is_none() && sliding.contains(&true) {
-        let why = format!("`layer_types` has `sliding_attention`, and {unset} is not set");
+        let why = format!("`layer_types` has `sliding_attention`, but {unset} is not set");
         return Err(config.fault(why));
     }
     Ok(sliding.into_iter().map(|slides| window.filter(|_| slides)).collect())
@@ -37,13 +37,14 @@ pub(super) fn sliding(
         return Ok((0..layers).map(usual).collect());
     };
     if kinds.len() < layers {
-        let why = format!("`layer_types` has {} layers of {layers}", kinds.len());
+        let why =
+            format!("`layer_types` has {} entries, but there are {layers} layers", kinds.len());
         return Err(config.fault(why));
     }
     let slides = |kind: &str| match kind {
         "full_attention" => Ok(false),
         "sliding_attention" => Ok(true),
-        other => Err(config.fault(format!("`layer_types` has `{other}`, which is not known"))),
+        other => Err(config.fault(format!("`layer_types` has `{other}`, which is not supported"))),
     };
     kinds.into_iter().map(slides).collect()
 }
