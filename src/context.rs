@@ -1,4 +1,4 @@
-//! What every command works in: the store, the data, how to print, and whether to stop.
+//! The context of every command: the store, the data, how to print, and whether to stop.
 
 use std::path::PathBuf;
 #[cfg(feature = "train")]

@@ -1,4 +1,4 @@
-//! Where commands compute. A build without the feature `train` has the processor alone.
+//! Where commands compute. A build without the feature `train` can use only the CPU.
 
 #[cfg(feature = "train")]
 pub(crate) use lmtrain_train::Device;

@@ -1,5 +1,5 @@
-//! `lmtrain`: train small language models, use them as lossless compressors, and chart how the rate
-//! goes with size, tokenization and data. Parse, open, do, print one error.
+//! `lmtrain`: trains small language models, uses them as lossless compressors, and plots how the rate depends on size,
+//! tokenization and data. This file parses arguments, opens the context, runs the command and prints one error.
 
 mod cli;
 mod commands;

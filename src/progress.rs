@@ -1,5 +1,5 @@
-//! How long work is shown: a bar on a terminal, a plain line now and then elsewhere, nothing when
-//! quiet. And how the one error is printed.
+//! How the progress of long work is shown: a bar on a terminal, otherwise an occasional plain line, and nothing with
+//! `--quiet`. Also how the final error is printed.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! The one way to standard error: what cannot be written there is dropped, since a message is no reason
-//! to stop. (`eprintln!` panics, and a lint refuses it; so does `println!`. Results go to standard
-//! output by `commands/output.rs`, and are errors where they cannot be written.)
+//! The only way to write to standard error. Messages that cannot be written are dropped, since they are no reason to
+//! stop. (`eprintln!` and `println!` panic, and a lint forbids them. Results are written to standard output by
+//! `commands/output.rs`, and fail if they cannot be written.)
 
 use std::io::Write;
 

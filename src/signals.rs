@@ -1,9 +1,9 @@
-//! Signals that ask the program to end. The first asks for a clean stop, which every command looks for;
-//! what is busy with something else a second later is ended where it is, unless it says that it is
-//! keeping something. A second signal ends the program at once, whatever its threads do.
+//! Signals that ask the program to end. The first one requests a clean stop, which every command checks for; a second
+//! later, work that does not check is ended where it is, unless it says that it is saving something. A second signal
+//! ends the program at once, whatever its threads do.
 //!
-//! A signal that was ignored when the program started stays ignored: under `nohup`, or in the background
-//! of a script, it is not meant for us.
+//! A signal that was ignored when the program started stays ignored: under `nohup`, or in the background of a script,
+//! it is not meant for this program.
 
 use std::io::Write;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Numbers about numbers.
+//! Statistics of numbers.
 
 /// The value in the middle, or half-way between the two that are; none of no values.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -1,5 +1,4 @@
-//! Cutting a range of a corpus into chunks, and drawing some of them. Between the corpora and
-//! everything that measures or codes chunk by chunk.
+//! Cutting a range of a corpus into chunks, and drawing a sample of them.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
-//! The percentile bootstrap (B. Efron, "Bootstrap methods: another look at the jackknife", Annals
-//! of Statistics 7, 1979): how far a rate would move had other chunks been drawn. Chunks differ in
-//! length, so what is resampled is the ratio Σ bits / Σ raw bytes, given as bits of the whole.
+//! The percentile bootstrap (B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7,
+//! 1979): how much a rate would vary if other chunks had been drawn. Chunks differ in length, so the resampled quantity
+//! is the ratio Σ bits / Σ raw bytes, given as bits of the whole.
 
 use lmtrain_runs::Bits;
 use lmtrain_runs::random::SplitMix64;

@@ -1,6 +1,6 @@
-//! Measuring and coding: corpora, chunks, quantisation, the range coder, classical compressors,
-//! rates and the archive format. It never knows which network predicts (see [`Predictor`]) and
-//! names no tensor library; `lmtrain-train`, to its right, implements the predictor.
+//! Measuring and coding: corpora, chunks, quantization, the range coder, classical compressors, rates and the archive
+//! format. This crate never knows which network predicts (see [`Predictor`]) and depends on no tensor library; the
+//! predictor is implemented in `lmtrain-engine` and `lmtrain-train`.
 
 pub mod archive;
 pub mod block;

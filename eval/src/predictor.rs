@@ -1,7 +1,7 @@
-//! What a network is to this crate: something that predicts the next token. Two surfaces, held to
-//! each other by a test of whoever implements them: [`Predictor::score`] measures; [`Session`], and
-//! [`Predictor::rows`] for chunks that are known whole, code. Which network it is, and on what
-//! device, stays behind them.
+//! What a network is to this crate: something that predicts the next token. It has two interfaces, which a test of each
+//! implementation compares with each other: [`Predictor::score`] is for measuring; [`Session`], and [`Predictor::rows`]
+//! for chunks that are known in advance, are for coding. Which network it is, and on which device, is hidden behind
+//! them.
 
 use std::ops::ControlFlow;
 

@@ -1,6 +1,6 @@
-//! Fake networks for this crate's tests: adaptive counts, in integers and one division, so that a
-//! session gives the same bits however it is stepped; and one that deliberately does not. And a
-//! tokenizer whose tokens are not the bytes.
+//! Fake networks for this crate's tests: adaptive counts, computed with integers and one division, so that a session
+//! gives the same bits however it is stepped; and one that deliberately does not. Also a tokenizer whose tokens are not
+//! the bytes.
 
 use lmtrain_runs::Tokenization;
 use lmtrain_runs::random::SplitMix64;

@@ -1,5 +1,5 @@
-//! The version of the arithmetic by which networks predict. Archives name it, since they decode by
-//! no other; records and journals name it, since another may give other numbers.
+//! The version of the arithmetic by which networks compute probabilities. Archives name it, since they can be decoded
+//! only with the same arithmetic. Records and journals name it, since another version may give other numbers.
 
 /// What networks compute with today. It goes up when a change of weights' packing, kernels,
 /// quantiser or coder changes a single bit of a probability, of a frequency, or of what is coded,

@@ -1,5 +1,5 @@
-//! Records of the rate against context: `curves.jsonl` in a run's folder. A point says what the beginnings of chunks,
-//! up to some byte, were compressed to.
+//! Records of the rate against context: `curves.jsonl` in a run's folder. A point is the compressed size of the first n
+//! bytes of chunks.
 
 use serde::{Deserialize, Serialize};
 

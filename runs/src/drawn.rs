@@ -1,5 +1,5 @@
-//! Records of what was generated: `samples.jsonl` in a run's folder. They hold the bytes themselves, so that whoever
-//! shows them needs neither corpus nor weights.
+//! Records of generated samples: `samples.jsonl` in a run's folder. They hold the bytes themselves, so that showing
+//! them needs neither corpus nor weights.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

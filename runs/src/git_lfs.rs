@@ -1,5 +1,4 @@
-//! Pointers of Git LFS: small texts that stand for large files in repositories that were cloned
-//! without them.
+//! Git LFS pointers: small text files that stand for large files in repositories that were cloned without these.
 
 /// The first line of every pointer
 /// (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>; the second is of before 2014).

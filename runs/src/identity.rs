@@ -1,6 +1,5 @@
-//! When two records measure the same thing. Everything that asks goes through here: `eval`, which
-//! measures nothing twice, and the report, which shows the last of each measurement and sets those
-//! of one method side by side.
+//! When two records measure the same thing. `eval` uses this to measure nothing twice; the report uses it to show the
+//! last record of each measurement, and to compare measurements made by the same method.
 
 use serde::{Deserialize, Serialize};
 

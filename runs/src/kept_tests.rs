@@ -1,5 +1,5 @@
-//! Records that earlier versions wrote are read, and keep every key and value when they are written again: one line of
-//! each kind, and all that the kept studies hold.
+//! Records written by earlier versions can be read, and keep every key and value when they are written again. Tested on
+//! one line of each kind, and on all records of the kept studies.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! What a run is: sizes, tokenizations, recipes, plans, records, units, and the store that keeps
-//! them on disk. Leftmost crate of the data flow: it names no other crate of the workspace, and
-//! holds no tensor and no corpus byte.
+//! What a run is: sizes, tokenizations, recipes, plans, records, units, and the store that keeps them on disk. This is
+//! the first crate of the data flow: it depends on no other crate of the workspace, and holds no tensors and no corpus
+//! bytes.
 
 pub mod arithmetic;
 pub mod curve;

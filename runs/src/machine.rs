@@ -1,4 +1,4 @@
-//! What the system tells of the machine and of this process, where it does: Linux has it in `/proc`.
+//! What the system says about the machine and this process, if it does: Linux has it in `/proc`.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! What the bytes of a corpus are of: text, pixels, sound, or nothing in particular. Compressors, masks, samples and
-//! figures ask this, and not a corpus's name.
+//! The medium of a corpus: text, images, sound, or bytes of no known kind. Compressors, masks, samples and figures ask
+//! for the medium, never for a corpus's name.
 
 use std::fmt;
 

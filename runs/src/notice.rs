@@ -1,6 +1,6 @@
-//! Notices: what a crate has to say to people besides its results and errors. It knows neither whether
-//! they want to hear it nor where; the application does, and says so once with [`show_by`]. A notice is
-//! said once, however often its cause comes up.
+//! Notices: messages of a crate to the user besides its results and errors. The crate does not decide whether and where
+//! they are shown; the application does, once, with [`show_by`]. Each notice is shown only once, however often its
+//! cause occurs.
 
 use std::collections::BTreeSet;
 use std::path::Path;

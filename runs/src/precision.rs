@@ -1,5 +1,5 @@
-//! In what numbers a network computes: exact f32, or bf16 as in mixed-precision training
-//! (Micikevicius et al., arXiv 1710.03740).
+//! The precision of matrix products: exact f32, or bf16 as in mixed-precision training (Micikevicius et al., arXiv
+//! 1710.03740).
 
 use std::fmt;
 use std::str::FromStr;

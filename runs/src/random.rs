@@ -1,6 +1,6 @@
-//! The one generator: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number
-//! generators", OOPSLA 2014). Integers and exact float steps only, so that a seed draws the same
-//! weights, the same batches and the same samples on every machine.
+//! The only random number generator: SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators",
+//! OOPSLA 2014). It uses only integers and exact floating-point operations, so that a seed gives the same weights,
+//! batches and samples on every machine.
 
 /// SplitMix64: a counter with an odd step, scrambled.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
-//! The ladder of sizes: a size is a name that parses, orders and derives its network's shape.
-//! To add one, add a row to [`LADDER`]; a test holds its name to its count. A shape that is not in
-//! the ladder is written out: `w160l4h5` has width 160, 4 layers and 5 heads.
+//! The ladder of sizes: a size is a name from which the network's shape follows; sizes can be parsed and ordered. To
+//! add one, add a row to [`LADDER`]; a test compares its name with its number of parameters. A shape that is not in the
+//! ladder is written out: `w160l4h5` has width 160, 4 layers and 5 heads.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The files that this process is writing under temporary names. Whoever leaves one behind removes it;
-//! whoever ends the process while others still write removes all.
+//! The temporary files that this process is writing. Whoever abandons one removes it; if the process is ended while
+//! other threads are still writing, all are removed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! For the tests of every crate: the data that some of them are on.
+//! For the tests of all crates: the real data that some of them use.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The command line, as types: a file a command. Everything is resolved once, in `commands/`, into plans and
-//! measurements; nothing further in reads arguments.
+//! The command line as types, one file for each command. Arguments are resolved once, in `commands/`, into plans and
+//! measurements; no later code reads arguments.
 
 mod archive;
 #[cfg(feature = "train")]

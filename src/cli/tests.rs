@@ -1,4 +1,4 @@
-//! What the command line takes.
+//! What the command line accepts.
 
 use clap::{CommandFactory, Parser};
 use lmtrain_runs::Tokenization;

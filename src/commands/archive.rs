@@ -1,4 +1,5 @@
-//! `lmtrain compress` and `lmtrain decompress`: files through a run or a pretrained model, and back bit for bit.
+//! `lmtrain compress` and `lmtrain decompress`: files are compressed with a run or a pretrained model, and restored bit
+//! for bit.
 
 use std::io::{self, BufWriter};
 use std::ops::ControlFlow;

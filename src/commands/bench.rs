@@ -1,5 +1,5 @@
-//! `lmtrain bench`: training, scoring and coding speed on this machine, beside what the machine can
-//! do at most. Each size is measured in a process of its own, so that its peak memory is its own.
+//! `lmtrain bench`: training, scoring and coding speed on this machine, compared with the machine's peak. Each size is
+//! measured in a separate process, so that its peak memory can be measured.
 
 use std::io::Read;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! `lmtrain eval`: measures runs, pretrained models and compressors on corpora, one record each,
-//! skipping what is recorded already and going on with what was begun.
+//! `lmtrain eval`: measures runs, pretrained models and compressors on corpora, one record each. Measurements that are
+//! already recorded are skipped, and interrupted ones are continued.
 
 use std::sync::Arc;
 

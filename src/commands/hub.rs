@@ -1,6 +1,6 @@
-//! Models by name from the Hugging Face hub, kept in the cache that Python's `huggingface_hub` uses too
-//! (`$HF_HUB_CACHE`, `$HF_HOME/hub` or `~/.cache/huggingface/hub`). What is there is not asked for again, so that a
-//! model that was fetched once needs no network; an interrupted download goes on where it was.
+//! Models by name from the Hugging Face hub, kept in the cache that Python's `huggingface_hub` also uses
+//! (`$HF_HUB_CACHE`, `$HF_HOME/hub` or `~/.cache/huggingface/hub`). Files in the cache are not requested again, so a
+//! model that was fetched once needs no network; an interrupted download is continued.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
-//! `lmtrain pack`: a run's network as one file, `.lmw`, as small as its code makes it; and such files as networks to
-//! use, in the place of a run's name.
+//! `lmtrain pack`: writes a run's network to one file, `.lmw`. Also the use of such files in place of a run's name.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

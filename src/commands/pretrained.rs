@@ -1,4 +1,4 @@
-//! Pretrained models by the folder that they are in, or by their name on the hub.
+//! Pretrained models, by their folder or by their name on the hub.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `lmtrain quickstart`: everything once, in a few minutes, on whatever text there is.
+//! `lmtrain quickstart`: does everything once, in a few minutes, on whatever text is available.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `lmtrain recipes`: the table of choices, with what each recipe has.
+//! `lmtrain recipes`: the table of choices, with each recipe's values.
 
 use std::io::Write;
 

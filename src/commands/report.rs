@@ -1,4 +1,4 @@
-//! `lmtrain report`: figures, tables and one page of all records.
+//! `lmtrain report`: figures, tables and one page from all records.
 
 use std::path::PathBuf;
 

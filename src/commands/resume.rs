@@ -1,4 +1,5 @@
-//! `lmtrain fit --resume`: what is left out is as the run was begun, and what is said must be the same.
+//! `lmtrain fit --resume`: options that are left out are taken from the run's plan, and those that are given must agree
+//! with it.
 
 use anyhow::{Context as _, Result, bail};
 use lmtrain_corpora::Mixture;

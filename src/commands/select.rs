@@ -1,4 +1,4 @@
-//! Finding runs, and opening corpora with their progress shown.
+//! Finding runs, and opening corpora while showing the progress.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! `lmtrain tokenizer`: trains vocabularies. And which one a run is trained with, and found again by
-//! whoever measures, compresses or decompresses with the run.
+//! `lmtrain tokenizer`: trains vocabularies. Also finds the vocabulary that a run is trained with, and finds it again
+//! for measuring, compressing and decompressing with the run.
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -1,6 +1,6 @@
-//! The page in a real browser: every figure is seen at both widths, nothing overflows a telephone's,
-//! tables sort, and the console stays silent. Needs `chromium`; left out where there is none, but
-//! not in CI.
+//! The page in a real browser: every figure is visible at both widths, nothing overflows on a phone, tables can be
+//! sorted, and the console shows no message. Needs `chromium`; without it the test is skipped, except in CI, where it
+//! fails.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! A figure: what it says, its numbers, and how it is drawn into whatever room there is; and the
-//! same drawn, as the files and the page hold it.
+//! A figure: its caption, its numbers, and how it is drawn at a given size; and the drawn figure, as in the files and
+//! the page.
 
 use anyhow::Result;
 

@@ -1,5 +1,5 @@
-//! The galleries of the page: of each medium, what was given, what is really there, and what each generator drew
-//! (the paper's figures 3 to 5). They are made of the records of samples alone.
+//! The galleries of the page: for each medium, the given context, the real continuation, and each generator's samples
+//! (the paper's figures 3 to 5). They are made from the records of samples only.
 
 use std::fmt::Write;
 

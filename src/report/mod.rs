@@ -1,6 +1,6 @@
-//! The report: records in; figures, tables and one page out. It reads records only, never logs,
-//! weights or corpora, and the same records give the same bytes. To add a figure, add a file and a
-//! row in [`figures::FIGURES`]; a table, in [`tables::TABLES`].
+//! The report: records in; figures, tables and one page out. It reads only records, never logs, weights or corpora, and
+//! the same records give identical files. To add a figure, add a file and a row in [`figures::FIGURES`]; for a table,
+//! in [`tables::TABLES`].
 
 #[cfg(test)]
 mod browser_tests;

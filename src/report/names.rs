@@ -1,5 +1,5 @@
-//! Names of rows and curves: of a run only what tells it from the others, of a compressor its name
-//! and preset.
+//! Names of rows and curves: for a run, only what distinguishes it from the others; for a compressor, its name and
+//! preset.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,5 @@
-//! The page: one HTML file that needs no other, no network and no script. Figures are inline, at
-//! two widths; their files and the tables' hang on it as `data:` links. All text from records is
-//! escaped.
+//! The page: one HTML file that needs no other file, no network and no script. Figures are inline, at two widths; the
+//! files of figures and tables are attached as `data:` links. All text from records is escaped.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
 //! Samples of images and sounds as pictures: sheets of patches, waveforms, sound files. Both `lmtrain generate` and the
-//! page's galleries use them. What is given is grey or dark, what is drawn has a colour or a frame.
+//! page's galleries use them. Given parts are grey or dark; sampled parts have a colour or a frame.
 
 use anyhow::{Context as _, Result};
 use lmtrain_runs::SampleRecord;

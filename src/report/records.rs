@@ -1,5 +1,5 @@
-//! The records that a report is about: read once, repeated measurements reduced to the last of
-//! each, and named as the figures and tables name them.
+//! The records of a report: read once, with repeated measurements reduced to the last of each, and with the names that
+//! figures and tables use.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

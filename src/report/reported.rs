@@ -1,6 +1,6 @@
-//! What the paper reports (Delétang et al., "Language Modeling Is Compression", ICLR 2024, Tables
-//! 1 and 2): shown beside our measurements, never among them. Each is of the 10^9 bytes of enwik9; the
-//! Transformers were trained on enwik8.
+//! The paper's own numbers (Delétang et al., "Language Modeling Is Compression", ICLR 2024, Tables 1 and 2), shown
+//! beside our measurements and never mixed with them. All are for the 10^9 bytes of enwik9; the Transformers were
+//! trained on enwik8.
 
 use lmtrain_runs::record::{Chunking, Kind};
 

@@ -1,4 +1,4 @@
-//! Records for tests: made up, of the shape that real ones have.
+//! Records for tests: invented, but of the form that real ones have.
 
 use lmtrain_runs::curve::{CurvePoint, CurveRecord};
 use lmtrain_runs::plan::{Budget, Plan, TrainOn, default_tokens};

@@ -1,5 +1,5 @@
-//! What was compressed: a corpus, or a part of one. Rates of different parts are never joined; the
-//! test split of a corpus is another subject than the whole.
+//! What was compressed: a corpus, or a part of one. Rates of different parts are never joined; the test part of a
+//! corpus is a different subject from the whole.
 
 use lmtrain_runs::record::Span;
 use lmtrain_runs::{Bytes, Medium, Plan, RateRecord};

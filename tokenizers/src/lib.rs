@@ -1,5 +1,5 @@
-//! Bytes ⇄ tokens. Every tokenizer is lossless on every byte string. This crate stands between the
-//! names of `lmtrain-runs` and everything that codes or trains on tokens; it holds no network.
+//! Bytes ⇄ tokens. Every tokenizer is lossless for every sequence of bytes. This crate is used by everything that codes
+//! tokens or trains on them; it depends only on `lmtrain-runs` and knows nothing of networks.
 
 mod bpe;
 mod bytes;

@@ -1,6 +1,7 @@
-//! Batches: which tokens train at which step, a pure function of (seed, step). A pass over the data
-//! cuts it into sequences that do not overlap, and takes each once in an order of its own. Of a mixture, every block of
-//! sequences has so many of each part, in an order of its own; each part goes through its own passes.
+//! Batches: which tokens are trained on at which step, a pure function of (seed, step). Each pass over the data cuts it
+//! into sequences that do not overlap, and takes each once, in a different order for each pass. For a mixture, every
+//! block of sequences has a fixed number from each corpus, in an order of its own, and each corpus goes through its own
+//! passes.
 
 use std::cmp::Ordering;
 use std::ops::Range;

@@ -1,6 +1,6 @@
-//! Checkpoints: everything that training goes on from, in one atomic file, and the best network so
-//! far in another. burn-train's own checkpoints are written in place by another thread and panic
-//! when they cannot be; a run must survive being killed at any moment.
+//! Checkpoints: everything needed to continue training, in one file that is written atomically, and the best network so
+//! far in another. burn-train's own checkpoints are written in place by another thread, which panics if it cannot
+//! write; a run must survive being killed at any moment.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Where networks compute: the processor, always there, or a CUDA device in builds that have it.
+//! Where networks compute: the CPU, which is always available, or a CUDA device in builds that support it.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The engine beside the network that trains: the same tensors, and the same losses.
+//! The engine compared with the network that is trained: the same tensors, and the same losses.
 
 use burn::backend::{Flex, NdArray};
 use lmtrain_engine::tensor_file::TensorFile;

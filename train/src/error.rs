@@ -1,4 +1,4 @@
-//! What stops a training.
+//! Errors of training.
 
 use std::path::PathBuf;
 

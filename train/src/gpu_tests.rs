@@ -1,5 +1,5 @@
-//! What only a GPU can show. Ignored where tests run without one; with one, all of them by
-//! `LMTRAIN_CURVES=curves.csv cargo test --release --features cuda -- --ignored --nocapture gpu`.
+//! Tests that need a GPU. They are ignored by default; run all of them with `LMTRAIN_CURVES=curves.csv cargo test
+//! --release --features cuda -- --ignored --nocapture gpu`.
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -1,6 +1,5 @@
-//! What burn panics with on a GPU, as an error that says what to do: its interface has no other way
-//! to tell of memory that ran out or of a driver that failed, and the first panic may be on a thread
-//! of its own.
+//! Turns burn's panics on a GPU into errors that say what to do: burn has no other way to report that memory ran out or
+//! that a driver failed, and the first panic may happen on one of its own threads.
 
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
-//! Networks and their training, in burn: the only crate that names it. To its left is the engine, which runs what was
-//! trained, and the kernels, which both compute by.
+//! Networks and their training, in burn: the only crate that depends on it. It uses the engine, which runs trained
+//! networks, and the kernels, which both use for computing.
 
 // Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
 #![allow(rustdoc::broken_intra_doc_links)]

@@ -1,4 +1,5 @@
-//! Several rows of tokens as one: what a mixture of corpora trains and validates on. No sequence is of two.
+//! Several sequences of tokens as one: what a mixture of corpora trains and validates on. No training sequence contains
+//! tokens of two corpora.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! The network: one definition of the decoder-only Transformer for every recipe, size and device,
-//! written in the operations of [`Ops`]. Its choices come from the plan's table; it is trained by
-//! `learner.rs`, saved by `weights.rs` and asked by `predictor.rs`.
+//! The network: one definition of the decoder-only Transformer for every recipe, size and device, written in the
+//! operations of [`Ops`]. Its choices come from the plan; it is trained by `learner`, saved by `weights.rs`, and
+//! computed for coding by the engine.
 
 use burn::backend::Autodiff;
 use burn::module::{AutodiffModule, Module, ModuleMapper, Param, ParamId};

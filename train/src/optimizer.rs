@@ -1,6 +1,6 @@
-//! The optimizer of a plan: Muon on the blocks' matrices and AdamW on the rest, or Adam on all, with
-//! the gradient clipped to a global norm. burn-train's learner hides its optimizer, so the state is
-//! shared with whoever saves it.
+//! The optimizer of a plan: Muon for the blocks' matrices and AdamW for the rest, or Adam for all, with the gradient
+//! clipped to a global norm. burn-train's learner hides its optimizer, so the optimizer's state is shared with the code
+//! that saves it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

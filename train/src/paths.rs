@@ -1,5 +1,5 @@
-//! Where a visitor of a network stands: the names of the fields down to a parameter, which are the
-//! parameter's name in files: `blocks.0.qkv`.
+//! The path of a visitor within a network: the names of the fields down to a parameter, such as `blocks.0.qkv`, which
+//! are the parameter's name in files.
 
 /// The path of names from the network to the current parameter.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,5 @@
-//! Both recipes against PyTorch: `reference/make.py` writes losses, gradients and 20 training steps
-//! in float64 to `reference/reference.json`; weights and tokens come from the same formulas here.
+//! Both recipes compared with PyTorch: `reference/make.py` writes losses, gradients and 20 training steps in float64 to
+//! `reference/reference.json`; weights and tokens are made by the same formulas here.
 
 use std::collections::BTreeMap;
 

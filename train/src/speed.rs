@@ -1,5 +1,4 @@
-//! Speed on this machine, for `lmtrain bench`: what it can do at most, and how long the steps of a
-//! plan take. Nothing here is kept.
+//! Speed on this machine, for `lmtrain bench`: its peak, and how long the steps of a plan take. Nothing is saved.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Validation: mean bits a byte over sequences spread evenly over the validation data, each from an
-//! empty context, as evaluation cuts its chunks. Each part of a mixture has its share of them.
+//! Validation: mean bits per byte over sequences spread evenly over the validation data, each from an empty context,
+//! like the chunks of an evaluation. For a mixture, each corpus has its share of the sequences.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Compressed files: how long they will be, and their bytes, streamed.
+//! Compressed files: their unpacked length, and their bytes as a stream.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};

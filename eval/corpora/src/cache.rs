@@ -1,5 +1,5 @@
-//! Unpacked copies of compressed corpora. A copy is named after the hash of the compressed file's
-//! bytes, so that it serves that file wherever it lies, and no other.
+//! Unpacked copies of compressed corpora. A copy is named after the hash of the compressed file's bytes, so that it is
+//! used for that file wherever it is, and for no other.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Read;

@@ -1,6 +1,5 @@
-//! What a file is by its first bytes, whatever it is called: compressed files that are unpacked,
-//! and those of which only a hint can be given. Brotli has no signature, and is taken for what its
-//! bytes are, as every other file is.
+//! Recognising a file by its first bytes, whatever its name is: compressed files that are unpacked, and formats for
+//! which only a hint can be given. Brotli has no signature, so Brotli files are used as they are, like any other file.
 
 use std::fs::File;
 use std::io::Read;

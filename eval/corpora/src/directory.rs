@@ -1,6 +1,6 @@
-//! Where data is: `--data-dir`, else `$LMTRAIN_DATA`, else the user's data directory. Text is in
-//! its folder `text/`, where any file is a corpus by its name without suffix; images and sounds are in folders of
-//! `images/` and `audio/`, each a corpus by its name.
+//! Where data is: `--data-dir`, otherwise `$LMTRAIN_DATA`, otherwise the user's data directory. Its folder `text/`
+//! holds texts, each a corpus by its file name without the suffix; `images/` and `audio/` hold folders, each a corpus
+//! by its name.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A download: into a part file, unpacked and hashed, and only named once its hash is right.
+//! A download: into a part file, which is unpacked and hashed, and gets its name only if the hash is right.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! The tokens of a part of a corpus, encoded once and kept in the cache as a file that is mapped: 16
-//! bits a token, or 32 where the vocabulary needs them. The file is named after the hashes of corpus
-//! and tokenizer, and holds them; whatever is damaged or of something else is made again.
+//! The tokens of a part of a corpus, encoded once and kept in the cache as a memory-mapped file: 16 bits per token, or
+//! 32 if the vocabulary needs them. The file is named after the hashes of corpus and tokenizer, and contains them; a
+//! file that is damaged or belongs to something else is made again.
 //!
 //! All integers are little-endian.
 //!

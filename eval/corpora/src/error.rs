@@ -1,5 +1,5 @@
-//! What can go wrong between a corpus's name and its bytes. Each message names the thing, the
-//! value, where it was looked for and, where there is one, the next command.
+//! Errors between a corpus's name and its bytes. Each message says what failed, with which value, where it was looked
+//! for and, if there is one, the next command.
 
 use std::io;
 use std::path::{Path, PathBuf};

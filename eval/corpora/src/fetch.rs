@@ -1,4 +1,5 @@
-//! Getting published corpora: what is asked for, whether it is here already, and where it is not.
+//! Downloading published corpora: which ones are asked for, whether they are here already, and where they are
+//! published.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Reading files, those that are long by mapping them into memory, and writing only where there is room.
+//! Reading files, long ones by memory-mapping, and writing only if there is enough space.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,6 +1,5 @@
-//! Corpora: the bytes that everything begins with. A name or a path becomes a [`Corpus`], whose
-//! bytes are read, memory-mapped if there are many, packed into the program or made by a seeded
-//! generator.
+//! Corpora: the bytes that everything starts from. A name or a path becomes a [`Corpus`], whose bytes are read from a
+//! file (long files are memory-mapped), built into the program, or generated from a seed.
 //!
 //! ```text
 //! name ─ name ─► open ─┬─ catalogue, directory   which file, and where

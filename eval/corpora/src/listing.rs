@@ -1,4 +1,5 @@
-//! What corpora there are: known ones, files of text, folders of images and sounds, each by the name that opens it.
+//! The corpora that are available: known ones, text files, and folders of images and sounds, each with the name that
+//! opens it.
 
 use std::collections::BTreeMap;
 use std::fs;

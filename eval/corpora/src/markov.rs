@@ -1,9 +1,9 @@
-//! A source whose entropy rate is known: the yardstick that no honest rate beats.
+//! A source whose entropy rate is known exactly: no correct compression rate can be below it.
 //!
-//! The last k symbols, the context, decide the probabilities of the next. These are whole
-//! 65536ths, drawn from a seed, and a sample is drawn with integers alone, so that a seed gives
-//! the same bytes on every machine. The entropy rate is H = Σ π(c) H(row c) over contexts c with π
-//! the stationary distribution (Cover & Thomas, "Elements of Information Theory", theorem 4.2.4).
+//! The last k symbols, the context, determine the probabilities of the next symbol. These are multiples of 1/65536,
+//! drawn from a seed, and samples are drawn using integers only, so that a seed gives the same bytes on every machine.
+//! The entropy rate is H = Σ π(c) H(row c) over contexts c, where π is the stationary distribution (Cover & Thomas,
+//! "Elements of Information Theory", theorem 4.2.4).
 
 use lmtrain_runs::random::SplitMix64;
 

@@ -1,6 +1,6 @@
-//! Files that are members one after another, each compressed by itself, as `gzip`, `xz`, `bzip2` and
-//! `zstd` write them, and let them be joined. Zeros after the last are padding, which tapes and
-//! `dd` leave; anything else there is an error that says where it is.
+//! Files that consist of several compressed members, one after another, as `gzip`, `xz`, `bzip2` and `zstd` write them
+//! and allow them to be concatenated. Zeros after the last member are padding, as left by tapes and `dd`; anything else
+//! there is an error that gives its position.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};

@@ -1,4 +1,4 @@
-//! Several corpora to train on together: each sequence is of one of them, in the proportions of their weights.
+//! Several corpora to train on together: each sequence comes from one of them, in proportion to their weights.
 //!
 //! ```text
 //! mixture = part { "+" part }

@@ -1,14 +1,14 @@
-//! What people write for a corpus: a known name, `markov:order=3,seed=7`, a file's name or a path.
+//! How a corpus is written: a known name, `markov:order=3,seed=7`, a file's name or a path.
 //!
 //! ```text
 //! corpus  = path | known | known ":" option { "," option } | file name | "raw:" (path | file name)
 //! option  = key "=" count                  counts as 4096, 200K, 100M; a seed in digits alone
 //! ```
-//! `raw:` takes a file's bytes as they are, whatever they look like: compressed files and archives,
-//! which are otherwise unpacked or refused.
+//! `raw:` uses a file's bytes as they are, even if it is a compressed file or an archive, which would otherwise be
+//! unpacked or refused.
 //!
-//! Parsed names print in one canonical form, which records keep: options that have their usual
-//! value are left out, the others come in the order of the tables below.
+//! Parsed names are printed in one canonical form, which records keep: options with their default value are left out,
+//! the others come in the order of the tables below.
 
 use std::fmt;
 use std::path::{MAIN_SEPARATOR, Path};

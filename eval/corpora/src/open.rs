@@ -1,4 +1,4 @@
-//! From what was asked for to a corpus.
+//! Opening a corpus by what the user wrote.
 
 use std::path::{Path, PathBuf};
 

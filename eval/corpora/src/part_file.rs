@@ -1,5 +1,5 @@
-//! A download that is not whole yet: `enwik8.part`, and beside it `enwik8.part-origin`, which says
-//! what it is a part of, so that it is never continued with bytes of something else.
+//! An incomplete download: `enwik8.part`, and beside it `enwik8.part-origin`, which says what is being downloaded, so
+//! that it is never continued with bytes of something else.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};

@@ -1,4 +1,4 @@
-//! How long work says where it is. The library prints nothing; whoever calls it may.
+//! How long-running work reports its progress. The library prints nothing; its caller may.
 
 use std::ops::ControlFlow;
 

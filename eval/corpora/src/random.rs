@@ -1,4 +1,4 @@
-//! The corpus `random`: bytes that nothing predicts.
+//! The corpus `random`: uniform bytes that cannot be predicted.
 
 use lmtrain_runs::random::SplitMix64;
 

@@ -1,4 +1,4 @@
-//! Which bytes of a corpus train, validate and test.
+//! Which bytes of a corpus are for training, validation and testing.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,5 +1,4 @@
-//! What the tests of downloads share: a corpus that a server of theirs publishes, and a folder for
-//! it to come to.
+//! Shared by the tests of downloads: a corpus published by a test server, and a folder to download it into.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! How many of a rate's bytes were trained on.
+//! How many of the measured bytes a run was trained on.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,7 @@
 //! One file over HTTP into a [`PartFile`], continued where an earlier transfer stopped.
 //!
-//! A part is continued by `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14): the answer is
-//! 206 with the rest if the server's file is still the same, and 200 with all of it otherwise.
+//! A download is continued with `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14): the answer is 206 with the
+//! rest if the server's file is unchanged, and 200 with the whole file otherwise.
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;

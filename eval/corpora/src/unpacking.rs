@@ -1,4 +1,4 @@
-//! A file in the middle of being unpacked: its bytes, counted and looked at.
+//! A file that is being unpacked: its bytes are counted and checked on the way.
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;

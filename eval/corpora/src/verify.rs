@@ -1,4 +1,4 @@
-//! Whether a corpus that is here is the one that is published.
+//! Whether a local corpus is the published one.
 
 use std::path::PathBuf;
 

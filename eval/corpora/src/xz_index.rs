@@ -1,6 +1,6 @@
 //! The unpacked length of an xz file, from the index at the end of each of its streams
-//! (<https://tukaani.org/xz/xz-file-format.txt>, sections 2.1.2 and 4). Nothing is unpacked, and
-//! nothing is believed: the decoder's own count is held to this one afterwards.
+//! (<https://tukaani.org/xz/xz-file-format.txt>, sections 2.1.2 and 4). Nothing is unpacked for this, and the index is
+//! not trusted: the length is compared with the decoder's own count afterwards.
 
 use std::io::{Read, Seek, SeekFrom};
 

@@ -1,4 +1,4 @@
-//! The head of an archive: what made it and how it is cut, and the model if it travels along.
+//! The header of an archive: what made it, how it is cut, and the model if it is embedded.
 
 use std::io::{Read, Write};
 

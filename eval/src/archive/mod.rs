@@ -1,8 +1,8 @@
-//! The `.lmz` archive: a file compressed by a network, streamed both ways in bounded memory and
-//! without seeking. It stands on [`block`](crate::block) and a [`Tokenizer`]; the commands
-//! `compress` and `decompress` stand on it.
+//! The `.lmz` archive: a file compressed by a network. It is written and read as a stream, in bounded memory and
+//! without seeking. It is built on [`block`](crate::block) and a [`Tokenizer`]; the commands `compress` and
+//! `decompress` use it.
 //!
-//! All integers are little-endian; a *seal* is the CRC-32 of everything since the one before.
+//! All integers are little-endian. A *seal* is the CRC-32 of everything since the previous seal.
 //!
 //! ```text
 //! magic      89 4C 4D 5A 0D 0A 1A 0A   as PNG's: shows what text modes and 7-bit links mangle
@@ -19,14 +19,12 @@
 //! trailer    0 u8 · raw length of all u64 · SHA-256 of all [32] · seal, and the file ends
 //! ```
 //!
-//! A block is tokenized whole and its tokens cut into chunks of `chunk_tokens`, each predicted from
-//! an empty context, in the streams and groups of [`block`](crate::block). So no lengths of chunks
-//! need storing, and every chunk but the last is full. For bytes these are the chunks of the paper's
-//! protocol. A stored block costs 9 bytes, so that no file grows by more than that a block, the head
-//! and the trailer.
+//! A block is tokenized as a whole, and its tokens are cut into chunks of `chunk_tokens`, each predicted from an empty
+//! context, in the streams and groups of [`block`](crate::block). So the lengths of chunks need not be stored, and
+//! every chunk but the last is full. For bytes these are the chunks of the paper's protocol. A stored block costs 9
+//! bytes, so a file grows by at most 9 bytes per block, plus the header and the trailer.
 //!
-//! Version 4 had no stored blocks and did not name its arithmetic, which was number 4. It is still
-//! read.
+//! Version 4 had no stored blocks and did not name its arithmetic, which was version 4. It can still be read.
 
 mod header;
 mod read;

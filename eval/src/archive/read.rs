@@ -1,5 +1,5 @@
-//! Decompressing: an archive in, raw bytes out. A block is written only after its checksums are
-//! right, and nothing that the file claims is believed before.
+//! Decompressing: an archive in, raw bytes out. A block is written only after its checksums were verified, and nothing
+//! that the file claims is trusted before.
 
 use std::io::{Read, Write};
 use std::ops::ControlFlow;

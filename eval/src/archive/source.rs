@@ -1,5 +1,5 @@
-//! Reading an archive without trusting it: every byte is counted and goes into the running seal,
-//! and no more memory is taken than bytes have really arrived.
+//! Reading an archive without trusting it: every byte is counted and included in the running seal, and no more memory
+//! is allocated than bytes have really arrived.
 
 use std::io::{self, BufReader, Read};
 

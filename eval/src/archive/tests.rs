@@ -1,4 +1,4 @@
-//! Archives round-trip, account for every byte, and survive whatever is done to them.
+//! Archives round-trip, account for every byte, and withstand damage of any kind.
 
 use std::io::{self, Read};
 use std::ops::ControlFlow;

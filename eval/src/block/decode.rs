@@ -1,5 +1,5 @@
-//! Decoding a block: every core takes the next stream when it is done with one. Nothing depends on
-//! which core decodes what, or when.
+//! Decoding a block: every core takes the next stream when it has finished one. The result does not depend on which
+//! core decodes what, or when.
 
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};

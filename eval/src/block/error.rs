@@ -1,4 +1,4 @@
-//! What stands in the way of coding.
+//! Errors of coding.
 
 use crate::coder::CoderError;
 use crate::predictor::PredictorError;

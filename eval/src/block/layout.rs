@@ -1,5 +1,5 @@
-//! How the chunks of a block are shared out: streams for the cores, groups for the predictor, and
-//! the streams' bytes in one payload.
+//! How the chunks of a block are divided: into streams for the cores and groups for the predictor; and how the streams'
+//! bytes are arranged in one payload.
 
 use std::ops::Range;
 

@@ -1,11 +1,10 @@
 //! Coding the chunks of a block, each predicted from an empty context.
 //!
-//! The chunks are cut into *streams* of some dozen, each a range-coder stream of its own, so that
-//! all cores can decode. Within a stream they go in *groups* of a few chunks that are predicted side
-//! by side: first token 0 of every chunk of the group, then token 1 of every chunk that has one, and
-//! so on, then the next group. A decoder keeps no more contexts than a group has, for each core.
-//! Between [`Predictor`], [`quantize`] and [`coder`](crate::coder); the archive and the measurements
-//! stand on it.
+//! The chunks are divided into *streams* of some dozens, each a range-coder stream of its own, so that all cores can
+//! decode. Within a stream, the chunks are processed in *groups* of a few chunks that are predicted side by side: first
+//! token 0 of every chunk of the group, then token 1 of every chunk that has one, and so on, then the next group. So a
+//! decoder keeps only as many contexts as a group has chunks, for each core. This module is built on [`Predictor`],
+//! [`quantize`] and [`coder`](crate::coder); the archive and the measurements use it.
 //!
 //! The payload: the length of every stream but the last, in LEB128, then the streams.
 

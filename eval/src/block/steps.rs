@@ -1,5 +1,5 @@
-//! Stepping a session of the predictor through groups of chunks of known lengths: what encoder and
-//! decoder have in common. Between [`Predictor`] and the rest of [`block`](super).
+//! Stepping a session of the predictor through groups of chunks of known lengths: the part that encoder and decoder
+//! share.
 
 use super::error::BlockError;
 use crate::predictor::{Predictor, Session};

@@ -1,4 +1,4 @@
-//! The decoding half of the range coder: bytes in, places among frequencies out.
+//! The decoding half of the range coder: bytes in, positions within cumulative frequencies out.
 
 use super::{CoderError, settled_bytes};
 use crate::quantize::Interval;

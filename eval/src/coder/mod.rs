@@ -1,7 +1,7 @@
-//! The range coder: intervals of integers in, bytes out, and back. It is arithmetic coding with an
-//! integer range that is renormalised a byte at a time (G. N. N. Martin, "Range encoding: an
-//! algorithm for removing redundancy from a digitised message", 1979; R. Pasco's thesis of 1976 has
-//! the arithmetic; the carry is exact, as M. Schindler's rngcod has it, not avoided).
+//! The range coder: intervals of integers in, bytes out, and back. It is arithmetic coding with an integer range that
+//! is renormalised one byte at a time (G. N. N. Martin, "Range encoding: an algorithm for removing redundancy from a
+//! digitised message", 1979; the arithmetic is in R. Pasco's thesis of 1976; carries are propagated exactly, as in M.
+//! Schindler's rngcod, rather than avoided).
 //!
 //! The range is kept at 2^56 or more and a total below 2^31, so that dividing the one by the other
 //! loses less than 2^-25 of the range: 4e-8 bits a symbol.

@@ -1,5 +1,6 @@
-//! Lengths in bits, of many streams that begin alike: what a compressor generates by. A compressor whose last byte is
-//! filled up with bits that mean nothing can tell how many it needed. To add one: a row in [`IN_BITS`].
+//! Compressed lengths in bits, for many inputs with the same beginning, as needed for sampling from a compressor. Only
+//! compressors that pad their last byte with unused bits can give the number of bits. To add one, add a row in
+//! [`IN_BITS`].
 
 use std::io;
 

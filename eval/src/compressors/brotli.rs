@@ -1,4 +1,4 @@
-//! Brotli, quality 11, with the longest window of the standard.
+//! Brotli, quality 11, with the longest window that the standard allows.
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,4 @@
-//! bzip2, level 9: the sizes of the program `bzip2 -9`.
+//! bzip2, level 9: the same sizes as the program `bzip2 -9`.
 
 use std::io::{self, Read, Write};
 

@@ -1,6 +1,6 @@
-//! FLAC, one channel: frames by the `flac-codec` crate, of each block the smallest that a few windows give, as the program
-//! `flac` does it. Samples have 16 bits where the corpus has them, and all other bytes are samples of 8 bits around 128.
-//! What is no sound has 16,000 samples a second, as the paper has it.
+//! FLAC, one channel: the frames are made by the `flac-codec` crate; for each block, several windows are tried and the
+//! smallest result is kept, as in the program `flac`. Samples have 16 bits if the corpus has them; all other bytes are
+//! samples of 8 bits around 128. Data other than sound has 16,000 samples a second, as in the paper.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};

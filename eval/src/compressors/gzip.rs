@@ -1,5 +1,5 @@
-//! gzip, level 9: the deflate stream of the program between the header and trailer of RFC 1952.
-//! The header has no file name and no time.
+//! gzip, level 9: the program's deflate stream between the header and trailer of RFC 1952. The header has no file name
+//! and no time.
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,4 @@
-//! What a compressor is given.
+//! The input of a compressor.
 
 use lmtrain_runs::Medium;
 

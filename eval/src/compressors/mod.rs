@@ -1,5 +1,5 @@
-//! General compressors, the yardsticks beside which networks are measured. To add one: a file here
-//! with a function of [`Compressor`]'s kind, and a row in [`COMPRESSORS`].
+//! Classical compressors, with which networks are compared. To add one, add a file here with a function of
+//! [`Compressor`]'s type, and a row in [`COMPRESSORS`].
 
 mod bits;
 mod brotli;

@@ -1,4 +1,4 @@
-//! PNG by oxipng, which tries many ways to filter and keeps the smallest. It holds the whole image in memory.
+//! PNG by oxipng, which tries many filters and keeps the smallest result. It holds the whole image in memory.
 
 use std::io::{self, Read, Write};
 

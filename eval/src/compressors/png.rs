@@ -1,6 +1,6 @@
-//! PNG, grey with 8 bits a pixel, as libpng makes it at its slowest, and with it Pillow, by which the paper's code does:
-//! each row is the differences of the filter whose sum is least, and of matches deflate takes those of more than five
-//! bytes alone (zlib's `Z_FILTERED`). No image has no pixels: of no bytes nothing is made.
+//! PNG, grey with 8 bits per pixel, as libpng makes it at its highest level, and so Pillow, which the paper's code
+//! uses: each row is filtered by the filter with the smallest sum of differences, and deflate uses only matches of more
+//! than five bytes (zlib's `Z_FILTERED`). Empty input gives empty output, since an image must have pixels.
 
 use std::io::{self, Read, Write};
 

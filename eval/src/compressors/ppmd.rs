@@ -1,4 +1,4 @@
-//! PPMd, variant H, with the range coder, order and memory of 7-Zip's level 9, and a mark at the end.
+//! PPMd, variant H, with the range coder, order and memory of 7-Zip's level 9, and an end mark.
 
 use std::io::{self, Read, Write};
 

@@ -1,4 +1,4 @@
-//! Compressors restore what they were given, and give the sizes of the programs they stand for.
+//! Compressors restore their input, and give the same sizes as the programs that they stand for.
 
 use std::io::Read;
 

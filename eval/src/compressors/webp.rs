@@ -1,5 +1,6 @@
-//! WebP without loss, by libwebp at its slowest: grey pixels as colours whose parts are the same. An image has at most
-//! 16,383 pixels to a side; what is longer is several, one after another, each of which says how long it is.
+//! Lossless WebP, by libwebp at its highest effort: grey pixels are stored as colours with equal components. An image
+//! has at most 16,383 pixels on a side; longer input becomes several images, one after another, each of which gives its
+//! own length.
 
 use std::io::{self, Read, Write};
 

@@ -1,5 +1,5 @@
-//! Generation by a compressor: p(b) ∝ 2^(ℓ(x) − ℓ(xb)) over all 256 bytes, where ℓ is in bits if the compressor knows
-//! them and eight times its bytes if not (the paper's equation 2, and its section 3.4).
+//! Sampling from a compressor: p(b) ∝ 2^(ℓ(x) − ℓ(xb)) over all 256 bytes, where ℓ is the compressed length in bits if
+//! the compressor can give it, otherwise eight times the length in bytes (the paper's equation 2 and section 3.4).
 
 use std::io;
 

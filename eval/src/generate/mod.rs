@@ -1,8 +1,8 @@
-//! Generation: what a network or a compressor takes to be likely, drawn at random (the paper's section 3.4). Some
-//! stretches of bytes are given, the others are drawn: the end of a text, the right half of every row of a picture.
+//! Sampling from a network or a compressor (the paper's section 3.4). Some stretches of bytes are given, and the others
+//! are sampled: the end of a text, or the right half of every row of an image.
 //!
-//! A network generates by decoding random bits ([`by_predictor`]): session, quantiser and range decoder are those that
-//! restore archives, so that what is generated is what the coder believes. A compressor generates by its lengths
+//! A network samples by decoding random bits ([`by_predictor`]) with the same session, quantizer and range decoder that
+//! restore archives, so samples follow the distribution that the coder uses. A compressor samples by its lengths
 //! ([`by_compressor`]): p(b) ∝ 2^(ℓ(x) − ℓ(xb)).
 
 mod compressor;

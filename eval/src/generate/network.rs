@@ -1,8 +1,9 @@
-//! Generation by a network: random bits are decoded, side by side for all samples. Between [`Predictor`], a tokenizer
+//! Sampling from a network: random bits are decoded, side by side for all samples, using a [`Predictor`], a tokenizer
 //! and the range decoder.
 //!
-//! Within a stretch that is drawn, tokens that spell no byte are never drawn, since no encoder of bytes uses them; and
-//! where more is given after it, nor are those that would reach beyond it. At the end, a token that is too long is cut.
+//! Tokens that stand for no byte are never sampled, since no encoder of bytes uses them. If given bytes follow a
+//! sampled stretch, tokens that would reach into them are not sampled either. At the end, a token that is too long is
+//! cut.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Random bits, and the range decoder over them: a symbol of probability p is decoded with probability p.
+//! Random bits, and the range decoder reading them: a symbol of probability p is decoded with probability p.
 
 use lmtrain_runs::random::SplitMix64;
 

@@ -1,5 +1,5 @@
-//! Generation: random bits come back when what they made is coded; frequencies are the distribution's; what is given
-//! stays; and gzip's distribution is that of a bit count of its own.
+//! Sampling: coding a sample gives its random bits back; frequencies of samples match the distribution; given bytes
+//! stay unchanged; and gzip's distribution agrees with an independent count of bits.
 
 use lmtrain_runs::Medium;
 use lmtrain_runs::random::SplitMix64;

@@ -1,6 +1,6 @@
-//! Measuring a general compressor: a corpus whole, or cut into chunks that are compressed each by
-//! itself. A chunked compressor's header counts once, as in the paper: header + Σ (length − header),
-//! where the header is what it makes of one zero byte.
+//! Measuring a classical compressor: on a whole corpus, or on chunks that are compressed separately. A chunked
+//! compressor's header counts once, as in the paper: header + Σ (length − header), where the header is the compressed
+//! size of one zero byte.
 
 use std::io::{self, Read, Write};
 use std::ops::Range;

@@ -1,6 +1,6 @@
-//! The journal of a measurement: a line of JSON for every finished group, with the fingerprint of
-//! what is measured, so that nothing is done twice and nothing of another measurement slips in; and
-//! with a checksum, so that damage is an error and no other rate.
+//! The journal of a measurement: one line of JSON for every finished group of chunks, with a fingerprint of what is
+//! measured, so that nothing is measured twice and results of another measurement are never mixed in. Each line has a
+//! checksum, so that damage is an error and never a different rate.
 
 use std::collections::BTreeMap;
 use std::path::Path;

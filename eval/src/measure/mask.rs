@@ -1,4 +1,4 @@
-//! The paper's masks: what its code takes from bytes before a model that knows ASCII alone is given them.
+//! The paper's masks: the bits that its code removes from bytes before a model that knows only ASCII sees them.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! Measuring how far something compresses a range of a corpus: counts for a record, per-chunk bits
-//! for an interval, and bits by position for the rate against context. [`Measurement`]
-//! measures a network, [`CompressorMeasurement`] a general compressor. Both go through the corpus
-//! in groups of chunks, append each finished group to a journal, and skip what is already there.
+//! Measuring how well something compresses a range of a corpus: counts for a record, bits of each chunk for an
+//! interval, and bits by position for the rate against context. [`Measurement`] measures a network,
+//! [`CompressorMeasurement`] a classical compressor. Both process the corpus in groups of chunks, append each finished
+//! group to a journal, and skip groups that are already there.
 
 mod compressor;
 mod journal;

@@ -1,6 +1,6 @@
-//! Measuring a network: its ideal bits by [`Predictor::score`], or by the coder, which gives both
-//! the ideal bits and the bytes that it really emits. Chunks of more tokens than the network's context
-//! holds are cut into pieces, each predicted from an empty context; windows that overlap are not coded.
+//! Measuring a network: its ideal bits by [`Predictor::score`], or by the coder, which gives both the ideal bits and
+//! the bytes that it emits. Chunks with more tokens than the network's context are split into pieces, each predicted
+//! from an empty context. Overlapping windows are not coded.
 
 use std::borrow::Cow;
 use std::ops::{ControlFlow, Range};

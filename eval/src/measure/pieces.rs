@@ -1,4 +1,4 @@
-//! Which ranges of the corpus a measurement goes through.
+//! Which ranges of the corpus are measured.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Bits up to some positions of each chunk: the rate against the length of what is compressed (the paper's figure 6).
-//! The positions are spaced evenly by their logarithm.
+//! Bits up to certain positions of each chunk: the rate against the length of the compressed data (the paper's figure
+//! 6). The positions are logarithmically spaced.
 
 use lmtrain_runs::curve::CurvePoint;
 use lmtrain_runs::{Bits, Bytes};

@@ -1,5 +1,5 @@
-//! The rate of a general compressor against the length of what it compresses: the beginnings of chunks, each compressed
-//! by itself.
+//! The rate of a classical compressor against the length of its input: the beginnings of chunks, each compressed
+//! separately.
 
 use std::io;
 use std::ops::Range;

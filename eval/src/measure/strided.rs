@@ -1,5 +1,5 @@
-//! Windows that overlap (the paper's option (i), section 2.2, which it leaves out for its cost): each token is coded
-//! once, and all but the first ones after at least as many as a window has more than a stride.
+//! Overlapping windows (the paper's option (i), section 2.2, which it leaves out for its cost): each token counts once,
+//! and all tokens after the first window have at least (window − stride) tokens of context.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Measurements add up, resume to the same numbers, and refuse what is not theirs.
+//! Measurements add up, resume to the same numbers, and refuse journals of other measurements.
 
 use std::fs;
 

@@ -1,17 +1,16 @@
-//! The one door from probabilities to integer frequencies: encoder and decoder both pass through
-//! it, and the coder behind it sees no float. A symbol of probability p gets the frequency
-//! round(2^30 · p) + 1, and the row's total is the sum of them, about 2^30 + vocabulary: the coder
-//! divides by each row's own total, so nothing is ever corrected to make a row add up.
+//! The only conversion from probabilities to integer frequencies. Encoder and decoder both use it, so the coder sees no
+//! floating-point numbers. A symbol of probability p gets the frequency round(2^30 · p) + 1, and the row's total is the
+//! sum of these, about 2^30 + vocabulary. The coder divides by each row's own total, so no correction is needed to make
+//! a row add up.
 //!
-//! Cost: every frequency is at least 2^30 · p + 1/2, so no symbol of a row that sums to 1 costs
-//! more than log2(1 + vocabulary / 2^30) bits above −log2 p: 3.5e-7 bits at 256 symbols, 3.5e-4 at
-//! 2^18. The rarest symbol costs 30 bits, and less than 31, however much rarer it is: this floor is
-//! what a network that is sure, and wrong, is spared. So the cost is said by this distribution
-//! wherever it is said: [`Interval::bits`] where the row is at hand, [`bits_of`] where only the
-//! probability is.
+//! Cost: every frequency is at least 2^30 · p + 1/2, so no symbol of a row that sums to 1 costs more than log2(1 +
+//! vocabulary / 2^30) bits above −log2 p: 3.5e-7 bits at 256 symbols, 3.5e-4 at 2^18. No symbol costs 31 bits or more,
+//! however small its probability is: the rarest costs about 30. This floor limits the penalty of a network that is
+//! confident and wrong. Costs are therefore always reported under this distribution: by [`Interval::bits`] where the
+//! row is at hand, by [`bits_of`] where only the probability is.
 //!
-//! The same on every machine: the one float operation is an addition in f64, rounded to nearest as
-//! IEEE 754 prescribes; the sums are of integers, so their order does not matter.
+//! The result is the same on every machine: the only floating-point operation is an addition in f64, rounded to nearest
+//! as IEEE 754 prescribes, and the sums are of integers, so their order does not matter.
 
 mod table;
 

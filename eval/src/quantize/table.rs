@@ -1,4 +1,4 @@
-//! The decoding side of the quantiser: from a place among a row's frequencies to the symbol there.
+//! The decoding side of the quantizer: from a position within a row's cumulative frequencies to the symbol there.
 
 use super::{Interval, QuantizeError, Tally, narrow, steps};
 

@@ -1,10 +1,10 @@
-//! Files of JSON lines: appended to one whole line at a time, by one process at a time. Each line ends
-//! with a checksum, so that a digit that changed is an error and no other number:
+//! Files of JSON lines. Whole lines are appended, by one process at a time. Each line ends with a checksum, so that a
+//! changed digit is an error and never a different number:
 //!
 //! ```text
 //! {"name":"200K","ideal_bits":20000.0,"crc32":"5d0e7c3a"}
 //! ```
-//! It is the CRC-32 of the bytes before its comma. Lines of older versions have none, and are read.
+//! The checksum is the CRC-32 of the bytes before its comma. Lines of older versions have none and can still be read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,11 +1,11 @@
-//! Files: the only atomic writer ([`write_atomic`], [`Output`], [`Unfinished`]) and the only appender
-//! ([`append_line`]) of the project. Whatever a command writes goes through here: what the store keeps
-//! of a run, what the caches keep, and the files that a user names.
+//! Files: the project's only atomic writer ([`write_atomic`], [`Output`], [`Unfinished`]) and its only appender
+//! ([`append_line`]). Everything that a command writes goes through here: the store's files, the caches, and the files
+//! that a user names.
 //!
-//! A file takes its name when it is whole and on the disk. Until then it lies beside it, under a new
-//! random name, open to nobody that the finished file is not open to. What stands under the name by
-//! then gives way, but a symbolic link stays, and what it points to is written. A path that is no plain
-//! file in a folder (a pipe, a device, `/dev/stdout`, `/dev/fd/3`) is a stream, and is written to.
+//! A file appears under its name only when it is complete and on disk. Until then it is written beside its final place,
+//! under a new random name, with no wider access rights than the finished file. A file that had the name before is
+//! replaced; a symbolic link stays, and its target is written. A path that is not a regular file in a folder (a pipe, a
+//! device, `/dev/stdout`, `/dev/fd/3`) is written as a stream.
 
 mod lines;
 mod output;

@@ -1,4 +1,4 @@
-//! What a command writes under a name that its user gave, and what it is made from.
+//! The output of a command under a name that the user gave, and the input that it is made from.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};

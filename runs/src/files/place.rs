@@ -1,6 +1,6 @@
-//! What a path means as an output: a file in a folder, there or not, or a stream. Links are followed by
-//! hand, since what is behind a descriptor (`/dev/stdout`, `/proc/self/fd/3`) may be a file's name, and
-//! yet is open to be written to, not to be replaced.
+//! What a path means as an output: a file in a folder, whether it exists or not, or a stream. Links are followed one by
+//! one here, since a link to a descriptor (`/dev/stdout`, `/proc/self/fd/3`) may resolve to a file's name, but must be
+//! written to as a stream and not be replaced.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};

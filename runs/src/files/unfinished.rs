@@ -1,4 +1,4 @@
-//! A file on its way: beside the one that it will be, under a random name.
+//! An unfinished file: written under a random name, beside the place where the finished file will be.
 
 use std::fs::{self, File, Metadata};
 use std::io;

@@ -1,4 +1,4 @@
-//! What a run is called, and the command that trains it.
+//! The name of a run, and the command that trains it.
 
 use super::{Budget, DEFAULT_CONTEXT, DEFAULT_CORPUS, LONGEST_MIXTURE, Plan, PlannedPart, TrainOn};
 use super::{default_tokens, file_safe};

@@ -1,5 +1,5 @@
-//! What changes over the steps of a training: the learning rates, Muon's momentum, the weight decay.
-//! Each is a function of the step and of all steps, so that a resumed run goes on as it would have.
+//! What changes over the steps of a training run: the learning rates, Muon's momentum, the weight decay. Each is a
+//! function of the step and the number of steps, so that a resumed run continues exactly.
 
 use super::choices::{Choices, DecayForm, DecaySchedule};
 

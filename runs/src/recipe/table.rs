@@ -1,7 +1,6 @@
-//! The table of choices: what `--set KEY=VALUE`, plans, names of runs, records and figures know of
-//! each. To add a choice, add a field to [`Choices`] (or [`Row`]), its value in the
-//! recipes' rows, a row in [`CHOICES`] with the field's name as its key, and the place that computes
-//! it.
+//! The table of choices, used by `--set KEY=VALUE`, plans, names of runs, records and figures. To add a choice, add a
+//! field to [`Choices`] (or [`Row`]), its value in the recipes' rows, a row in [`CHOICES`] with the field's name as its
+//! key, and the code that uses it.
 
 use std::str::FromStr;
 

@@ -1,4 +1,4 @@
-//! What was counted: of a measurement, everything that is a sum.
+//! The counts of a measurement: everything that is a sum.
 
 use serde::{Deserialize, Serialize};
 

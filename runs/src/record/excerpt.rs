@@ -1,4 +1,4 @@
-//! Which bytes of which corpus a record is of.
+//! Which bytes of which corpus a record is about.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! What is known of whatever was measured: of a compressor, of a run, of a pretrained model. In JSON the kinds are told
-//! apart by the key `kind`, and their keys stand beside the record's own.
+//! What is known about the thing that was measured: a compressor, a run or a pretrained model. In JSON, the key `kind`
+//! distinguishes these, and their keys are beside the record's own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

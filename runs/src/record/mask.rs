@@ -1,4 +1,4 @@
-//! What is taken from bytes before a network sees them, as in the paper's code.
+//! The bits that are removed from bytes before a network sees them, as in the paper's code.
 
 use serde::{Deserialize, Serialize};
 

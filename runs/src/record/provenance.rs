@@ -1,4 +1,4 @@
-//! Where and by what a number was made.
+//! Where, when and by which program a number was made.
 
 use serde::{Deserialize, Serialize};
 

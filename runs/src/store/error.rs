@@ -1,4 +1,4 @@
-//! What stands in the way of the store.
+//! Errors of the store.
 
 use crate::files::FileError;
 

@@ -1,10 +1,9 @@
-//! The store: one folder a run under `<runs>/work/`. Files are written whole and atomically;
-//! records are appended as whole lines, as they are measured. What is damaged is an error that
-//! names the file, never a wrong number.
+//! The store: one folder for each run under `<runs>/work/`. Files are written atomically; records are appended as whole
+//! lines, as soon as they are measured. A damaged file is an error that names the file, never a wrong number.
 //!
-//! A run is its folder's name. The names that plan, weights and records hold are notes of what it was
-//! called when they were written: whoever reads them here gets the folder's, so that a run may be
-//! renamed, and copied, like any other folder.
+//! The name of a run is the name of its folder. The names in plans, weights and records are those at the time of
+//! writing, kept for information; reading them here gives the folder's name instead. So a run may be renamed and copied
+//! like any other folder.
 
 mod error;
 mod run;

@@ -1,4 +1,4 @@
-//! The folder of one run: what is in it, by name, and what is appended to it.
+//! The folder of one run: its files, and the records that are appended to them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

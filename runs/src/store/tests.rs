@@ -1,4 +1,4 @@
-//! Runs are found, renamed, held by one, and damaged.
+//! Runs are found, renamed, locked by one process, and damaged.
 
 use super::*;
 use crate::files::write_atomic;

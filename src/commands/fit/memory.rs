@@ -1,4 +1,4 @@
-//! Whether a training fits in the machine's memory.
+//! Whether a training run fits into the machine's memory.
 
 use anyhow::{Result, bail};
 use lmtrain_runs::{Bytes, Plan, machine};

@@ -1,4 +1,4 @@
-//! `lmtrain fit`: resolves plans, trains them, and tells how it goes.
+//! `lmtrain fit`: resolves plans, trains them, and shows the progress.
 
 mod memory;
 mod planning;

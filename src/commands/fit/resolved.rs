@@ -1,4 +1,4 @@
-//! A plan with what it needs to be trained.
+//! A plan, with the data that it is trained on.
 
 use std::sync::Arc;
 

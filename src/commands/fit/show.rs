@@ -1,4 +1,4 @@
-//! How a plan and a training are shown.
+//! How a plan and the progress of training are shown.
 
 use anyhow::Result;
 use lmtrain_runs::recipe::text;

@@ -1,4 +1,4 @@
-//! What was drawn.
+//! The samples that were drawn.
 
 use lmtrain_runs::SampleRecord;
 

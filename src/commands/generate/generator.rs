@@ -1,4 +1,4 @@
-//! What draws: a compressor, a run or a pretrained model, by its name.
+//! A generator: a compressor, a run or a pretrained model, found by its name.
 
 use std::ops::ControlFlow;
 

@@ -1,5 +1,4 @@
-//! `lmtrain generate`: what runs, pretrained models and compressors take to be likely after a context, drawn at random,
-//! recorded and shown.
+//! `lmtrain generate`: samples from runs, pretrained models and compressors after a context, recorded and shown.
 
 mod drawn;
 mod generator;

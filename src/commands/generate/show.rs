@@ -1,4 +1,4 @@
-//! Samples as a user meets them: text on standard output, PNGs and WAVs in a folder, or JSON.
+//! How samples are output: text on standard output, PNG and WAV files in a folder, or JSON.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What samples begin with, and what is really there: a prompt, or a chunk of a corpus, as its medium is halved.
+//! The given context and the real continuation: a prompt, or a chunk of a corpus, which is divided according to its
+//! medium.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! The rate against context, beside rates: `eval --curve`.
+//! The rate against context, measured in addition to rates: `eval --curve`.
 
 use anyhow::Result;
 use lmtrain_eval::measure::{Curve, MeasureProgress, PrefixMeasurement};

@@ -1,6 +1,6 @@
-//! Measuring: the one way from a subject (a compressor, a run, a pretrained model) and a corpus to records. What is
-//! recorded is not measured again, and what was begun is gone on with. To measure another kind of thing, add a file
-//! with its [`Subject`].
+//! Measuring: the one path from a subject (a compressor, a run, a pretrained model) and a corpus to records.
+//! Measurements that are recorded are not repeated, and interrupted ones are continued. To measure another kind of
+//! thing, add a file with its [`Subject`].
 
 mod compressor;
 mod curve;

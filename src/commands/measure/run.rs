@@ -1,4 +1,4 @@
-//! A run as a subject: its weights in some code, on chunks that its network was trained for.
+//! A run as a subject: its weights in some code, on chunks that fit the context that it was trained with.
 
 use anyhow::{Result, bail};
 use lmtrain_corpora::TrainedOn;

@@ -1,4 +1,4 @@
-//! How things are measured, resolved from the command line once.
+//! The settings of a measurement, resolved from the command line once.
 
 use lmtrain_corpora::{Corpus, Part, Split};
 use lmtrain_eval::measure::Draw;

@@ -1,4 +1,4 @@
-//! What can be measured, and what on.
+//! What can be measured, and on what.
 
 use std::path::PathBuf;
 

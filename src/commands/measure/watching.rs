@@ -1,4 +1,4 @@
-//! What is seen of a measurement while it goes on, and what it gives back.
+//! Showing the progress of a measurement, and its result.
 
 use std::ops::ControlFlow;
 

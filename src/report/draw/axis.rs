@@ -1,4 +1,4 @@
-//! Axes, logarithmic or even: their range, their ticks at round numbers, and how those are written.
+//! Axes, logarithmic or linear: their range, their ticks at round numbers, and the labels of these.
 
 use lmtrain_runs::Bytes;
 use lmtrain_runs::units::short_count;

@@ -1,5 +1,5 @@
-//! A chart: two logarithmic axes, thin gridlines, titles, a key of markers and direct labels,
-//! around marks that the figure draws itself.
+//! A chart: two axes, thin gridlines, titles, a key of markers and direct labels, around marks that the figure draws
+//! itself.
 
 use super::axis::Axis;
 use super::labels::{self, Label};

@@ -1,5 +1,5 @@
-//! Direct labels: each curve is named where it ends. On a wide figure the names stand at the right
-//! margin, moved apart where they would overlap; on a narrow one they are listed below.
+//! Direct labels: each curve is named where it ends. On a wide figure the names are at the right margin, moved apart if
+//! they would overlap; on a narrow one they are listed below.
 
 use super::room::Rect;
 use super::scene::{Marker, Point, Scene, Stroke, Text};

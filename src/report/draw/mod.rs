@@ -1,6 +1,5 @@
-//! Drawing for the figures: a scene of marks in logical pixels, axes and labels that lay it out,
-//! and the two renderers, SVG and PNG, that plotters' backends carry out. Nothing here knows what a
-//! record is.
+//! Drawing for the figures: a scene of marks in logical pixels, axes and labels that lay it out, and two renderers, SVG
+//! and PNG, using plotters' backends. Nothing here knows about records.
 
 pub(crate) mod axis;
 pub(crate) mod chart;

@@ -1,6 +1,6 @@
-//! A scene as SVG and as PNG, through plotters' backends. Both count whole pixels, so the SVG is
-//! drawn ten times as large under a view box that takes it back, and the PNG three times as large
-//! as it will be and then averaged. The PNG needs no font on the machine ([`super::text`]).
+//! Rendering a scene as SVG and as PNG with plotters' backends. Both use integer pixels, so the SVG is drawn ten times
+//! as large and scaled back by its view box, and the PNG is drawn three times as large and averaged. The PNG needs no
+//! font on the machine ([`super::text`]).
 
 use anyhow::{Context, Result, anyhow};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};

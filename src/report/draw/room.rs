@@ -1,4 +1,4 @@
-//! Free room on a scene: whether a rectangle covers anything that is drawn.
+//! Free space in a scene: whether a rectangle covers anything that is drawn.
 
 use super::scene::{Point, Scene, Shape};
 use super::theme::{AXIS, GRID};

@@ -1,5 +1,5 @@
-//! A scene: marks in logical pixels from the upper left corner, made once and rendered as SVG and
-//! as PNG. Text lies above every other mark.
+//! A scene: marks in logical pixels from the upper left corner, made once and rendered as SVG and as PNG. Text is drawn
+//! above all other marks.
 
 use super::text::Weight;
 use super::theme::{Color, INK, PAPER};

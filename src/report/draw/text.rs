@@ -1,5 +1,5 @@
-//! Text without a font on the machine: Noto Sans (SIL Open Font License) travels in the crate
-//! `notosans`. It measures text for the layout of both renderers, and draws it into the PNG.
+//! Text without a font on the machine: Noto Sans (SIL Open Font License) is in the crate `notosans`. It is used to
+//! measure text for the layout of both renderers, and to draw it into the PNG.
 
 use std::sync::LazyLock;
 

@@ -1,6 +1,6 @@
-//! Colours of the figures. Each has a light and a dark value: figures are drawn in the light ones,
-//! and a style sheet of attribute selectors turns an SVG over on a dark screen. To add a colour,
-//! add a constant and its place in [`all`].
+//! Colours of the figures. Each has a light and a dark value: figures are drawn with the light ones, and a style sheet
+//! of attribute selectors replaces them in an SVG on a dark screen. To add a colour, add a constant and its place in
+//! [`all`].
 
 use std::fmt::Write;
 

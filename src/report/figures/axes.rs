@@ -1,4 +1,4 @@
-//! Axes that several figures have.
+//! Axes that several figures share.
 
 use crate::report::draw::axis::Unit;
 use crate::report::draw::series::Titled;

@@ -1,5 +1,5 @@
-//! The paper's Figure 2 as an answer: for a corpus of any length, the size of model that makes data
-//! and weights together smallest.
+//! The paper's Figure 2 turned into an answer: for a corpus of any length, the model size that makes data and weights
+//! together smallest.
 
 use lmtrain_runs::Bytes;
 

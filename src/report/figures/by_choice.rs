@@ -1,5 +1,5 @@
-//! The rate against a choice of the recipe: a line for each size, of runs that differ in that choice
-//! and in nothing else but the seed. Several seeds are a mean, with their spread.
+//! The rate against a choice of the recipe: a line for each size, joining runs that differ only in that choice and in
+//! the seed. For several seeds, their mean and spread are shown.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Colours that mean the same in every figure.
+//! Colours that mean the same thing in every figure.
 
 use lmtrain_runs::{LADDER, Size};
 

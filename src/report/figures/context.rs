@@ -1,5 +1,5 @@
-//! The rate against the length of what is compressed (the paper's figure 6): a panel for each corpus, in the order of
-//! their media; a line a compressor, run or pretrained model, with its 95 % band.
+//! The rate against the length of the compressed data (the paper's figure 6): a panel for each corpus, ordered by
+//! medium, with a line and its 95 % band for each compressor, run and pretrained model.
 
 use std::collections::BTreeMap;
 

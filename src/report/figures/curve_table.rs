@@ -1,5 +1,5 @@
-//! The numbers of a figure of rates against model size: a row for each point and level, and for
-//! each of the paper's.
+//! The numbers of a figure of rates against model size: a row for each point and each horizontal line, and for each of
+//! the paper's points.
 
 use lmtrain_runs::RateRecord;
 use lmtrain_runs::record::Kind;

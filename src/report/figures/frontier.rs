@@ -1,5 +1,5 @@
-//! The compute frontier: bits per byte in validation against the arithmetic that training took, one
-//! line a run, and below them all what any run reached with so much.
+//! The compute frontier: validation loss in bits per byte against training compute, one line for each run, and below
+//! them the lowest loss that any run reached with at most that much compute.
 
 use super::learning_lines::{draw_validation, labels};
 use crate::report::draw::axis::{Axis, Unit};

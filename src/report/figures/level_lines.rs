@@ -1,5 +1,5 @@
-//! Level lines: what classical compressors reach on the corpora of a figure. Where one compressor
-//! comes to much the same on several corpora it is labelled once.
+//! Horizontal lines: the rates of classical compressors on the corpora of a figure. If a compressor's rates on several
+//! corpora nearly agree, they are labelled once.
 
 use lmtrain_runs::record::Chunking;
 

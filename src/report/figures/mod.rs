@@ -1,5 +1,5 @@
-//! The figures of the report, each of the records and, where it is about them, the scaling laws. To
-//! add one, add a file and a row in [`FIGURES`].
+//! The figures of the report, each made from the records and, where it shows them, the scaling laws. To add one, add a
+//! file and a row in [`FIGURES`].
 
 mod best_size;
 pub(crate) mod by_choice;

@@ -1,5 +1,5 @@
-//! Every model, from thousands of parameters to tens of billions: the plane of the paper's Figure 2, far to the
-//! right, where pretrained models are; with their weights and without.
+//! Every model, from thousands to tens of billions of parameters: the paper's Figure 2 extended to the right, to
+//! pretrained models; with and without their weights.
 
 use lmtrain_runs::record::Kind;
 

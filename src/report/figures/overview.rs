@@ -1,6 +1,5 @@
-//! Rates side by side: the rates table as a picture. A panel for each corpus, a row for each
-//! compressor and run; from the raw rate a line goes to the adjusted one, as long as the model
-//! costs.
+//! Rates side by side: the table of rates as a figure. There is a panel for each corpus and a row for each compressor
+//! and run. A line goes from the raw rate to the adjusted rate, so its length is the cost of the model.
 
 use lmtrain_runs::record::Kind;
 

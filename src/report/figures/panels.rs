@@ -1,6 +1,6 @@
-//! Panels of a figure of rates against size: where several media were compressed, each has its own, one above another.
-//! Texts share theirs, as in the paper's Figure 2; but where the models of a medium were trained on several corpora,
-//! each corpus that they compress has a panel, and what they were trained on tells its curves apart.
+//! Panels of a figure of rates against size: each medium has its own, one above another. Texts share one panel, as in
+//! the paper's Figure 2. But if the models of a medium were trained on several corpora, each compressed corpus has a
+//! panel, whose curves are distinguished by their training data.
 
 use lmtrain_runs::Medium;
 

@@ -1,6 +1,6 @@
-//! Two code lengths of the training data: prequential, each batch coded before it is learned from,
-//! so that no weights need be sent (Blier & Ollivier, arXiv 1802.07044); and in two parts, the
-//! weights and then the data under them.
+//! Two code lengths of the training data: prequential, where each batch is coded before the network learns from it, so
+//! that no weights need to be sent (Blier & Ollivier, arXiv 1802.07044); and two-part, first the weights and then the
+//! data coded with them.
 
 use super::axes;
 use crate::report::draw::axis::Unit;

@@ -1,6 +1,6 @@
-//! Rate against model size: the paper's Figure 2, with the adjusted rate, and the same with the
-//! raw one. One curve for each corpus joins the best run of each size; classical compressors are
-//! level lines; the paper's own points are hollow. Several media have a panel each.
+//! Rate against model size: the paper's Figure 2 with the adjusted rate, and the same with the raw rate. One curve for
+//! each corpus joins the best run of each size; classical compressors are horizontal lines, and the paper's own points
+//! are hollow. Each medium has its own panel.
 
 use lmtrain_runs::record::Chunking;
 

@@ -1,5 +1,5 @@
-//! The labels of a figure of rates against size: of each curve what it is of and its lowest rate, and of what the
-//! paper reports.
+//! The labels of a figure of rates against size: for each curve, what it shows and its lowest rate; and the labels of
+//! the paper's points.
 
 use super::panels::Panel;
 use crate::report::draw::labels::{Label, Swatch};

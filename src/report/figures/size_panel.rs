@@ -1,5 +1,5 @@
-//! A panel of a figure of rates against size: curves of runs with their laws, levels of classical compressors, and,
-//! where there is text, what the paper reports.
+//! A panel of a figure of rates against size: curves of runs with their laws, horizontal lines of classical
+//! compressors, and, for text, the paper's points.
 
 use lmtrain_runs::Tokenization;
 

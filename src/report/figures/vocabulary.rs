@@ -1,5 +1,5 @@
-//! Raw rate against vocabulary: the paper's Table 2 as a figure, one line a size, the paper's own
-//! numbers hollow beside.
+//! Raw rate against vocabulary: the paper's Table 2 as a figure, one line for each size, with the paper's own numbers
+//! as hollow points.
 
 use lmtrain_runs::RateRecord;
 

@@ -1,5 +1,5 @@
-//! Adjusted rate under several codes of the weights, each measured by decoding and evaluating them:
-//! fewer bits cost a little prediction and save much model.
+//! Adjusted rate under several codes of the weights, each measured by decoding the weights and evaluating them: fewer
+//! bits worsen the prediction a little and reduce the size of the model a lot.
 
 use lmtrain_runs::Tokenization;
 use lmtrain_runs::record::WeightCode;

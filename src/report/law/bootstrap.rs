@@ -1,8 +1,8 @@
-//! How sure a law is: it is fitted again to rates drawn around it. There are five to nine sizes, of
-//! which resampling would often leave too few to fit, so not the points are drawn but their
-//! residuals: any point's, of either sign, made as large as they would be had the law not been
-//! fitted to them (√(n / (n − p))), and in each draw scaled as a t-distribution's tails ask
-//! (√(ν / χ²ν) with ν = n − p): a variance is itself unsure that n − p residuals give.
+//! The uncertainty of a law: it is fitted again to rates drawn around it. There are only five to nine sizes, so
+//! resampling the points would often leave too few to fit. Therefore residuals are drawn instead: of any point, with
+//! either sign, enlarged by √(n / (n − p)) to the size that they would have if the law had not been fitted to them. In
+//! each draw they are also scaled by √(ν / χ²ν) with ν = n − p, which gives the tails of a t-distribution, since a
+//! variance estimated from n − p residuals is itself uncertain.
 
 use lmtrain_runs::random::SplitMix64;
 

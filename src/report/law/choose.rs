@@ -1,5 +1,4 @@
-//! Which runs a law is fitted to, and whether there are enough of them, and such, as a law can be
-//! fitted to; if not, why, in a sentence.
+//! Which runs a law is fitted to, and whether a law can be fitted to them; if not, the reason, in a sentence.
 
 use lmtrain_runs::RateRecord;
 

@@ -1,9 +1,8 @@
-//! A power law with a floor, rate = E + Σ A·x^−α, fitted to measured rates: one term of the model's
-//! parameters, or one of parameters and one of tokens seen (Hoffmann et al., arXiv 2203.15556,
-//! section 3.3). As there, the Huber loss of log rates is minimised over log E, log A and α from
-//! several starts. Theirs has δ = 10^−3, for over 400 runs; under it nine points would be a curve
-//! exactly through three of them, so δ here is 1.345 times the residuals' robust scale (Huber's
-//! choice, 95 % as efficient as least squares on normal errors), and theirs at least.
+//! A power law with a floor, rate = E + Σ A·x^−α, fitted to measured rates: with one term for the model's parameters,
+//! or one for parameters and one for tokens seen (Hoffmann et al., arXiv 2203.15556, section 3.3). As there, the Huber
+//! loss of log rates is minimised over log E, log A and α from several starting points. They use δ = 10^−3, for over
+//! 400 runs; with it, a law of nine points would run exactly through three of them. So δ here is 1.345 times the robust
+//! scale of the residuals (Huber's choice, 95 % as efficient as least squares for normal errors), and at least 10^−3.
 
 use crate::statistics::median;
 

@@ -1,8 +1,7 @@
-//! Scaling laws: how the raw rate falls with a model's size, for each corpus and tokenizer, and the
-//! size that therefore compresses a corpus of any length best, its weights counted: the paper's
-//! Figure 2 turned into an answer. Parameters are all of them, as the adjusted rate counts them.
-//! [`choose`] says which runs a law is fitted to, or why it is not; [`fit`] holds the
-//! curve, [`bootstrap`] how sure it is, [`trend`] what follows from both.
+//! Scaling laws: how the raw rate falls with a model's size, for each corpus and tokenizer, and hence the size that
+//! compresses a corpus of any length best with its weights counted: the paper's Figure 2 turned into an answer.
+//! Parameters are all parameters, as in the adjusted rate. [`choose`] says which runs a law is fitted to, or why it is
+//! not; [`fit`] is the curve, [`bootstrap`] its uncertainty, and [`trend`] the conclusions from both.
 
 mod bootstrap;
 mod choose;

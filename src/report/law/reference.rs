@@ -1,5 +1,5 @@
-//! Laws held to SciPy's: `reference.py` minimises the same loss by other methods, and draws the same
-//! bootstrap from other random numbers; what it found is in `reference.json`.
+//! Laws compared with SciPy's: `reference.py` minimises the same loss by other methods, and makes the same bootstrap
+//! with other random numbers; its results are in `reference.json`.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! Laws of synthetic records: known numbers come back, and what cannot be fitted is said.
+//! Laws of synthetic records: known coefficients are recovered, and if no law can be fitted, the reason is given.
 
 use lmtrain_runs::{Bits, RateRecord};
 

@@ -1,5 +1,5 @@
-//! The trend of a rate: the runs that differ in size alone, and the law of how the rate falls with
-//! size, where there is one.
+//! The trend of a rate: the runs that differ only in size, and the law by which the rate falls with size, if there is
+//! one.
 
 use lmtrain_runs::{Bytes, RateRecord, Recipe, Tokenization};
 

@@ -1,5 +1,5 @@
-//! Tables as HTML: groups of rows with heads, the numbers behind the texts for the page's script to
-//! sort by, and what others reported marked as such.
+//! Tables as HTML: groups of rows with headings, the numbers behind the texts for the page's script to sort by, and
+//! numbers reported by others marked as such.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! A table: rows of cells under columns, made once and written as Markdown, as CSV and as HTML
-//! ([`html`]). Nothing here knows what a record is.
+//! A table: rows of cells under columns, made once and written as Markdown, as CSV and as HTML ([`html`]). Nothing here
+//! knows about records.
 
 pub(crate) mod html;
 

@@ -1,5 +1,5 @@
-//! The size that each code of the weights makes best for corpora of several lengths: fewer bits for a parameter move it to
-//! more parameters.
+//! The best size under each code of the weights, for corpora of several lengths: with fewer bits per parameter, the
+//! best size has more parameters.
 
 use lmtrain_runs::Bytes;
 use lmtrain_runs::record::WeightCode;

@@ -1,5 +1,5 @@
-//! Every measurement in a row of its own, with its counts, its rates and where it was made: the
-//! table to check a number by, and to compute others from.
+//! Every measurement in its own row, with its counts, its rates and where it was made: for checking numbers and
+//! computing others.
 
 use lmtrain_runs::record::Kind;
 use lmtrain_runs::units::short_seconds;

@@ -1,5 +1,4 @@
-//! The scaling laws: their numbers with intervals, and the size that each makes best for corpora of
-//! several lengths.
+//! The scaling laws: their coefficients with intervals, and the best sizes that follow for corpora of several lengths.
 
 use lmtrain_runs::Bytes;
 

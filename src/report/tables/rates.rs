@@ -1,5 +1,5 @@
-//! The rates table, in the form of the paper's Table 1: a row for each compressor and run, raw and
-//! adjusted rate for each corpus, and what the paper reports in columns of its own.
+//! The table of rates, in the form of the paper's Table 1: a row for each compressor and run, with raw and adjusted
+//! rates for each corpus, and the paper's numbers in separate columns.
 
 use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::{RateRecord, Tokenization};

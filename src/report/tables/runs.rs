@@ -1,4 +1,4 @@
-//! The runs: their sizes, what their training took, and how far it came.
+//! The runs: their sizes, the cost of their training, and their results.
 
 use lmtrain_runs::units::{short_count, short_seconds};
 

@@ -1,5 +1,5 @@
-//! What a vocabulary does to length and time: bytes per token on each corpus, and seconds per byte
-//! of training and of evaluating.
+//! The effect of a vocabulary on length and time: bytes per token on each corpus, and seconds per byte of training and
+//! of evaluating.
 
 use lmtrain_runs::record::Kind;
 use lmtrain_runs::{RateRecord, Tokenization};

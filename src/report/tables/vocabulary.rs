@@ -1,5 +1,5 @@
-//! Raw rates by vocabulary and size, in the form of the paper's Table 2, whose own numbers stand
-//! beside as reported.
+//! Raw rates by vocabulary and size, in the form of the paper's Table 2, with the paper's numbers beside them as
+//! reported.
 
 use crate::report::records::Records;
 use crate::report::reported;

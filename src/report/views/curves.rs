@@ -1,5 +1,5 @@
-//! Curves of rates against model size: the runs' rates on a corpus, joined only where they measure
-//! the same thing of models trained alike.
+//! Curves of rates against model size: the runs' rates on a corpus, joined only if they measure the same thing and the
+//! models were trained in the same way.
 
 use lmtrain_runs::RateRecord;
 use lmtrain_runs::record::{Chunking, Kind};

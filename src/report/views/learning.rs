@@ -1,5 +1,4 @@
-//! Learning curves: bits per byte of each run's training and validation against whatever its steps
-//! had spent by then.
+//! Learning curves: bits per byte of each run's training and validation, against the tokens or compute used so far.
 
 use lmtrain_runs::{Size, StepRecord};
 

@@ -1,4 +1,4 @@
-//! Levels: what classical compressors reach on a corpus, whatever the size of a model.
+//! Levels: the rates of classical compressors on a corpus, which do not depend on a model's size.
 
 use lmtrain_runs::RateRecord;
 use lmtrain_runs::record::Kind;

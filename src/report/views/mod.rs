@@ -1,5 +1,5 @@
-//! Views: records arranged as laws, tables and figures each need them, said once. Nothing here draws
-//! or fits.
+//! Views: records arranged as laws, tables and figures need them, each arrangement defined once. Nothing here draws or
+//! fits.
 
 pub(crate) mod curves;
 pub(crate) mod learning;

@@ -1,5 +1,5 @@
-//! Two code lengths of what a run first saw: prequential, each batch coded before it is learned from
-//! (Blier & Ollivier, arXiv 1802.07044); and in two parts, the weights and then the data under them.
+//! Two code lengths of the data of a run's first pass: prequential, where each batch is coded before the network learns
+//! from it (Blier & Ollivier, arXiv 1802.07044); and two-part, first the weights and then the data coded with them.
 
 use lmtrain_runs::StepRecord;
 

@@ -1,4 +1,4 @@
-//! Rates by vocabulary: what was measured of the same size with several.
+//! Rates by vocabulary, for sizes that were measured with several vocabularies.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! GPT-2's alphabet: a printable character for each byte, so that byte strings can stand in JSON
-//! and go through text tools. Bytes that are printable in Latin-1 are themselves, the others are
-//! U+0100 and up in order (Radford et al. 2019, `encoder.py`).
+//! GPT-2's alphabet: a printable character for each byte, so that byte strings can be written in JSON and handled by
+//! text tools. Bytes that are printable in Latin-1 stand for themselves; the others become U+0100 and following, in
+//! order (Radford et al. 2019, `encoder.py`).
 
 use std::sync::LazyLock;
 

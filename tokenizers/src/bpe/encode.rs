@@ -1,6 +1,5 @@
-//! Words to tokens. Each word is merged once and then remembered; a long text is shared out among
-//! threads in pieces whose words are the whole's, so that its tokens are the same however many
-//! threads there are.
+//! Words to tokens. Each distinct word is merged once and then remembered. A long text is split among threads at
+//! boundaries of words, so its tokens are the same with any number of threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,6 +1,6 @@
-//! The vocabulary's file: Hugging Face's `tokenizer.json`, as `tokenizers.Tokenizer.from_file` reads it
-//! from Python. What text it was trained on stands in `model.trained_on`, which other programs pass
-//! over. A file that is read must be of this kind in everything, for its tokens would be others.
+//! The vocabulary's file: Hugging Face's `tokenizer.json`, as `tokenizers.Tokenizer.from_file` reads it in Python. The
+//! text that it was trained on is in `model.trained_on`, which other programs ignore. A file is read only if everything
+//! in it is as this program writes it, since otherwise its tokens could differ.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Byte-pair encoding (Sennrich et al. 2016) over bytes, as GPT-2 has it: trained by the `tokenizers`
-//! crate on a text, saved as other programs read it, and lossless on every byte string, text or not.
+//! Byte-pair encoding (Sennrich et al. 2016) over bytes, as in GPT-2: trained on a text by the `tokenizers` crate,
+//! saved in a format that other programs read, and lossless for every sequence of bytes, whether it is text or not.
 //!
 //! ```text
 //! text ─ words ─► train ─► vocabulary ─┬─ file    tokenizer.json, for this and other programs

@@ -1,7 +1,7 @@
-//! A vocabulary in few bytes: what a decoder must have, what the adjusted rate counts, and what an
-//! archive that holds its model holds. The merges are enough ([`Vocabulary`]); their tokens' bytes are
-//! put side by side, the low ones of all, then the middle, then the high ones, and compressed by
-//! LZMA2 (preset 9e) without a container, whose checksums the archive has itself.
+//! A vocabulary in few bytes: this is what a decoder needs, what the adjusted rate counts, and what an archive with an
+//! embedded model holds. The merges are enough ([`Vocabulary`]). Their token numbers are split into bytes, first the
+//! low bytes of all, then the middle ones, then the high ones, and compressed by LZMA2 (preset 9e) without a container,
+//! since the archive has its own checksums.
 
 use std::io::{Read, Write};
 

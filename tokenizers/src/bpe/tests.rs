@@ -1,4 +1,4 @@
-//! The tokenizer as a whole, held to the `tokenizers` crate: its encoding, its files, its losslessness.
+//! The tokenizer as a whole, compared with the `tokenizers` crate: its encoding, its files, and that it is lossless.
 
 use std::sync::LazyLock;
 

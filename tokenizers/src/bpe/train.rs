@@ -1,5 +1,5 @@
-//! Training by the `tokenizers` crate. The words are counted here, where they lie, so that a mapped
-//! text is never copied; the crate's trainer takes the counts.
+//! Training by the `tokenizers` crate. The words are counted here, in place, so that a memory-mapped text is never
+//! copied; the crate's trainer gets the counts.
 
 use ahash::AHashMap;
 use compact_str::CompactString;

@@ -1,5 +1,5 @@
-//! A vocabulary: what each token stands for, and which pairs merge. The merges determine the rest:
-//! tokens below 256 are the bytes, and merge `i` makes token 256 + i of two tokens before it.
+//! A vocabulary: which bytes each token stands for, and which pairs merge. The merges determine the rest: tokens below
+//! 256 are the bytes, and merge `i` makes token 256 + i from two earlier tokens.
 
 use ahash::AHashSet;
 use sha2::{Digest, Sha256};

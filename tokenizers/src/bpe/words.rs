@@ -1,7 +1,6 @@
-//! Cutting bytes into words, within which byte pairs merge: GPT-2's pattern (Radford et al. 2019),
-//! with words of at most 64 characters, so that no text takes more than linear time. [`PATTERN`] is
-//! what the vocabulary's file tells other programs; the scanner here gives the same words, and takes
-//! bytes that are no UTF-8 for punctuation.
+//! Cutting bytes into words, within which byte pairs merge: GPT-2's pattern (Radford et al. 2019), with words of at
+//! most 64 characters, so that the time is linear for any text. [`PATTERN`] is written to the vocabulary's file for
+//! other programs; the scanner here gives the same words, and treats bytes that are not UTF-8 as punctuation.
 
 use std::ops::Range;
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! The file `tokenizer.json` as a document: what it must be, what is taken out of it, the variant that goes on in
-//! the middle of a text, and its identity and compressed code.
+//! The file `tokenizer.json` as a JSON document: its checks, the parts that are removed, the variant for encoding in
+//! the middle of a text, its identity and its compressed form.
 
 use std::io::{Read, Write};
 

@@ -1,6 +1,6 @@
-//! Bytes to tokens that stand for exactly these bytes. What the crate makes of a text is compared with the text;
-//! the tokens that agree from its beginning and from its end are kept, and what is left between is halved and
-//! tried again, down to single characters, which are spelt byte by byte.
+//! Bytes to tokens that stand for exactly these bytes. The tokens from the crate are compared with the text. Those that
+//! agree at its beginning and its end are kept; what is left in between is halved and tried again, down to single
+//! characters, which are spelt byte by byte.
 
 use super::PretrainedTokenizer;
 use crate::TokenizerError;

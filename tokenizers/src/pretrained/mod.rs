@@ -7,9 +7,9 @@
 //! bytes ─ stretches ─► tokens whose bytes are the bytes, whatever they are (`encode`)
 //! ```
 //!
-//! Whatever the crate says of a text, its tokens are kept only where the bytes they stand for are the text's, so
-//! that nothing can be lost: normalisers (NFC), unknown characters, text that spells special tokens, and bytes
-//! that are no UTF-8 end in tokens of single bytes. Special tokens are never made.
+//! The tokens from the crate are kept only where the bytes that they stand for are the text's, so nothing can be lost:
+//! normalisers (NFC), unknown characters, text that spells special tokens, and bytes that are not UTF-8 lead to tokens
+//! of single bytes instead. Special tokens are never produced.
 
 mod document;
 mod encode;

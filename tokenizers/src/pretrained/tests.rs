@@ -1,5 +1,5 @@
-//! Tokenizers of every kind that models come with: losslessness whatever the bytes, and tokens that are the
-//! crate's own wherever these give the text back. Hugging Face's Python package is the same crate.
+//! Tokenizers of every kind that models come with: lossless for any bytes, and with the crate's own tokens wherever
+//! these give the text back. Hugging Face's Python package uses the same crate.
 
 use std::sync::LazyLock;
 

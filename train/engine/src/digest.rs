@@ -1,11 +1,10 @@
-//! The digest of a safetensors file, within the file: the first key of the JSON that its metadata hold
-//! under `lmtrain`.
+//! The digest of a safetensors file, stored in the file: the first key of the JSON in its metadata entry `lmtrain`.
 //!
 //! ```text
 //! {"__metadata__":{"lmtrain":"{\"sha256\":\"91ab…\",\"plan\":…
 //! ```
-//! It is the SHA-256 of all bytes, header and numbers, with zeros in the place of its 64 digits.
-//! Files of older versions have none, and are read.
+//! It is the SHA-256 of all bytes, header and numbers, computed with zeros in place of its own 64 digits. Files of
+//! older versions have none and can still be read.
 
 use sha2::{Digest as _, Sha256};
 

@@ -1,4 +1,4 @@
-//! What is wrong with a file of weights.
+//! Errors in a file of weights.
 
 /// What is wrong with a file of tensors.
 #[derive(Debug, thiserror::Error)]

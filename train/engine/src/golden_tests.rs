@@ -1,6 +1,6 @@
-//! The bits, pinned from outside: the integer frequencies that networks of each kind give, as hashes. If one changes,
-//! every archive made before is lost to the program, unless the old arithmetic stays beside the new one and the archive
-//! says which it needs. So a hash here is only ever added, never edited.
+//! The exact bits, fixed by hashes of the integer frequencies that networks of each kind give. If a hash changes,
+//! archives made before can no longer be restored, unless the old arithmetic is kept beside the new one and archives
+//! name the one they need. So hashes here are only added, never edited.
 
 use std::sync::Mutex;
 

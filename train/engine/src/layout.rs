@@ -1,5 +1,5 @@
-//! Where weights go when they are packed. Rotation pairs dimensions i and i + 8 of each sixteen (`RotaryTable`), and
-//! heads are filled up to sixteens; the weights of queries and keys are put in that order.
+//! Where weights go when they are packed. RoPE pairs dimensions i and i + 8 of each sixteen (`RotaryTable`), and heads
+//! are padded to a multiple of sixteen; the weights of queries and keys are put in that order.
 
 use lmtrain_kernels as kernels;
 

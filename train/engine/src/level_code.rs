@@ -1,6 +1,6 @@
-//! Levels as bytes: our range coder with counts that adapt, apart for each kind of matrix. The size of a network of
-//! whole numbers is what this takes. The bound is the entropy of the levels' own frequencies; what the counts cost on
-//! top is what they learn these frequencies for.
+//! The integers of quantized matrices as bytes: coded by our range coder with adaptive counts, separately for each kind
+//! of matrix. The size of a quantized network is the size of this code. It exceeds the entropy of the integers' own
+//! frequencies only by the cost of learning these.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Matrices of whole numbers: weights rounded to 255 levels (int8) or 15 (int4), with a scale in bf16 for each output
-//! of a linear layer, or for each token of a table of embeddings. A weight is its level times that scale.
+//! Quantized matrices: weights rounded to 255 levels (int8) or 15 (int4), with a bf16 scale for each output of a linear
+//! layer, or for each token of an embedding table. A weight is its level times that scale.
 
 use half::bf16;
 

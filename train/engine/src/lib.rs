@@ -1,11 +1,12 @@
-//! The engine: decoder-only Transformers on the processor, for scoring and coding, straight on the kernels. No burn.
+//! The engine: decoder-only Transformers on the CPU, for scoring and coding, built directly on the kernels. It does not
+//! use burn.
 //!
-//! It knows networks by a plain description ([`Transformer`]), trained here ([`SavedWeights`]) or elsewhere
-//! ([`pretrained`]); weights are packed once, in the precision they come in. Whole chunks and cached steps share every
-//! row-wise operation and give the same bits, at every SIMD level and thread count (design, section 4). Keys and
-//! values are rounded to what a cache holds in both, and queries as they meet them
-//! ([`HeldAs`](lmtrain_kernels::HeldAs)). To its left is the evaluator, whose [`Predictor`](lmtrain_eval::Predictor)
-//! it implements; to its right the trainer, which has a network of its own in burn.
+//! A network is given by a plain description ([`Transformer`]), of a run ([`SavedWeights`]) or of a pretrained model
+//! ([`pretrained`]). Weights are packed once, in the precision in which they are stored. Whole chunks and cached steps
+//! share every row-wise operation and give the same bits, at every SIMD level and thread count (design, section 4). In
+//! both, keys and values are rounded to the format of the KV cache, and queries to match it
+//! ([`HeldAs`](lmtrain_kernels::HeldAs)). The engine implements the [`Predictor`](lmtrain_eval::Predictor) of
+//! `lmtrain-eval`; `lmtrain-train` has a network of its own in burn.
 
 // Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
 #![allow(rustdoc::broken_intra_doc_links)]

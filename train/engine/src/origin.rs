@@ -1,5 +1,5 @@
-//! Where weights come from. Weights never travel without their plan and the identity of their tokenizer, which are
-//! the file's metadata.
+//! Where weights come from. Weights are always kept together with their plan and their tokenizer's identity, which are
+//! the metadata of the file.
 
 use lmtrain_runs::Plan;
 use serde::{Deserialize, Serialize};

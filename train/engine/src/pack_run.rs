@@ -1,4 +1,4 @@
-//! Runs of this project as the engine sees them: the network of `network.rs`, packed.
+//! Runs of this project as networks of the engine: the network of `network.rs`, packed.
 
 use half::f16;
 use lmtrain_runs::Plan;

@@ -1,4 +1,4 @@
-//! A run's matrices, of numbers or of levels, in the order that the kernels want them.
+//! A run's matrices, as floating-point numbers or quantized, in the order that the kernels need.
 
 use lmtrain_kernels::{PackedPrecision, PackedWeights};
 

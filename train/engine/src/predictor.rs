@@ -1,5 +1,5 @@
-//! The engine as a [`Predictor`]: on the processor it scores chunks whole and codes them through caches of keys and
-//! values, with the same bits however tokens are grouped.
+//! The engine as a [`Predictor`]: on the CPU it scores whole chunks and codes them with KV caches, with the same bits
+//! however tokens are grouped.
 
 use lmtrain_eval::predictor::RowSink;
 use lmtrain_eval::{Predictor, PredictorError, Session};

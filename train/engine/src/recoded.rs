@@ -1,4 +1,4 @@
-//! Saved weights in other forms: after a trip through a code, and as they are shipped.
+//! Saved weights in other forms: decoded again from a code, and as a packed network.
 
 use lmtrain_runs::Bytes;
 use lmtrain_runs::record::WeightCode;

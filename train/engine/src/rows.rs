@@ -1,5 +1,5 @@
-//! What happens to rows of the residual stream, whichever sequences they are of: embeddings, and a layer before and
-//! after its attention. Whole chunks and cached steps both go through here.
+//! Operations on rows of the residual stream, whichever sequences they belong to: embeddings, and a layer before and
+//! after its attention. Whole chunks and cached steps both use them.
 
 use super::transformer::{Layer, Order, Transformer};
 use lmtrain_kernels::{

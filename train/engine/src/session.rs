@@ -1,5 +1,5 @@
-//! Cached steps: sequences side by side on one thread, each new token against what the sequence holds. Nothing is
-//! allocated from step to step.
+//! Cached steps: sequences side by side on one thread, with each new token attending to its sequence's KV cache. No
+//! memory is allocated between steps.
 
 use super::rows::TileScratch;
 use super::stream::{Outputs, Tails};

@@ -1,5 +1,5 @@
-//! The tensors of a run: names and shapes, as they follow from its plan. A test of the trainer holds them to the
-//! network that trains.
+//! The tensors of a run: names and shapes, which follow from its plan. A test in `lmtrain-train` compares them with the
+//! network that is trained.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Weights as they are shipped: a network in one file, `.lmw`, as small as its code makes it. An archive embeds this of a
-//! network of whole numbers, and its length is what the adjusted rate counts of one.
+//! A packed network in one file, `.lmw`, in a given code of the weights. An archive embeds this file for quantized
+//! networks, and the adjusted rate of such networks counts its length.
 //!
 //! ```text
 //! magic        "lmw" · version u8: 1, or 2 with a vocabulary

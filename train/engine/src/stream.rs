@@ -1,6 +1,6 @@
-//! What stands between a network's blocks: mixes with the embedding and with earlier blocks, causal convolutions, and
-//! embeddings of values. Whole chunks and cached steps both go through here; what sequences remember of the tokens
-//! before is in [`Tails`].
+//! Operations between a network's blocks: mixing with the embedding and with earlier blocks, causal convolutions, and
+//! value embeddings. Whole chunks and cached steps both use them; the earlier tokens that sequences must remember are
+//! in [`Tails`].
 
 use lmtrain_kernels::{Level, TAPS, convolve_rows, mix_rows};
 

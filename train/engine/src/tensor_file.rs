@@ -1,9 +1,9 @@
-//! Named tensors in a safetensors file, with one text of metadata. Weights and checkpoints are such
-//! files; Python's `safetensors` reads them as they are. The text begins with a digest of the whole
-//! file, which is checked on reading (`digest.rs`).
+//! Named tensors in a safetensors file, with one text of metadata. Weights and checkpoints are such files, and Python's
+//! `safetensors` reads them directly. The text begins with a digest of the whole file, which is checked on reading
+//! (`digest.rs`).
 //!
-//! A matrix of levels is two tensors: `NAME`, of type I8, and `NAME.scale`, of type BF16 and of shape [rows, 1] or
-//! [1, columns], so that `NAME * NAME.scale` are the weights wherever shapes broadcast.
+//! A quantized matrix is stored as two tensors: `NAME`, of type I8, and `NAME.scale`, of type BF16 and shape [rows, 1]
+//! or [1, columns], so that `NAME * NAME.scale` gives the weights by broadcasting.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

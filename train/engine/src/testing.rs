@@ -1,4 +1,4 @@
-//! What tests share: a plan with weights by a formula, and the pretrained fixtures as folders.
+//! Shared by the tests: a plan with weights made by a formula, and the pretrained fixtures as folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};

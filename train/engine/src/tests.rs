@@ -1,5 +1,5 @@
 //! The engine's contract: the same bits at every SIMD level and thread count, for any number of sequences of any
-//! lengths, whole or step by step. That it is the network which trains, the trainer tests.
+//! lengths, whole or step by step. A test in `lmtrain-train` compares the engine with the network that is trained.
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;

@@ -1,10 +1,10 @@
-//! Weights in fewer bits: what a model costs when its size counts. A code turns named tensors into
-//! bytes and back; names and shapes follow from the plan, and so are in no code. The rate of a code
-//! is measured with what came back out of it.
+//! Codes of the weights: how many bytes a model takes when its size counts. A code turns named tensors into bytes and
+//! back. Names and shapes follow from the plan, so they are not stored. The rate under a code is measured with the
+//! decoded weights.
 //!
-//! `int8` and `int4` round matrices to levels ([`Levels`]), by whole numbers of which the network then
-//! computes. Their bytes: the numbers of everything else in halves, the scales in bf16, and the levels by
-//! the range coder with counts that adapt. A file that holds levels already is coded as it is.
+//! `int8` and `int4` round matrices to integer levels ([`Levels`]), with which the network then computes. Their bytes
+//! are: all other tensors in half precision, the scales in bf16, and the levels as coded by the range coder with
+//! adaptive counts. A file that already holds levels is coded unchanged.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Whole chunks: scores and rows of probabilities, sequences side by side on the threads, and within a sequence
-//! where there are fewer of them than threads. The split changes no bit.
+//! Whole chunks: scores and rows of probabilities. Sequences are distributed over the threads; if there are fewer
+//! sequences than threads, a sequence is split. The split changes no bit.
 
 use std::ops::ControlFlow;
 use std::sync::Mutex;

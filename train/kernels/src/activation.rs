@@ -1,4 +1,5 @@
-//! Activations and residual sums, element by element: squared ReLU (So et al., "Primer"), leaky or not, and GELU's tanh form.
+//! Activations and residual sums, element by element: squared ReLU (So et al., "Primer") with or without leak, and GELU
+//! in its tanh form.
 
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level;

@@ -1,4 +1,4 @@
-//! Memory on cache-line boundaries: a vector that crosses two lines takes two loads.
+//! Memory aligned to cache lines, since a vector that crosses two lines takes two loads.
 
 use super::lanes::LANES;
 use std::cell::RefCell;

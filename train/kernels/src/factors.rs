@@ -1,5 +1,5 @@
-//! The numbers that products multiply: singles, or pairs of bfloat16 that lie in the places of singles. So one
-//! inner loop serves both: a matrix of pairs is half as deep, and each of its places takes two links of a chain.
+//! The factors of matrix products: single-precision numbers, or pairs of bfloat16 that take the place of one. So one
+//! inner loop serves both: a matrix of pairs is half as deep, and each place contributes two terms to a sum.
 
 use super::lanes::{LANES, Lanes, above_subnormal};
 

@@ -1,4 +1,4 @@
-//! The activations of inference: those that networks here train with, and those of pretrained ones.
+//! The activations of inference: those of networks trained here, and those of pretrained models.
 
 use super::activation::{self, Activation};
 use super::lanes::Lanes;

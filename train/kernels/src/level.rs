@@ -1,6 +1,6 @@
-//! Which SIMD level the kernels run at: forced by a test, by `LMTRAIN_SIMD`, or the best of this machine.
+//! The SIMD level of the kernels: forced by a test or by `LMTRAIN_SIMD`, otherwise the best that this machine supports.
 //!
-//! The level never changes a result, only its speed; forcing one is how the tests show that.
+//! The level never changes a result, only its speed; the tests force levels to check that.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! CPU kernels of the network: forward, backward, the cached step and the optimizer.
 //!
-//! The contract (design, section 4): a result is the same bits for every SIMD level, thread count and batch
-//! size, and whether a chunk is evaluated whole or token by token. How each file keeps it:
+//! The contract (design, section 4): a result has the same bits at every SIMD level, thread count and batch size, and
+//! whether a chunk is evaluated whole or token by token. These rules ensure it:
 //! - each output element is one chain of fused multiply-adds in index order (`f32::mul_add` is the reference), of
 //!   bfloat16 in the order of `lanes::bfloat`, or exact, as whole numbers are, in any order;
 //! - a sum over a row uses 16 fixed lanes and one fixed tree (`Lanes::sum`);

@@ -1,7 +1,7 @@
-//! exp, exp2, tanh and ln of our own, from exactly rounded operations only: the same bits on every machine.
+//! Our own exp, exp2, tanh and ln, made of correctly rounded operations only: the same bits on every machine.
 //!
 //! The coefficients of the exponentials come from `remez.py` beside this file, those of tanh from Eigen's rational
-//! approximation, those of ln from Cephes' `logf`. The tests state and hold the errors.
+//! approximation, and those of ln from Cephes' `logf`. The tests state and check the errors.
 
 use super::lanes::Lanes;
 

@@ -1,4 +1,4 @@
-//! Memory that a training step frees is what the next one asks for.
+//! Memory freed by a training step is kept for the next one.
 
 /// Keeps freed memory with the process instead of giving it back to the system, where the C library
 /// is glibc; for the program to call once, at its start.

@@ -1,4 +1,5 @@
-//! Splitting work over threads: always by outputs, never inside a sum, so no result depends on the split.
+//! Distributing work over threads: always by outputs, never within a sum, so that no result depends on the number of
+//! threads.
 
 use rayon::prelude::*;
 use std::cell::Cell;

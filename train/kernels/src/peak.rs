@@ -1,5 +1,5 @@
-//! Multiply-adds in registers, and nothing else: no kernel does more floating-point operations a second, since
-//! each of theirs is one of these, with something to read and to write besides.
+//! The peak speed: multiply-adds on registers and nothing else. No kernel does more floating-point operations per
+//! second, since its operations are the same and it must read and write memory too.
 
 use std::hint::black_box;
 

@@ -1,5 +1,5 @@
-//! What happens to the residual stream between blocks, number by number: two streams mixed by learned weights, and
-//! short causal convolutions along time, each column for itself.
+//! Operations on the residual stream between blocks: mixing two streams with learned weights, and short causal
+//! convolutions along time, separately for each column.
 
 use super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::level::{self, Level};

@@ -1,4 +1,4 @@
-//! What the kernels' tests share: seeded numbers, thread pools, and the comparison of bits.
+//! Shared by the kernels' tests: seeded numbers, thread pools, and comparing bits.
 
 use super::level::{Level, with_level};
 use super::parallel::on_this_thread;

@@ -1,4 +1,4 @@
-//! What burn-train asks for: the step of a network, the schedule, what is shown on the dashboard.
+//! The components that burn-train needs: the network's training step, the schedule, and the metrics on the dashboard.
 
 use std::sync::Arc;
 

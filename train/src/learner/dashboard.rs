@@ -1,7 +1,6 @@
-//! burn-train's dashboard, so that nothing that becomes of it or of its terminal is in training's way.
-//! Its thread draws and reads keys; where the terminal goes away, that thread panics or turns in a
-//! circle for good, so nobody waits for it. It closes as soon as someone wants to stop. Ctrl-C, which it
-//! would swallow, reaches the program.
+//! burn-train's dashboard, isolated so that neither its failure nor its terminal's can disturb training. Its thread
+//! draws and reads keys. If the terminal goes away, that thread panics or loops forever, so it is never joined. The
+//! dashboard closes as soon as a stop is requested. Ctrl-C, which it would swallow, reaches the program.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

@@ -1,4 +1,4 @@
-//! Holding what several threads share.
+//! Locking what several threads share.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

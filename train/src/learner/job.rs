@@ -1,4 +1,4 @@
-//! A training as it is asked for, and how it ended.
+//! A training job, and how it ended.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,7 +1,6 @@
-//! Training: burn-train's learner, driven by a strategy of ours. The strategy (`segments.rs`) walks
-//! the steps of the plan in segments that end with a validation and a checkpoint; what it has come to
-//! is in `session.rs`, and what burn-train asks to be told about networks, schedules and metrics in
-//! `components.rs`.
+//! Training: burn-train's learner with our own strategy. The strategy (`segments.rs`) runs the steps of the plan in
+//! segments that end with a validation and a checkpoint. Its state is in `session.rs`; the networks, schedules and
+//! metrics that burn-train needs are in `components.rs`.
 
 mod components;
 mod dashboard;

@@ -1,6 +1,6 @@
-//! A stop in the middle of passes that take long: a thread keeps everything as of the last step, and lets
-//! whoever asked end the process. (Passes of a large network take many seconds, and nothing can interrupt
-//! them; computed on a thread of their own, they would find no memory as fast as the main thread's.)
+//! Stopping in the middle of passes that take long: a separate thread saves the state after the last step, and then the
+//! process may be ended. (Passes of a large network take many seconds and cannot be interrupted. Computing them on a
+//! separate thread would be slower, since only the main thread gets memory quickly.)
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;

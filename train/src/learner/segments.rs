@@ -1,5 +1,5 @@
-//! The strategy: walks the plan's steps in segments of a fixed number, each ended by a validation
-//! and a checkpoint. The host waits for the device only where it logs.
+//! The strategy: runs the plan's steps in segments of a fixed number of steps, each followed by a validation and a
+//! checkpoint. The host waits for the device only when it logs.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,5 +1,5 @@
-//! How far a training has come, and keeping it: records and checkpoints. Whoever walks the steps holds
-//! the session, but for the length of passes; then whoever has to save it may.
+//! The state of a training run, and saving it: records and checkpoints. The thread that runs the steps holds the
+//! session, except during passes; then a thread that needs to save it may take it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

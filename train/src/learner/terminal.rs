@@ -1,4 +1,4 @@
-//! The terminal that standard output is, under the dashboard.
+//! The terminal on standard output, while the dashboard uses it.
 
 use std::io::Write;
 #[cfg(unix)]

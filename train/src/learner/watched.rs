@@ -1,4 +1,4 @@
-//! What has become of the dashboard, for whoever trains.
+//! The state of the dashboard, for the thread that trains.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,10 +1,10 @@
-//! The passes of a step: one after another on one device, side by side on several, each of which
-//! has a thread, a copy of the network, and every so-manieth pass. Gradients and losses are summed
-//! on the first device in the order of the passes, so that the number of devices changes no bit of
-//! what is summed. (burn-train's own multi-device step sums each parameter where its number says,
-//! and takes its batches from loaders, which ours are not: a batch is a function of the step.)
+//! The passes of a step: one after another on a single device, in parallel on several. Each device has a thread and a
+//! copy of the network, and computes every n-th pass. Gradients and losses are summed on the first device in the order
+//! of the passes, so the number of devices changes no bit of the sums. (burn-train's own multi-device step sums each
+//! parameter on a device that depends on its number, and takes batches from loaders; here a batch is a function of the
+//! step.)
 //!
-//! Batches are read and copied to their devices by a thread of their own, a few passes ahead.
+//! Batches are read and copied to their devices by a separate thread, a few passes ahead.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};

@@ -1,5 +1,5 @@
-//! A network on a device that does not promise the same bits everywhere, as a [`Predictor`]: it measures only, in f32,
-//! or with products of bf16. Runs and pretrained models go the same way.
+//! A network on a device that does not guarantee the same bits everywhere, as a [`Predictor`]: it only measures, in f32
+//! or with bf16 products. Runs and pretrained models use the same code.
 
 mod attention;
 mod layers;

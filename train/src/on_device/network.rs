@@ -1,5 +1,5 @@
-//! The engine's network in burn's operations, made from the engine's own description, so that it computes what the
-//! engine does, and those who make such descriptions need to know of neither.
+//! The engine's network in burn's operations. It is made from the engine's own description, so it computes what the
+//! engine computes, for runs and for every pretrained architecture.
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor, activation};

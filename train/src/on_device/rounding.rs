@@ -1,5 +1,5 @@
-//! Queries, keys, values and attention probabilities rounded as the engine rounds them where a cache holds bytes
-//! ([`HeldAs::Bytes`](lmtrain_kernels::HeldAs)): what is measured elsewhere is what the processor codes by.
+//! Rounds queries, keys, values and attention probabilities as the engine does when the KV cache holds bytes
+//! ([`HeldAs::Bytes`](lmtrain_kernels::HeldAs)), so that measurements on a device agree with the CPU's coding.
 
 use std::f64::consts::LN_2;
 

@@ -1,4 +1,4 @@
-//! What a device without kernels measures, beside what the processor does.
+//! Measurements on a device without kernels, compared with those on the CPU.
 
 use burn::backend::NdArray;
 use lmtrain_runs::random::SplitMix64;

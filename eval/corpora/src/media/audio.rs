@@ -1,6 +1,6 @@
-//! From a sound file to chunks: its samples as they come, at their own rate, each of 8 or of 16 bits.
+//! From a sound file to chunks: its samples at their own sample rate, with 8 or 16 bits each.
 //!
-//! A sample is made in steps, which anyone can repeat:
+//! A sample is computed in these steps:
 //! 1. Of each channel, 16 bits. Whole numbers of more bits lose their low ones (an arithmetic shift to the right), those
 //!    of fewer get zeros below; fractions (float WAV, MP3, Vorbis) are multiplied by 32,768, rounded to the nearest
 //!    whole number, halves away from zero, and kept within the range.

@@ -1,6 +1,7 @@
-//! The bytes of a set, decoded once and kept in the cache: a file that is mapped like any other corpus, and beside it a
-//! summary in JSON with what the bytes are of. They are named after the folder and the options, and serve as long as
-//! the folder's images or sounds have the same names, lengths and times; damage is found by a hash, and mended.
+//! The bytes of a set, decoded once and kept in the cache: a file that is memory-mapped like any other corpus, and a
+//! JSON summary of what the bytes are. They are named after the folder and the options, and are used as long as the
+//! folder's images or sounds have the same names, lengths and times. A hash detects damage, and damaged copies are made
+//! again.
 
 use std::fs;
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! Decoding a set: its files in the order of their names, by all cores, their chunks one after another.
+//! Decoding a set: its files in the order of their names, on all cores, with their chunks one after another.
 
 use std::fs;
 use std::io::Write;

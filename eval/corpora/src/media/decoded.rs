@@ -1,4 +1,4 @@
-//! What becomes of a file of a set.
+//! The result of decoding one file of a set.
 
 /// Bytes of an image that its decoder may take.
 pub(crate) const MOST_IMAGE_BYTES: u64 = 1 << 30;

@@ -1,5 +1,5 @@
-//! Getting a published set of images or sounds into the data directory. It appears under its name only when it is
-//! whole; what came of it before is gone on with.
+//! Downloading a published set of images or sounds into the data directory. The set appears under its name only when it
+//! is complete; an interrupted download is continued.
 
 use std::fs::{self, File};
 use std::io::Read;

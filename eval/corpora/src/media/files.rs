@@ -1,4 +1,4 @@
-//! The files that a corpus of images or sounds was decoded from: where each ends, and which gave nothing.
+//! The files that a corpus of images or sounds was decoded from: where each one ends, and which were left out.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! The files of a folder and of the folders in it, in the order of their names: at each level files and folders
-//! together, by the bytes of the name. Names that begin with a dot are left out. A folder is read when it is come
-//! to, so that no more than the names of the folders being walked through are held.
+//! The files of a folder and its subfolders, in the order of their names: at each level, files and folders together are
+//! compared by the bytes of their names. Names that begin with a dot are left out. A folder is read only when its turn
+//! comes, so that only the names in the folders currently open are held in memory.
 
 use std::ffi::OsString;
 use std::fs::{self, FileType};

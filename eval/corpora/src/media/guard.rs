@@ -1,4 +1,5 @@
-//! A decoder that trips over a damaged or hostile file: that file's failure, in a line, and not the program's.
+//! If a decoder panics on a damaged or malicious file, this becomes an error of that file, in one line, and does not
+//! end the program.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

@@ -1,9 +1,9 @@
-//! From an image file to patches: grey, 64 wide and 32 high, each row by row a byte a pixel, in the order of rows of
-//! patches from the top, each from the left. What is left over at the right and below is dropped. So the paper's code
-//! makes its patches of ImageNet.
+//! From an image file to patches: grey, 64 wide and 32 high, one byte per pixel, row by row. Patches are taken row by
+//! row from the top left; incomplete ones at the right and bottom edges are dropped. The paper's code makes its patches
+//! of ImageNet in the same way.
 //!
-//! A pixel's grey is of its red, green and blue; how much it covers (alpha) and how the camera was held (EXIF) are
-//! passed over. Of samples of 16 bits the high byte counts, and grey samples are themselves.
+//! The grey value is computed from red, green and blue; transparency (alpha) and camera orientation (EXIF) are ignored.
+//! Of 16-bit samples only the high byte is used, and grey samples are used as they are.
 
 use std::io::Cursor;
 

@@ -1,5 +1,5 @@
-//! Work on many items by all cores, its results one after another in the order of the items. Only so many results
-//! wait for one that takes long, so that memory stays bounded whatever the number of items.
+//! Work on many items, on all cores, with the results in the order of the items. Only a limited number of results wait
+//! for a slow one, so that memory stays bounded for any number of items.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,7 +1,7 @@
-//! JPEG by libjpeg's own code (as mozjpeg carries it on), since what a JPEG decodes to is a matter of convention: how
-//! the transform rounds, how colours between samples are made up. Pillow, OpenCV and TensorFlow all have libjpeg's.
-//! `image`'s decoder has another: of photographs, 0.5 to 16 % of the grey bytes came out one or more beside. It is
-//! built without processor-specific parts, so that every machine computes the same.
+//! JPEG by libjpeg's own code (as maintained in mozjpeg), since the pixels of a JPEG depend on conventions: how the
+//! transform rounds, and how colours are interpolated between samples. Pillow, OpenCV and TensorFlow all follow
+//! libjpeg. The decoder of `image` does not: 0.5 to 16 % of the grey bytes of photographs differed by one or more. The
+//! library is built without processor-specific code, so that every machine computes the same pixels.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Images and sounds as corpora: which files are meant, by which options they become bytes, and how these are
-//! written.
+//! Images and sounds as corpora: which files are meant, how options determine their conversion to bytes, and how these
+//! are written.
 //!
 //! ```text
 //! set     = [ "images/" | "audio/" ] name [ ":" option { "," option } ] | folder [ ":" … ]

@@ -1,4 +1,4 @@
-//! The sets of images and sounds that are published, and by what one knows that the right one came.
+//! The published sets of images and sounds, and how a download is verified.
 
 use super::MediaKind;
 

@@ -1,4 +1,4 @@
-//! The chunks of small images and sounds beside those that Pillow and libsndfile make of them: `reference/make.py`.
+//! The chunks of small images and sounds, compared with those that Pillow and libsndfile give (`reference/make.py`).
 
 use std::collections::BTreeMap;
 use std::fs::File;

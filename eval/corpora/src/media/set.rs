@@ -1,5 +1,5 @@
-//! A set: a folder of images or of sounds, which is a corpus. It is meant by a name in the data directory, or by a
-//! path, with options after a colon.
+//! A set: a folder of images or sounds that is a corpus. It is given by a name in the data directory or by a path, with
+//! options after a colon.
 
 use std::path::{Component, Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is kept beside a decoded set: what its bytes are of, and what the folder's files are known again by.
+//! The summary beside a decoded set: what its bytes are, and how a change of the folder's files is noticed.
 
 use std::ops::ControlFlow;
 

@@ -1,5 +1,4 @@
-//! Unpacking a `.tar.gz` that came over the network: plain files and folders alone, and nothing outside the folder
-//! that it is unpacked into.
+//! Unpacking a downloaded `.tar.gz`: only regular files and folders, and nothing outside the target folder.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};

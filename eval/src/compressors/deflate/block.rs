@@ -1,6 +1,5 @@
-//! One deflate block: literals and matches gathered, then written stored, with the fixed code or
-//! with codes of their own, whichever is shortest (RFC 1951, section 3.2; the choices are those of
-//! GNU gzip's `trees.c`).
+//! One deflate block: literals and matches are collected, then written stored, with the fixed code or with their own
+//! codes, whichever is shortest (RFC 1951, section 3.2; the choices are those of GNU gzip's `trees.c`).
 
 use super::huffman::{Code, MAXIMUM_BITS};
 

@@ -1,9 +1,9 @@
 //! Deflate at its highest level, bit for bit the choices of the program `gzip -9`: lazy matching in
 //! a sliding window of 32 KiB (RFC 1951; the algorithm of J. Gailly and M. Adler's `deflate.c`).
 //!
-//! Why not a library: none gives the program's sizes. zlib divides its blocks otherwise (0.09 %
-//! more on enwik8's head), zlib-rs and miniz_oxide match otherwise too, and which of them flate2
-//! uses is up to whatever else is in the build. A yardstick should not move with the dependencies.
+//! No library gives the program's sizes. zlib divides blocks differently (0.09 % more on the beginning of enwik8);
+//! zlib-rs and miniz_oxide also match differently, and which of them flate2 uses depends on the rest of the build. A
+//! yardstick should not change with the dependencies.
 
 mod block;
 mod huffman;

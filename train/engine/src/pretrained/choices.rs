@@ -1,4 +1,4 @@
-//! In what the architectures of Llama's form differ; `llama.rs` builds the network by them.
+//! The differences between architectures that are like Llama; `llama.rs` builds the network from them.
 
 use super::config::Config;
 use super::error::PretrainedError;

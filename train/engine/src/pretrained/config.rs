@@ -1,8 +1,8 @@
-//! `config.json`, key by key. What is read is noted, so that a model's identity is of the values it was built by;
-//! an absent key and a `null` are the same, but for tokens, where `null` says that there is none.
+//! `config.json`, key by key. Every value that is read is noted, so that a model's identity covers the values that it
+//! was built from. An absent key and `null` mean the same, except for tokens, where `null` means that there is none.
 //!
-//! A wrong value is noted as a fault, and where there is a usual value that stands in for it, so that everything which
-//! is wrong can be named at once: whoever reads a configuration asks for its [`faults`](Config::faults) at the end.
+//! A wrong value is noted as a fault and, if possible, replaced by the usual value, so that everything that is wrong
+//! can be reported at once: the reader of a configuration asks for its [`faults`](Config::faults) at the end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What can be wrong with a pretrained model: each error names the file, and the key or tensor within.
+//! Errors of pretrained models: each names the file, and the key or tensor in it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Heads of attention as the engine packs them: each filled up to whole sixteens, its dimensions in the order that
-//! the rotation pairs them in, queries, keys and values one after the other.
+//! Attention heads as the engine packs them: each padded to a multiple of sixteen dimensions, in the order that RoPE
+//! pairs them in; queries, keys and values one after the other.
 
 use super::config::Config;
 use super::error::PretrainedError;

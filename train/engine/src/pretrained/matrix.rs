@@ -1,5 +1,5 @@
-//! A tensor in its mapped file, and how its numbers become packed weights: in the precision that they are stored
-//! in, put where the engine wants them, with zeros where it fills up.
+//! A tensor in its memory-mapped file, and how it becomes packed weights: in the precision in which it is stored, in
+//! the engine's order, and padded with zeros.
 
 use half::{bf16, f16};
 

@@ -1,5 +1,5 @@
-//! Language models from elsewhere, in the layout of Hugging Face: a folder with `config.json`, `model.safetensors`
-//! (or shards with `model.safetensors.index.json`) and `tokenizer.json`.
+//! Pretrained language models in Hugging Face's layout: a folder with `config.json`, `model.safetensors` (or shards
+//! with `model.safetensors.index.json`) and `tokenizer.json`.
 //!
 //! ```text
 //! config.json ──► config ─┐
@@ -7,8 +7,8 @@
 //! *.safetensors ► weights ┘                  (which key goes where, one file each, by shared parts)
 //! ```
 //!
-//! Weights are packed straight from the mapped files in the numbers they are stored in, and the files' memory is
-//! given back as it goes. To add an architecture: a file with its keys, and a row in `catalogue.rs`.
+//! Weights are packed directly from the memory-mapped files in the precision in which they are stored, and the files'
+//! memory is released on the way. To add an architecture, add a file with its keys and a row in `catalogue.rs`.
 
 mod catalogue;
 mod choices;

@@ -1,5 +1,5 @@
 //! The parts of a layer, by the names of their tensors: what the architectures share. Each is packed as the engine
-//! wants it, filled up to whole sixteens.
+//! needs it, padded to a multiple of sixteen.
 
 use super::error::PretrainedError;
 use super::heads::{HeadPart, HeadShape};

@@ -1,6 +1,6 @@
-//! A model's matrices rounded to whole numbers as they are packed, as `weight_code` rounds those of runs: a scale for each
-//! output, and for each token of a table of embeddings; under `int4`, embedding and head have 8 bits. The bytes of the
-//! levels are counted meanwhile, by the code that a run's would take.
+//! A model's matrices quantized as they are packed, in the same way as `weight_code` quantizes those of runs: with a
+//! scale for each output, and for each token of an embedding table; with `int4`, embedding and head have 8 bits. The
+//! size of the integers is counted at the same time, by the code that is used for runs.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,6 @@
-//! Files of weights: `model.safetensors`, or the shards that `model.safetensors.index.json` lists. Mapped, and
-//! believed only as far as the file's length bears out: the crate checks that tensors tile the file.
+//! Files of weights: `model.safetensors`, or the shards that `model.safetensors.index.json` lists. They are
+//! memory-mapped, and the header is checked against the file's length: the crate verifies that the tensors cover the
+//! file exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

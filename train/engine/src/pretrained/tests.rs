@@ -1,5 +1,5 @@
-//! Pretrained networks beside Hugging Face's transformers in float64 (`train/reference/pretrained/make.py`, and the
-//! models beside the data), and folders that are broken in every way we could think of.
+//! Pretrained networks compared with Hugging Face's transformers in float64 (`train/reference/pretrained/make.py`, and
+//! the models beside the data), and folders that are broken in every way we could think of.
 
 use std::fs;
 use std::path::{Path, PathBuf};

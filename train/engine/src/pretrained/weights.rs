@@ -1,5 +1,5 @@
-//! A model's tensors: taken by name and shape, each noted as used and hashed as it is packed, so that missing,
-//! misshapen and surplus ones are named, and its file's memory is given back.
+//! A model's tensors: taken by name and shape, and each noted as used and hashed as it is packed. So missing, misshapen
+//! and surplus tensors can be named, and the file's memory can be released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

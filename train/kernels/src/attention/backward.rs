@@ -1,8 +1,8 @@
-//! The gradient of attention: scores are computed again, sixteen keys side by side in the lanes.
+//! The gradient of attention: scores are recomputed, with sixteen keys side by side in the lanes.
 //!
-//! A head of a sequence is one task. It goes through the keys in blocks of 32 and, for each, through the queries
-//! that see them; so the gradients of keys and values are chains over queries in index order, and those of queries
-//! are chains over keys in index order, whatever the threads.
+//! Each head of each sequence is one task. It goes through the keys in blocks of 32 and, for each block, through the
+//! queries that see it. So the gradients of keys and values are sums over queries in index order, and those of queries
+//! are sums over keys in index order, with any number of threads.
 
 use super::super::aligned::with_scratch;
 use super::super::factors::{Factors, Numbers, Pairs, Singles, pair_row};

@@ -1,4 +1,4 @@
-//! Blocks of keys in a cached step: which are seen, and asking for those that come.
+//! Blocks of keys in a cached step: which ones are visible, and prefetching the next ones.
 
 use super::super::lanes::{LANES, Lanes, prefetch};
 use super::KEY_BLOCK;

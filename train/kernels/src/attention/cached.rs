@@ -1,8 +1,8 @@
-//! The cached step of inference: new tokens of sequences side by side, against the keys and values they hold.
+//! The cached step of inference: new tokens of several sequences side by side, attending to their KV caches.
 //!
-//! Scores go sixteen keys side by side and outputs sixteen dimensions, unlike in the whole-chunk pass, but each
-//! number goes through the same operations in the same order (`attention` says which): the bits are the same. Keys
-//! and values held as bytes have a step of their own (`cached_bytes`).
+//! Unlike in the whole-chunk pass, scores are computed for sixteen keys side by side and outputs for sixteen
+//! dimensions. But each number goes through the same operations in the same order (described in `attention`), so the
+//! bits are the same. KV caches held as bytes have their own step (`cached_bytes`).
 
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};

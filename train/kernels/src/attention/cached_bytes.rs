@@ -1,8 +1,9 @@
-//! The cached step where keys and values are held as bytes (`HeldAs::Bytes`).
+//! The cached step if the KV cache is held as bytes (`HeldAs::Bytes`).
 //!
-//! Scores and sums of values are then of whole numbers, which are exact in any order, four products to an instruction.
-//! All heads go through one stage of a block of keys before the next, so that the latency of one head's stage is hidden
-//! by the others'. There are loops where closures would be shorter: those may not be compiled for the level.
+//! Scores and sums of values are then integer sums, which are exact in any order, with four products per instruction.
+//! For each block of keys, all heads go through one stage before the next, so that the latency of one head's stage is
+//! hidden by the others. Loops are used where closures would be shorter, since closures may not be compiled for the
+//! SIMD level.
 
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even};

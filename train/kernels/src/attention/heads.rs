@@ -1,13 +1,12 @@
-//! The attention of inference: its shape, and what happens to queries, keys and values before they meet (in
-//! `prepare_rows`).
+//! The attention of inference: its shape, and how queries, keys and values are prepared (in `prepare_rows`).
 //!
-//! A token's row holds its queries [heads, dims], keys [key heads, dims] and values [key heads, dims]. Queries and
-//! keys are normed if the network norms them, scaled and rotated; what a cache holds is then rounded to that, and
-//! queries as they meet it ([`HeldAs`]), so that a whole pass sees the same numbers.
+//! A token's row holds its queries [heads, dims], keys [key heads, dims] and values [key heads, dims]. Queries and keys
+//! are normalised if the network does so, scaled and rotated. Keys and values are then rounded to the format of the KV
+//! cache, and queries to match it ([`HeldAs`]), so that a whole-chunk pass sees the same numbers.
 //!
-//! `dims` is a multiple of 16: a head of fewer dimensions is filled up with zeros, which changes nothing. Rotation
-//! pairs dimensions i and i + 8 of each sixteen; whoever packs weights puts them there (scores do not depend on the
-//! order of dimensions). Pairs that are not rotated have the frequency 0.
+//! `dims` is a multiple of 16: a head with fewer dimensions is padded with zeros, which changes nothing. RoPE pairs
+//! dimensions i and i + 8 of each sixteen; weights are packed in that order (scores do not depend on the order of
+//! dimensions). Pairs that are not rotated have the frequency 0.
 
 use super::super::aligned::Aligned;
 use super::super::lanes::{LANES, Lanes};

@@ -1,4 +1,5 @@
-//! The attention of inference: against `f64`, whole against cached, and across levels and threads.
+//! The attention of inference: compared with `f64`, whole-chunk passes with cached steps, and across SIMD levels and
+//! threads.
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::current;

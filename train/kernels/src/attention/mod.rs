@@ -1,7 +1,7 @@
 //! Causal attention without a [time, time] tensor, after FlashAttention (Dao et al., 2022), with QK-norm and RoPE.
 //!
-//! One definition serves the training pass, the whole-chunk pass of inference and its cached step; the last two give
-//! the same bits. For a query:
+//! One definition is used by the training pass, the whole-chunk pass of inference and its cached step; the last two
+//! give the same bits. For a query:
 //! - a score is one chain over the head's dimensions, or of whole numbers (`HeldAs::Bytes`); the query carries the
 //!   factor log₂e/√head_dim, so that soft-max is powers of two;
 //! - keys come in blocks of 64 by their absolute index; each block first raises the running maximum, whose nearest
@@ -9,7 +9,7 @@
 //! - then the powers p = 2^(score − m) are added to the sum, 16 keys at a time by the fixed tree, and the output
 //!   goes on as one chain over the keys, or by a block's sum of whole numbers.
 //!
-//! A masked key has p = 0 exactly and changes nothing, so a block that is only partly there is no special case.
+//! A masked key has p = 0 exactly and changes nothing, so a partial block needs no special case.
 
 mod backward;
 mod backward_tile;

@@ -1,7 +1,7 @@
-//! What happens to queries and keys before they meet: QK-norm (Henry et al., 2020) and rotation, and their gradients.
+//! Preparing queries and keys: QK-norm (Henry et al., 2020) and rotation, and their gradients.
 //!
-//! Sixteen rows go side by side in the lanes, so every sum over a head's dimensions is one chain in index order,
-//! whether the sixteen are tokens of a chunk or heads of one new token.
+//! Sixteen rows are processed side by side in the lanes, so every sum over a head's dimensions is one chain in index
+//! order, whether the sixteen rows are tokens of a chunk or heads of one new token.
 
 use super::super::factors::Numbers;
 use super::super::lanes::{LANES, Lanes};

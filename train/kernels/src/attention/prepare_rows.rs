@@ -1,5 +1,5 @@
-//! What happens to queries and keys of inference before they meet: norms, scales, rotation, and the rounding to what a
-//! cache holds, of values too (`heads` says which).
+//! Preparing queries, keys and values in inference: norms, scales, rotation, and rounding to the format of the KV cache
+//! (see `heads`).
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;

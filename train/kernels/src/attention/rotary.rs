@@ -1,4 +1,5 @@
-//! Rotary position tables (Su et al., "RoFormer"), base 10000, in `f64` operations of our own: no libm.
+//! Tables of rotary positions (Su et al., "RoFormer"), base 10000, computed in `f64` by our own operations, without
+//! libm.
 
 use super::super::aligned::Aligned;
 use super::super::lanes::LANES;

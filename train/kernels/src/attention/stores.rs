@@ -1,4 +1,4 @@
-//! Formats of the floating-point numbers that a cache holds.
+//! Floating-point formats of the KV cache.
 
 use super::super::aligned::Aligned;
 use super::super::lanes::Lanes;

@@ -1,4 +1,4 @@
-//! Attention against `f64`, against differences, across levels, threads and batches.
+//! Attention compared with `f64` and with central differences, and across SIMD levels, threads and batches.
 
 use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, differences, wide};
 use super::*;

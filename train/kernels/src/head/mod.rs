@@ -1,6 +1,7 @@
-//! The head: logits, soft-max and cross-entropy in blocks of rows, so that [rows, vocabulary] is never whole.
+//! The head: logits, soft-max and cross-entropy in blocks of rows, so that the tensor [rows, vocabulary] is never
+//! stored.
 //!
-//! A block's logits stay in the cache: they become probabilities, then gradients, in place.
+//! The logits of a block stay in the CPU cache: they become probabilities, then gradients, in place.
 
 mod layer;
 mod packed;

@@ -1,4 +1,5 @@
-//! The head in inference, on one thread: nats of known tokens without [rows, vocabulary], or rows of probabilities.
+//! The head in inference, on one thread: the loss in nats of given tokens without storing [rows, vocabulary], or rows
+//! of probabilities.
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;

@@ -1,4 +1,4 @@
-//! What becomes of a row of logits: capped, then a loss or its gradient.
+//! From a row of logits to a loss or its gradient, with the soft cap.
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch, largest};
 use super::super::level::Level;

@@ -1,4 +1,4 @@
-//! The head against `f64`, against differences, and across levels and threads.
+//! The head compared with `f64` and with central differences, and across SIMD levels and threads.
 
 use super::super::factors::Factors;
 use super::super::testing::{Numbers, assert_close, assert_same_bits, bits, differences, wide};

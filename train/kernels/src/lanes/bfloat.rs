@@ -1,13 +1,14 @@
 //! Products of bfloat16: pairs of numbers in the places of `f32`, and what a chain of them computes.
 //!
-//! The order is that of x86-64's `vdpbf16ps`, found by experiment (the tests below say it): of each pair the upper
-//! halves are multiplied first, then the lower, each as a fused multiply-add that rounds to the nearest even. A
-//! product of two bfloat16 is exact in `f32`, so any processor with fused multiply-adds can follow.
+//! The order of operations is that of x86-64's `vdpbf16ps`, found by experiment (the tests below check it): of each
+//! pair, the upper halves are multiplied first, then the lower, each as a fused multiply-add that rounds to nearest
+//! even. A product of two bfloat16 is exact in `f32`, so any processor with fused multiply-adds can compute the same.
 //!
-//! But that instruction takes whatever is subnormal as zero: factors, sums and results, whose size it judges after
-//! rounding as if exponents had no end. Nobody else does. So nothing may be subnormal: a factor below 2⁻⁵⁶ is rounded
-//! to zero. The others are multiples of 2⁻⁶³, their products of 2⁻¹²⁶, the least normal number; so are the sums, if
-//! what they start from is one too ([`above_subnormal`]), and a sum that is not zero is normal.
+//! But this instruction treats all subnormal numbers as zero: factors, sums and results, judged after rounding with an
+//! unlimited exponent range. No other instruction does that, so subnormal numbers must not occur. Factors below 2⁻⁵⁶
+//! are therefore rounded to zero. All other factors are multiples of 2⁻⁶³, and their products multiples of 2⁻¹²⁶, the
+//! least normal number. So are the sums, if their initial value is one too ([`above_subnormal`]); a sum that is not
+//! zero is then normal.
 
 use super::operations::{LANES, Lanes};
 

@@ -1,7 +1,7 @@
-//! Sixteen `f32` lanes at every SIMD level: the one vocabulary that the kernels are written in.
+//! Sixteen `f32` lanes at every SIMD level: the operations in which all kernels are written.
 //!
-//! A level is a token (`Scalar`, `Avx2`, `Avx512`, `Neon`) that exists only where the processor can run it.
-//! Each operation is exactly rounded or exact, and is defined bit for bit, so that all levels agree.
+//! A level is a value (`Scalar`, `Avx2`, `Avx512`, `Neon`) that exists only if the processor supports the level. Each
+//! operation is exact or correctly rounded, and is defined bit for bit, so that all levels agree.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -1,4 +1,4 @@
-//! The operations of a level, and what is written once for all of them.
+//! The operations of a level, and code that is shared by all levels.
 
 use super::bfloat;
 

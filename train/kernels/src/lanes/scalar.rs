@@ -1,4 +1,4 @@
-//! Sixteen lanes in plain Rust: the reference that every other level is held to.
+//! Sixteen lanes in plain Rust: the reference for all other levels.
 
 use super::operations::{Int8Panel, LANES, Lanes};
 use half::{bf16, f16};

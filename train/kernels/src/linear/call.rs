@@ -1,4 +1,4 @@
-//! A product of rows with packed weights, and what becomes of it.
+//! A product of rows with packed weights, and what is done with the result.
 
 use super::super::gate::{Gate, gate};
 use super::super::lanes::{LANES, Lanes};

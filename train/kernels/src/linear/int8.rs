@@ -1,9 +1,9 @@
-//! Products of whole numbers: weights of 8 or 4 bits with a scale for each output, and rows that are rounded to 8 bits
-//! with a scale for each.
+//! Integer matrix products: weights of 8 or 4 bits with a scale for each output, and input rows rounded to 8 bits with
+//! a scale for each row.
 //!
-//! A row x becomes ⌊127·x / max|x|⌉, so that its greatest magnitude is 127 steps; sums of products are whole numbers in
-//! 32 bits, exact in any order, and become `f32` once. y is then sum·(step of the row · step of the output) + bias: each
-//! operation rounded once, so that every level, batch and thread count gives the same bits.
+//! A row x becomes ⌊127·x / max|x|⌉, so that its greatest magnitude is 127 steps. Sums of products are integers in 32
+//! bits, exact in any order, and are converted to `f32` once. Then y = sum·(step of the row · step of the output) +
+//! bias, where each operation rounds once, so that every level, batch size and thread count gives the same bits.
 
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::lanes::{Int8Panel, Kernel, LANES, Lanes, dispatch};

@@ -1,7 +1,7 @@
 //! The product of a gradient of weights: c[inputs, outputs] = Σ over rows of a[row, inputs]ᵀ·b[row, outputs].
 //!
-//! Threads split the outputs, never the rows. A task goes through the rows in blocks, which it copies side by side
-//! for the caches; the chains go on from block to block, so the rows are summed in index order.
+//! Threads split the outputs, never the rows. A task goes through the rows in blocks, which it copies side by side for
+//! the CPU caches; each sum continues from block to block, so the rows are summed in index order.
 
 use super::super::aligned::with_scratch;
 use super::super::factors::{Factors, Numbers, Pairs, Singles};

@@ -1,8 +1,8 @@
-//! Weights laid out once for inference, in the precision they come in, and their product with rows.
+//! Weights packed once for inference, in the precision in which they are stored, and their product with rows.
 //!
-//! The matrix lies in panels of 64 columns. For a few rows (decoding) numbers are widened as they are loaded; for
-//! many a slice of a panel is widened once into scratch. Each output is one chain in index order either way, from
-//! its bias or 0, so both give the same bits.
+//! The matrix is stored in panels of 64 columns. For few rows (decoding), numbers are converted to `f32` as they are
+//! loaded; for many rows, a slice of a panel is converted once into scratch memory. In both cases each output is one
+//! chain of operations in index order, starting from its bias or 0, so both give the same bits.
 
 use super::super::aligned::{Aligned, with_scratch};
 use super::super::factors::Singles;

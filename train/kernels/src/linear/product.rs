@@ -1,8 +1,8 @@
-//! The blocked matrix product: rows times panels of columns, over the register tile.
+//! The blocked matrix product: rows times panels of columns, using the register tile.
 //!
-//! The loops follow Goto and van de Geijn's "Anatomy of High-Performance Matrix Multiplication": b lies in panels
-//! of 64 columns, whose slice of `DEPTH_BLOCK` stays in the first cache while row tiles pass over it. Cutting the
-//! depth does not cut a chain: the next slice goes on from the stored value.
+//! The loops follow Goto and van de Geijn's "Anatomy of High-Performance Matrix Multiplication": b is stored in panels
+//! of 64 columns, and a slice of `DEPTH_BLOCK` of a panel stays in the first-level cache while row tiles pass over it.
+//! Splitting the depth does not change a sum: the next slice continues from the stored value.
 
 use super::super::activation::{Activation, Slope, activate_lanes, add_lanes, slope_lanes};
 use super::super::aligned::with_scratch;

@@ -1,7 +1,7 @@
 //! The register tile of the matrix products: a few rows by up to 64 columns, each output one chain.
 //!
-//! A tile of 6×64 (AVX-512) or 6×16 (the others) stays in registers while the depth runs; its size never
-//! changes a bit, since every output is its own chain of fused multiply-adds in index order.
+//! A tile of 6×64 (AVX-512) or 6×16 (the others) stays in registers for the whole depth. Its size never changes a bit,
+//! since every output is a separate chain of fused multiply-adds in index order.
 
 use super::super::factors::Numbers;
 use super::super::lanes::{LANES, Lanes};

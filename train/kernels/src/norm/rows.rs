@@ -1,4 +1,4 @@
-//! The norms of inference, in place: with or without scale and offset, and with any epsilon.
+//! The norms of inference, in place: with or without scale and offset, and with any ε.
 
 use super::super::lanes::{Kernel, LANES, Lanes, dispatch};
 use super::super::level::Level;

@@ -1,4 +1,4 @@
-//! Muon (Jordan et al., 2024): momentum whose matrix is made orthogonal by five Newton–Schulz iterations.
+//! Muon (Jordan et al., 2024): momentum whose matrix is orthogonalised by five Newton–Schulz iterations.
 
 use super::super::factors::Factors;
 use super::super::level;
