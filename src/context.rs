@@ -113,8 +113,8 @@ fn machine_label() -> String {
     format!("{model}, {cores} cores, {}", std::env::consts::OS)
 }
 
-/// The command as it was typed, with the program by its name alone. What is no text in it is shown as
-/// letters that stand for that.
+/// The command as it was typed, with only the program's name instead of its path. Arguments that are not UTF-8 are
+/// shown with replacement characters.
 fn command_line() -> String {
     let words = std::env::args_os().skip(1).map(|word| {
         let word = word.to_string_lossy().into_owned();

@@ -70,7 +70,7 @@ fn show_error(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// Whoever read our output has had enough, as `head` does: no failure of ours.
+/// The reader of our output has stopped reading, as `head` does; this is not an error.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let kind = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     let cause = |cause: &(dyn std::error::Error + 'static)| {

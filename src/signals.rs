@@ -16,7 +16,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-/// What asks a program to end, and the usual exit status of one that did so: 128 and the number.
+/// The signals that ask a program to end, and the usual exit status of a program that did so: 128 plus the signal's
+/// number.
 #[cfg(unix)]
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, signal_hook::consts::SIGHUP];
 #[cfg(not(unix))]
@@ -27,7 +28,7 @@ const HANGUP: i32 = 1;
 /// Signals so soon after the first are the same one: `timeout` sends two, as a shell does whose
 /// terminal was closed.
 const SAME: Duration = Duration::from_millis(300);
-/// How long a command that keeps nothing may go on after that.
+/// How long a command that is not saving anything may continue after that.
 const GRACE: Duration = Duration::from_millis(700);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -126,7 +127,7 @@ impl Drop for Keeping {
 }
 
 #[cfg(feature = "train")]
-/// Whether a terminal that goes away is nothing to us.
+/// Whether SIGHUP is ignored.
 pub(crate) fn ignores_hangups() -> bool {
     cfg!(unix) && is_ignored(HANGUP)
 }

@@ -38,10 +38,10 @@ impl Chunks {
     }
 }
 
-/// Draws `count` of the numbers below `of` without replacement, ascending; all if there are no
-/// more. Each set is as likely: the numbers are gone through in order, and each is taken with the
-/// probability (still to take) / (still to come) (C. T. Fan, M. E. Muller and I. Rezucha 1962;
-/// Algorithm S of Knuth, The Art of Computer Programming, section 3.4.2), by SplitMix64.
+/// Draws `count` of the numbers below `of` without replacement, in ascending order; all of them if there are no more.
+/// All sets are equally likely: the numbers are visited in order, and each is taken with probability (still to take) /
+/// (still to come) (C. T. Fan, M. E. Muller and I. Rezucha 1962; Algorithm S of Knuth, The Art of Computer
+/// Programming, section 3.4.2), using SplitMix64.
 #[must_use]
 pub fn sample(of: u64, count: u64, seed: u64) -> Vec<u64> {
     let mut random = SplitMix64::new(seed);

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Times that the chunks are drawn anew.
 const RESAMPLES: u64 = 2000;
 
-/// More chunks than this are drawn as runs of neighbours (a block bootstrap, as by H. R. Künsch,
-/// 1989), which is faster by their length, and if anything more honest: neighbours are alike.
+/// More chunks than this are resampled as runs of neighbours (a block bootstrap, as by H. R. Künsch, 1989). This is
+/// faster by the length of the runs, and rather more conservative, since neighbouring chunks are similar.
 const MAXIMUM_UNITS: usize = 1 << 14;
 
 /// One chunk, measured.

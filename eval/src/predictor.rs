@@ -21,11 +21,11 @@ pub trait Predictor: Send + Sync {
     /// Fed before a chunk's first token and never coded; it may lie outside the vocabulary.
     fn begin_token(&self) -> u32;
 
-    /// SHA-256 of what decides the probabilities: weights and shape.
+    /// SHA-256 of everything that determines the probabilities: weights and shape.
     fn identity(&self) -> [u8; 32];
 
-    /// Whether a session gives the same bits however its tokens are grouped into steps, on every
-    /// machine. If not, whoever codes must step token by token, and decode on the same machine.
+    /// Whether a session gives the same bits on every machine, however its tokens are grouped into steps. If not,
+    /// encoding must step token by token, and decoding must happen on the same machine.
     fn is_exact(&self) -> bool;
 
     /// Chunks that a session best predicts side by side: more share the reading of the weights,
@@ -34,18 +34,18 @@ pub trait Predictor: Send + Sync {
         4
     }
 
-    /// Bits, −log2 p, of every token of each chunk: one vector a chunk, as long as it is. It is the
-    /// network's own distribution, on whatever device; what the coder's floor makes of it is for
-    /// [`quantize::bits_of`](crate::quantize::bits_of).
+    /// Bits, −log2 p, of every token of each chunk: one vector for each chunk, with one entry for each token. These
+    /// are under the network's own distribution, on any device; [`quantize::bits_of`](crate::quantize::bits_of) adds
+    /// the coder's floor.
     ///
     /// # Errors
     /// If a chunk is longer than the context, holds a token outside the vocabulary, or the device
     /// fails.
     fn score(&self, chunks: &[&[u32]]) -> Result<Vec<Vec<f32>>, PredictorError>;
 
-    /// Probabilities of every token of each chunk, in parts as they are made: `sink` is given the
-    /// chunk's index, the part's first token and its rows [count, vocabulary], and may stop it. An
-    /// exact predictor gives the bits that a session would; only of one is this asked.
+    /// Probabilities of every token of each chunk, in parts as they are computed: `sink` gets the chunk's index, the
+    /// part's first token and its rows [count, vocabulary], and may stop the computation. An exact predictor gives the
+    /// bits that a session would; this is only called for exact predictors.
     ///
     /// # Errors
     /// As [`Self::score`].
@@ -77,8 +77,8 @@ pub type RowSink<'a> = dyn Fn(usize, usize, &[f32]) -> ControlFlow<()> + Sync + 
 
 /// Chunks in the middle of being predicted, side by side.
 pub trait Session: Send {
-    /// Feeds the next `count` tokens of every lane and gives the probabilities of what follows
-    /// each. The first token fed is the begin token.
+    /// Feeds the next `count` tokens of every lane and returns the probabilities of the tokens that follow. The first
+    /// token fed is the begin token.
     ///
     /// `inputs`: [lanes, count]; `rows` becomes [lanes, count, vocabulary]. Every entry is finite
     /// and not negative, and a row sums to 1 but for rounding.

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A sweep, or one long measurement, as a job array: each job does one share of it.
+# A sweep, or one long measurement, as a SLURM job array: each job does one share of it.
 #
 #   sbatch --array=1-8 runs/plans/slurm.sh sweep runs/plans/figure2.toml
 #   sbatch --array=1-8 runs/plans/slurm.sh eval --run 3.2M-bytes-modern-s0 --corpus enwik9
 #
-# All jobs need the same folder of runs (LMTRAIN_RUNS) and of data (LMTRAIN_DATA). No run of a sweep is in two shares,
-# and no chunk of a measurement, whose last job records the rate. A job that is cut off is simply submitted again: what
-# is done is skipped, and what was begun continues. `tests/slurm/run.sh` shows it on one machine.
+# All jobs must use the same folder of runs (LMTRAIN_RUNS) and of data (LMTRAIN_DATA). Every run of a sweep, and every
+# chunk of a measurement, is in exactly one share; the last job of a measurement records the rate. If a job is cut off,
+# submit it again: finished work is skipped and interrupted work continues. `tests/slurm/run.sh` tests this on one machine.
 #SBATCH --job-name=lmtrain
 #SBATCH --cpus-per-task=8
 #SBATCH --mem=16G

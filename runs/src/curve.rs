@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::record::{Chunking, Excerpt, Kind, Maker, Provenance, RateRecord};
 use crate::units::{Bits, Bytes};
 
-/// The rate of one thing on one corpus against the length of what is compressed.
+/// The rate of one subject on one corpus, against the length of the compressed data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurveRecord {
     /// Run, compressor or model.
     pub name: String,
-    /// By what it was measured.
+    /// What compressed.
     #[serde(flatten)]
     pub maker: Maker,
     /// What it was measured on.
@@ -19,7 +19,7 @@ pub struct CurveRecord {
     pub excerpt: Excerpt,
     /// Bytes of a chunk.
     pub chunk_bytes: u64,
-    /// What a compressor makes of one zero byte: it counts once at each point.
+    /// The compressed size of one zero byte, which counts once at each point.
     pub header_bytes: Bytes,
     /// Ascending.
     pub points: Vec<CurvePoint>,
@@ -32,9 +32,9 @@ pub struct CurveRecord {
 pub struct CurvePoint {
     /// Bytes of each beginning.
     pub end: u64,
-    /// Bytes of all of them: of chunks that are at least so long.
+    /// Raw bytes of all chunks that are at least this long.
     pub raw_bytes: Bytes,
-    /// What these were compressed to, the header included once.
+    /// Their compressed size, with the header counted once.
     pub bits: Bits,
     /// Of that, 95 % interval over chunks; absent if there are too few.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ impl CurveRecord {
         self.maker.kind()
     }
 
-    /// Whether it measures the same as another, of the same weights or by the same library.
+    /// Whether it measures the same as another: with the same weights, or with the same library.
     #[must_use]
     pub fn is_as(&self, other: &Self) -> bool {
         let same = |record: &Self| Self {
@@ -74,7 +74,7 @@ impl CurveRecord {
         same(self) == same(other)
     }
 
-    /// A curve of what a rate is of, with no point yet. Absent for a whole, or for chunks of tokens.
+    /// An empty curve for the subject of a rate. Absent for a whole corpus, or for chunks of tokens.
     #[must_use]
     pub fn beside(record: &RateRecord) -> Option<Self> {
         let Chunking::Bytes(chunk_bytes) = record.chunking else { return None };

@@ -31,7 +31,7 @@ impl<'de> Deserialize<'de> for HexBytes {
 pub struct SampleRecord {
     /// Run, compressor or model that drew it.
     pub name: String,
-    /// By what it was drawn.
+    /// What it was sampled from.
     #[serde(flatten)]
     pub maker: Maker,
     /// Bytes that a compressor looked ahead; 1 is the next byte alone.
@@ -46,7 +46,7 @@ pub struct SampleRecord {
     pub chunk: Option<u64>,
     /// What the bytes are of.
     pub medium: Medium,
-    /// Lengths in bytes, by turns of what was given and of what was drawn.
+    /// Lengths in bytes of the given and the sampled stretches, alternating.
     pub stretches: Vec<u64>,
     /// Every byte, given ones too.
     pub bytes: HexBytes,
@@ -58,7 +58,7 @@ pub struct SampleRecord {
     pub temperature: f64,
     /// Seed of the random bits.
     pub seed: u64,
-    /// Which of the samples of this seed it is, from 0.
+    /// The number of the sample among those with this seed, from 0.
     pub index: u64,
     /// Σ −log2 p of what was drawn.
     pub bits: Bits,
@@ -73,7 +73,7 @@ impl SampleRecord {
         self.maker.kind()
     }
 
-    /// Whether it is the same draw as another: by the same thing, of the same, with the same random bits.
+    /// Whether it is the same sample as another: from the same generator and context, with the same random bits.
     #[must_use]
     pub fn is_as(&self, other: &Self) -> bool {
         let same = |record: &Self| Self {
@@ -84,7 +84,7 @@ impl SampleRecord {
         same(self) == same(other)
     }
 
-    /// The stretches as ranges of the bytes, each with whether it was drawn.
+    /// The stretches as ranges of the bytes, each with whether it was sampled.
     #[must_use]
     pub fn ranges(&self) -> Vec<(std::ops::Range<usize>, bool)> {
         let mut start = 0;

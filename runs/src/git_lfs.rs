@@ -5,11 +5,11 @@
 const FIRST_LINES: [&[u8]; 2] =
     [b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/"];
 
-/// What is wrong with a pointer where the file itself should be, after the file's name and a colon.
+/// The error for a pointer where the file itself should be, after the file's name and a colon.
 pub const GIT_LFS_POINTER: &str =
     "it is a Git LFS pointer, not the file itself\nhint: `git lfs pull` fetches the file";
 
-/// Whether a file that begins with these bytes is a pointer, and not the file that it stands for.
+/// Whether a file with this beginning is a Git LFS pointer.
 #[must_use]
 pub fn is_git_lfs_pointer(head: &[u8]) -> bool {
     FIRST_LINES.iter().any(|line| head.starts_with(line))

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{Chunking, Kind, Mask, RateRecord, Span, WeightCode};
 
-/// How something compresses, whatever it is given: a row of a table of rates.
+/// A method of compression: a row of a table of rates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Method {
     /// What kind of thing it is.
@@ -14,15 +14,15 @@ pub struct Method {
     pub name: String,
     /// A compressor's preset.
     pub preset: Option<String>,
-    /// How the weights were coded; as they were saved, where nothing is said.
+    /// The code of the weights; absent if they were measured as saved.
     pub weight_code: WeightCode,
-    /// What was taken from the bytes before, which loses bits.
+    /// The mask of the bytes, which loses bits.
     pub mask: Option<Mask>,
     /// How the bytes were cut.
     pub chunking: Chunking,
 }
 
-/// What a record measures: a method, and on what. Of two records of one identity the later counts.
+/// What a record measures: a method, and its data. Of two records with one identity, the later one counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// What compressed, and how.
@@ -64,8 +64,8 @@ impl RateRecord {
         }
     }
 
-    /// Whether measuring `wanted` anew would give this record's numbers: it measures the same, by
-    /// the same weights and arithmetic, or by the same library with the same header counted once.
+    /// Whether measuring `wanted` again would give this record's numbers: it measures the same, with the same weights
+    /// and arithmetic, or with the same library and the same definition of the header.
     #[must_use]
     pub fn stands_for(&self, wanted: &Self) -> bool {
         let is_header_counted_once =

@@ -12,11 +12,11 @@ pub const PATCH_HEIGHT: u32 = 32;
 /// Bytes of a chunk of images or sounds: a patch, 2048 samples of 8 bits, or 1024 of 16. It is part of one file.
 pub const MEDIA_CHUNK_BYTES: u64 = 2048;
 
-/// What the bytes of a corpus are of.
+/// The medium of a corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Medium {
-    /// Writing, in whatever encoding.
+    /// Text in any encoding.
     Text,
     /// Patches of grey images, one after another, each row by row, a byte a pixel.
     GrayImages {
@@ -40,14 +40,14 @@ impl Medium {
     /// Patches as the paper cuts them: 64 wide and 32 high.
     pub const PATCHES: Self = Self::GrayImages { width: PATCH_WIDTH, height: PATCH_HEIGHT };
 
-    /// Whether it was decoded from images or sounds, so that it has chunks of its own, of
-    /// [`MEDIA_CHUNK_BYTES`], and is divided by whole files.
+    /// Whether it was decoded from images or sounds, so that it has fixed chunks of [`MEDIA_CHUNK_BYTES`] and is
+    /// divided by whole files.
     #[must_use]
     pub fn is_decoded(self) -> bool {
         matches!(self, Self::GrayImages { .. } | Self::Audio { .. })
     }
 
-    /// Bytes of a pixel, a sample, or whatever is next to each other in it.
+    /// Bytes of a pixel or a sample, or of one step in other bytes.
     #[must_use]
     pub fn bytes_of_a_sample(self) -> u64 {
         match self {

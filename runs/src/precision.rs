@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers of the matrix products, and of what they leave for the backward pass. Weights, optimizer
-/// state, norms, soft-max and loss are f32 in both.
+/// The precision of matrix products, and of the values kept for the backward pass. Weights, optimizer state, norms,
+/// soft-max and loss are f32 in both cases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

@@ -53,8 +53,8 @@ impl Size {
         12 * self.layers as u64 * (self.width * self.width) as u64
     }
 
-    /// The same depth, with heads of this dimension, at the largest width at which `parameters`
-    /// counts no more than `limit`: what compares vocabularies at equal total size. At least one head.
+    /// The same depth, with heads of this dimension, at the largest width at which `parameters` counts no more than
+    /// `limit`: for comparing vocabularies at equal total size. There is at least one head.
     #[must_use]
     pub fn within(&self, dimension: usize, limit: u64, parameters: impl Fn(Size) -> u64) -> Size {
         let of = |heads| Size { width: heads * dimension, layers: self.layers, heads };
@@ -62,7 +62,7 @@ impl Size {
         of((1..=self.heads).rev().find(fits).unwrap_or(1))
     }
 
-    /// Whether it is of the ladder.
+    /// Whether it is in the ladder.
     #[must_use]
     pub fn is_named(&self) -> bool {
         LADDER.iter().any(|(_, size)| size == self)

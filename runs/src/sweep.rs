@@ -68,7 +68,7 @@ impl FromStr for Sweep {
 }
 
 impl Sweep {
-    /// The flags of each run, in the order of the file; the last key of a grid turns fastest.
+    /// The flags of each run, in the order of the file; the last key of a grid varies fastest.
     ///
     /// # Errors
     /// If a key's value cannot be a flag's.
@@ -180,15 +180,14 @@ impl Shard {
     /// Everything.
     pub const WHOLE: Self = Self { index: 1, of: 1 };
 
-    /// Whether a part is this share's, where all parts cost about the same: parts go to the shares in turn.
+    /// Whether a part is in this share, if all parts cost about the same: parts are assigned to the shares in turn.
     #[must_use]
     pub fn holds(&self, part: u64) -> bool {
         part % self.of as u64 + 1 == self.index as u64
     }
 
-    /// Which jobs are this share's, for jobs of these costs: the dearest first, each to the next
-    /// share in turn, there and back, so that shares end together. All shares of the same jobs
-    /// have every job once.
+    /// Which jobs are in this share, for jobs of these costs: the most expensive first, each to the next share in
+    /// turn, forward and backward, so that all shares take about the same time. Every job is in exactly one share.
     #[must_use]
     pub fn takes(&self, costs: &[f64]) -> Vec<bool> {
         let mut order: Vec<usize> = (0..costs.len()).collect();

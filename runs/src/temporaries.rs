@@ -18,8 +18,8 @@ pub fn list(path: &Path) -> Listed {
     Listed(path.to_owned())
 }
 
-/// Removes every temporary file, for a process that ends now: nothing is listed any more, and whoever
-/// tries waits forever.
+/// Removes every temporary file, because the process is about to end: no new ones are accepted, and threads that try
+/// wait forever.
 pub fn remove_all() {
     let listed = listed();
     for path in listed.iter() {

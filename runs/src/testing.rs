@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The data directory, or nothing where there is none and none is called for.
+/// The data directory, or nothing if there is none and none is required.
 ///
 /// # Panics
 /// Where CI lacks it: there no test is left out.

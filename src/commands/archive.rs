@@ -25,7 +25,7 @@ use crate::cli;
 use crate::context::Context;
 use crate::progress::ShownProgress;
 
-/// What kept weights end with: those of runs, and packed networks.
+/// The suffixes of weights kept for archives: those of runs, and packed networks.
 const KEPT: [&str; 2] = ["safetensors", "lmw"];
 
 /// Where an archive's bytes went, as it is printed in JSON.
@@ -70,8 +70,8 @@ pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<(
     tell(&summary, &arguments.output, context)
 }
 
-/// Where weights are kept that archives depend on: a run's own may be trained further, or thrown
-/// away, and an archive must still decode.
+/// The folder of weights that archives depend on: a run's own weights may be trained further or deleted, and an
+/// archive must still be decoded.
 fn kept_weights(identity: &[u8; 32], extension: &str, context: &Context) -> PathBuf {
     context.store.root().join("weights").join(format!("{}.{extension}", hex(identity)))
 }
@@ -237,8 +237,8 @@ fn finish(output: BufWriter<Output>) -> Result<()> {
     Ok(output.context("cannot write the output")?.finish()?)
 }
 
-/// The weights that an archive was made with: those kept for it, its run's, or those of any run
-/// that has the same.
+/// The weights that an archive was made with: those kept for it, its run's, or those of any run that has the same
+/// weights.
 fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     if let Tokenization::Pretrained(_) = header.tokenization {
         let name = &header.model;
@@ -320,7 +320,7 @@ impl Summary {
     }
 }
 
-/// Says what became of the file; on standard error if the output went to standard output.
+/// Reports the result; on standard error if the output went to standard output.
 fn tell(summary: &Summary, output: &Path, context: &Context) -> Result<()> {
     if is_standard(output) || !context.json {
         let rate = summary.rate.map_or(String::new(), |rate| format!(" ({:.2} %)", 100.0 * rate));

@@ -20,7 +20,7 @@ use crate::cli::{Bench, Surface};
 use crate::context::Context;
 use crate::statistics::median;
 
-/// Bytes that are coded: as many as take about so many seconds to score, in whole blocks.
+/// The number of bytes to code, in whole blocks, chosen so that scoring them takes a given number of seconds.
 const CODING_SECONDS: f64 = 1.5;
 /// The fewest bytes that are coded, and the most.
 const CODED: [usize; 2] = [1 << 17, 1 << 22];
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Bench, context: &Context) -> Result<()> {
     if context.json { print_json(&outcome) } else { print(&outcome) }
 }
 
-/// This same command for one size, in a process of its own, which is ended if someone wants to stop.
+/// Runs this command for one size in a separate process, which is ended when a stop is requested.
 fn measure_apart(size: Size, context: &Context) -> Result<Speed> {
     let program = std::env::current_exe().context("cannot find the program's own file")?;
     let mut command = std::process::Command::new(program);
@@ -182,7 +182,7 @@ fn measure(arguments: &Bench, size: Size, context: &Context) -> Result<Speed> {
     Ok(speed)
 }
 
-/// What a device does at most around some work, and the share of it that the work takes.
+/// The peak of a device around some work, and the share of it that the work reaches.
 struct PeakAround {
     flops_per_s: f64,
     share: f64,

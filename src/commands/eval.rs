@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Measures what is asked for and not recorded yet, and gives every record.
+/// Measures what is requested and not recorded yet, and returns every record.
 pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRecord>> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let (packed, names): (Vec<String>, Vec<String>) =
@@ -138,7 +138,7 @@ struct Chosen {
     packed: Option<SavedWeights>,
 }
 
-/// How to measure, with what cannot be measured together refused.
+/// The settings of the measurement; combinations that are not possible are refused.
 fn settings(arguments: &Eval) -> Result<Settings> {
     let sample = arguments.sample_chunks;
     let precision = arguments.device.scoring_precision(arguments.precision);
@@ -186,7 +186,7 @@ fn check_lengths(runs: &[Chosen], settings: &Settings) -> Result<()> {
     );
 }
 
-/// What to measure on: the corpora named, or the test part of what the runs were trained on.
+/// The corpora to measure on: the named ones, or the test parts of the runs' training corpora.
 fn corpora(
     arguments: &Eval,
     runs: &[Chosen],

@@ -88,8 +88,8 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// The text to train on: the one asked for, enwik8, another text that is there, a download, and
-/// at last the project's own.
+/// The text to train on, in this order: the requested one, enwik8, another text in the data directory, a download, and
+/// the project's own text.
 fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
     if let Some(name) = &arguments.corpus {
         return select::open_corpus(name, context);

@@ -22,7 +22,7 @@ pub(super) fn begun(arguments: &Fit, context: &Context) -> Result<Option<Plan>> 
     Ok(plan)
 }
 
-/// What a plan names to train on.
+/// The training corpus as the plan names it.
 pub(super) fn corpus_of(plan: &Plan, strict: bool, context: &Context) -> Result<Mixture> {
     let name = &plan.corpus;
     open_mixture(name, strict, context).with_context(|| {
@@ -32,8 +32,8 @@ pub(super) fn corpus_of(plan: &Plan, strict: bool, context: &Context) -> Result<
     })
 }
 
-/// Refuses arguments that say otherwise than the plan that a run was begun by; `asked` is the plan
-/// that they alone would make.
+/// Refuses arguments that differ from the plan that a run was started with; `asked` is the plan that the arguments
+/// alone would give.
 pub(super) fn check(saved: &Plan, arguments: &Fit, asked: &Plan, run: &Run) -> Result<()> {
     let differences = differences(saved, arguments, asked)?;
     if differences.is_empty() {

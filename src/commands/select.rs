@@ -111,7 +111,7 @@ impl std::fmt::Display for Selection<'_> {
     }
 }
 
-/// Whether nothing but the records of a run are there: it was measured or validated, and so had weights.
+/// Whether only the records of a run are there: it was measured or validated, so it once had weights.
 pub(super) fn has_records_alone(run: &Run) -> Result<bool> {
     if run.weights_path().exists() || run.checkpoint_folder().exists() {
         return Ok(false);
@@ -213,8 +213,8 @@ pub(super) fn best_text(context: &Context) -> Result<Option<String>> {
     Ok(best.map(|listing| listing.name.clone()))
 }
 
-/// Opens a corpus by name or path. Unpacking or decoding it shows its progress, and what of its files is left out is
-/// told.
+/// Opens a corpus by name or path. The progress of unpacking or decoding is shown, and files that are left out are
+/// reported.
 pub(super) fn open_corpus(name: &str, context: &Context) -> Result<Arc<Corpus>> {
     open_for(name, false, context)
 }
@@ -233,7 +233,7 @@ pub(super) fn open_again(name: &str, context: &Context) -> Result<Arc<Corpus>> {
     open_silently(name, false, context)
 }
 
-/// The same; what is left out is not told.
+/// The same, without reporting files that are left out.
 pub(super) fn open_silently(name: &str, strict: bool, context: &Context) -> Result<Arc<Corpus>> {
     let mut shown = None;
     let mut progress = |progress| {

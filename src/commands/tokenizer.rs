@@ -106,11 +106,11 @@ impl Summary {
     }
 }
 
-/// The vocabulary that a run on this part of a corpus is trained with: one trained on the same
-/// bytes, made and kept if there is none. None for bytes.
+/// The vocabulary that a run on this part of a corpus is trained with: one trained on the same bytes, which is made
+/// and kept if there is none. None for bytes.
 ///
-/// The first vocabulary of a size has the plain name, `bpe-5000.json`; one of another text is put
-/// beside it, with some digits of that text's hash in its name.
+/// The first vocabulary of a size has the plain name, `bpe-5000.json`; the name of one trained on another text also
+/// has some digits of that text's hash.
 pub(super) fn for_training(
     tokenization: &Tokenization,
     corpus: &Corpus,
@@ -163,8 +163,8 @@ fn make(
     Ok(Vocabulary { tokenizer, file, train_seconds: Some(seconds) })
 }
 
-/// The tokenizer that weights were trained with: kept for an archive, with its run, with another,
-/// or among the vocabularies.
+/// The tokenizer that weights were trained with: kept for an archive, with its run, with another run, or among the
+/// vocabularies.
 pub(super) fn of_weights(weights: &SavedWeights, context: &Context) -> Result<Box<dyn Tokenizer>> {
     let (plan, identity) = (&weights.origin.plan, &weights.origin.tokenizer);
     if plan.tokenization == Tokenization::Bytes {
@@ -227,7 +227,7 @@ fn kept(identity: &str, context: &Context) -> PathBuf {
     context.store.root().join("weights").join(format!("{identity}.vocabulary"))
 }
 
-/// Keeps what an archive needs to be decoded, whatever becomes of the run.
+/// Keeps the vocabulary that an archive needs, even if the run is deleted.
 pub(super) fn keep(tokenizer: &dyn Tokenizer, context: &Context) -> Result<()> {
     let path = kept(&hex(&tokenizer.identity()), context);
     if !tokenizer.packed().is_empty() && !path.exists() {
@@ -237,7 +237,7 @@ pub(super) fn keep(tokenizer: &dyn Tokenizer, context: &Context) -> Result<()> {
 }
 
 #[cfg(feature = "train")]
-/// Puts the vocabulary beside the run's weights, and refuses a run begun with another.
+/// Puts the vocabulary beside the run's weights, and refuses a run that was started with another one.
 pub(super) fn put_with_run(tokenizer: &BpeTokenizer, file: &std::path::Path) -> Result<()> {
     if !file.is_file() {
         return Ok(tokenizer.write(file)?);

@@ -10,8 +10,8 @@ use lmtrain_runs::record::{Chunking, Kind};
 use lmtrain_runs::units::short_count;
 use lmtrain_runs::{Plan, RateRecord};
 
-/// For each plan its size, and of its other choices those that tell it from the others: a choice
-/// in which any two plans differ, but tokens and seed only where plans of its own size do.
+/// For each plan its size, and those of its other choices that distinguish it from the others: a choice in which any
+/// two plans differ; tokens and seed only if plans of the same size differ in them.
 #[must_use]
 pub(crate) fn distinguishing(plans: &[&Plan]) -> Vec<String> {
     let all: Vec<Vec<String>> = plans.iter().map(|plan| choices(plan, plans)).collect();

@@ -43,7 +43,7 @@ pub trait Tokenizer: Send + Sync {
         self.decode(tokens)
     }
 
-    /// Whether a byte has a token for itself, so that it can be encoded wherever it stands.
+    /// Whether a byte has its own token, so that it can be encoded anywhere.
     fn can_spell(&self, _byte: u8) -> bool {
         true
     }
@@ -52,8 +52,7 @@ pub trait Tokenizer: Send + Sync {
     /// the tokens of the whole. Their end, if there is none before.
     fn boundary(&self, bytes: &[u8], at: usize) -> usize;
 
-    /// SHA-256 of what decides the tokens of any bytes; all zeros for bytes, which have no
-    /// vocabulary.
+    /// SHA-256 of everything that determines the tokens of any bytes; all zeros for bytes, which have no vocabulary.
     fn identity(&self) -> [u8; 32];
 
     /// The vocabulary in few bytes, which are enough to make the tokenizer again ([`from_packed`]);
@@ -77,7 +76,7 @@ pub enum TokenizerError {
         /// Number of tokens there are.
         vocabulary: usize,
     },
-    /// A text in which fewer tokens are found than asked for.
+    /// A text that gives fewer tokens than requested.
     #[error(
         "a text of {bytes} bytes gives a vocabulary of only {found} tokens instead of {wanted}"
     )]
@@ -133,7 +132,7 @@ pub enum TokenizerError {
     File(#[from] FileError),
 }
 
-/// The tokenizer of a [`Tokenizer::packed`]; `what` names it in errors.
+/// The tokenizer from its [`Tokenizer::packed`] form; `what` names it in errors.
 ///
 /// # Errors
 /// If it is none of this tokenization.

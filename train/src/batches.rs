@@ -195,7 +195,7 @@ impl Batches {
         self.accumulation
     }
 
-    /// Whether every sequence of this step, and of those before it, is seen for the first time.
+    /// Whether every sequence of this step and all earlier ones is seen for the first time.
     #[must_use]
     pub fn is_fresh(&self, step: u64) -> bool {
         let sequences = (step + 1) * (self.batch * self.accumulation) as u64;
@@ -284,8 +284,8 @@ impl Source {
     }
 }
 
-/// How many sequences of a block each share comes to: at least one, and all of them together (by the largest
-/// remainders, the first of equals).
+/// The number of sequences in a block for each share: at least one each, and together all of them (by the largest
+/// remainders; of equal ones the first).
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a block")]
 fn dealt(shares: &[f64]) -> Vec<u64> {
     let total: f64 = shares.iter().sum();
@@ -306,9 +306,9 @@ fn dealt(shares: &[f64]) -> Vec<u64> {
     }
 }
 
-/// The place of `index` in a random order of `count` things: a Feistel network of four rounds over
-/// the next even number of bits, walked until it falls below `count` (Black & Rogaway, "Ciphers
-/// with arbitrary finite domains", 2002). No table, whatever the count.
+/// The position of `index` in a random permutation of `count` items: a Feistel network of four rounds on the next even
+/// number of bits, iterated until the result is below `count` (Black & Rogaway, "Ciphers with arbitrary finite
+/// domains", 2002). This needs no table, however large `count` is.
 fn permuted(index: u64, count: u64, seed: u64, pass: u64) -> u64 {
     let half = (64 - count.leading_zeros()).div_ceil(2).max(1);
     let mask = (1 << half) - 1;

@@ -89,7 +89,7 @@ pub fn save<B: Kernels>(
 pub struct Saved<B: Kernels> {
     /// The network.
     pub network: Network<B>,
-    /// What the optimizer remembered.
+    /// The state of the optimizer.
     pub state: State<B>,
     /// How far training had come.
     pub progress: Reached,

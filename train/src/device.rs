@@ -23,7 +23,7 @@ use crate::on_device::OnDevice;
 /// A place to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The first GPU where there is one, else the processor; [`Device::open`] settles which.
+    /// The first GPU if there is one, otherwise the CPU; [`Device::open`] decides which.
     Auto,
     /// The processor, with kernels that give the same bits on every machine.
     Cpu,
@@ -76,8 +76,7 @@ impl FromStr for Device {
 }
 
 impl Device {
-    /// Settles `auto`, and makes sure that the device is there; with it, what there is to say about
-    /// it.
+    /// Resolves `auto`, and checks that the device exists; also returns what to tell the user about it.
     ///
     /// # Errors
     /// Why there is no such device, and what to do.
@@ -119,8 +118,7 @@ impl Device {
         }
     }
 
-    /// The precision to train in: what is asked for, else bf16 on GPUs that support it and f32
-    /// elsewhere.
+    /// The precision of training: the requested one, otherwise bf16 on GPUs that support it and f32 elsewhere.
     ///
     /// # Errors
     /// If the device has no such numbers.
@@ -143,7 +141,7 @@ impl Device {
         }
     }
 
-    /// The precision to score in, as it was asked for.
+    /// The requested precision of scoring.
     ///
     /// # Errors
     /// If the device has no such numbers: the processor scores as it codes, which is in f32.
@@ -189,8 +187,8 @@ impl Device {
         }
     }
 
-    /// A pretrained model on a GPU, where it measures only, with weights copied there; nothing for the processor,
-    /// which the model itself is for.
+    /// A pretrained model on a GPU, where it only measures, with its weights copied there; nothing for the CPU, on
+    /// which the model itself computes.
     ///
     /// # Errors
     /// What the device failed with.

@@ -16,7 +16,7 @@ pub enum TrainError {
         /// Tokens of a sequence.
         context: usize,
     },
-    /// The loss is no number any more.
+    /// The loss is not finite.
     #[error(
         "training diverged: at step {step} the loss is {loss}; the checkpoint of step {kept} is kept"
     )]
@@ -28,7 +28,7 @@ pub enum TrainError {
         /// Step of the last good checkpoint, 0 if none.
         kept: u64,
     },
-    /// An update left a weight that is no number.
+    /// An update left a weight that is not finite.
     #[error(
         "training diverged: at step {step} `{tensor}` is not finite; the last checkpoint is kept"
     )]

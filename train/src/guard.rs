@@ -21,8 +21,8 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     quietly(work).map_err(|said| explain(&said))
 }
 
-/// Does work whose panics are collected, on whichever thread, instead of printed. Work within such
-/// work would wait for itself.
+/// Runs work whose panics, on any thread, are collected instead of printed. Such work must not be nested, or it waits
+/// for itself.
 ///
 /// # Errors
 /// All that they said, if this thread's ended the work.

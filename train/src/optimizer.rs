@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::ops::{AdamSettings, Kernels, MuonSettings, MuonStep};
 use crate::paths::Paths;
 
-/// What the optimizer remembers: of each parameter, by path, the moments, flattened.
+/// The state of the optimizer: for each parameter, by path, its moments, flattened.
 #[derive(Clone, Debug)]
 pub struct State<B: Kernels> {
     /// Steps done.
@@ -62,7 +62,7 @@ impl<B: Kernels> RecipeOptimizer<B> {
         norm.and_then(read).unwrap_or(0.0)
     }
 
-    /// The network that is saved and measured: of the running means where they are kept.
+    /// The network that is saved and measured: the running means, if they are kept.
     pub fn averaged(&self, network: Network<B>) -> Network<B> {
         network.map(&mut Averaged { state: &self.state(), paths: Paths::default() })
     }

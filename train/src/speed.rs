@@ -97,8 +97,7 @@ impl Device {
         }
     }
 
-    /// Seconds of each of `steps` training steps of a plan, after some that are not counted, on
-    /// tokens drawn at random.
+    /// Seconds of each of `steps` training steps of a plan, after some that are not counted, on random tokens.
     ///
     /// # Errors
     /// If the plan cannot be trained.
@@ -118,8 +117,8 @@ impl Device {
     }
 }
 
-/// The weights that a plan's seed draws, with none of the outputs at zero: as good as trained ones for
-/// measuring speed, and for nothing else.
+/// The weights that a plan's seed gives, with no output matrix at zero: as good as trained ones for measuring speed,
+/// and for nothing else.
 ///
 /// # Errors
 /// If they cannot be stored.

@@ -13,7 +13,7 @@ use super::members;
 use super::progress::ProgressCallback;
 use super::unpacking::{Unpacking, refused};
 
-/// The length of what is in a file, if it is written in it: not so with gzip, bzip2 and Zstandard.
+/// The unpacked length of a compressed file, if the file states it; gzip, bzip2 and Zstandard files do not.
 pub(super) fn unpacked_length(path: &Path, format: Format) -> Option<u64> {
     let mut file = File::open(path).ok()?;
     match format {
@@ -64,7 +64,7 @@ pub(super) fn unpack(
     unpacking.finish()
 }
 
-/// An error of a ZIP archive: what is not known here is no damage.
+/// An error of a ZIP archive: an unsupported feature is not reported as damage.
 fn named(error: zip::result::ZipError) -> String {
     use zip::result::ZipError;
     match error {
@@ -97,7 +97,7 @@ fn check_method<R: Read + io::Seek>(
     }
 }
 
-/// The one file in an archive, beside folders and what macOS adds.
+/// The only file in an archive, apart from folders and the files that macOS adds.
 fn only_entry<R: Read + io::Seek>(archive: &mut ZipArchive<R>) -> Result<usize, String> {
     let mut found = Vec::new();
     for index in 0..archive.len() {
@@ -177,7 +177,7 @@ pub(super) mod tests {
         writer.finish().expect("packs").into_inner()
     }
 
-    /// What is in a file of this name.
+    /// The content of the file of this name.
     fn unpacked_as(content: &[u8], name: &str) -> Result<Vec<u8>, CorpusError> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(name);

@@ -16,7 +16,7 @@ use super::files::ensure_space;
 use super::format::Format;
 use super::progress::{CorpusProgress, ProgressCallback};
 
-/// How often a process that waits for another's copy looks whether it is there.
+/// How often a process that waits for another process's copy checks whether it exists.
 const WAIT: Duration = Duration::from_millis(100);
 /// Characters of a file's name that its copy keeps, for who looks into the cache.
 const LONGEST_STEM: usize = 40;

@@ -29,14 +29,14 @@ pub enum Kind {
     Markov,
 }
 
-/// What is known of a published file.
+/// A published file.
 #[derive(Debug)]
 pub struct Published {
     /// Its length in bytes.
     pub bytes: u64,
     /// SHA-256 of its bytes, hexadecimal.
     pub sha256: &'static str,
-    /// Where to get it as a ZIP archive; none if it comes with what it is a prefix of.
+    /// Where to get it as a ZIP archive; none if it is a prefix of another corpus and comes with that.
     pub url: Option<&'static str>,
     /// The corpus that begins with exactly these bytes.
     pub prefix_of: Option<&'static str>,
@@ -112,7 +112,7 @@ pub(super) fn known(name: &str) -> Option<&'static KnownCorpus> {
     CORPORA.iter().find(|row| row.name == name)
 }
 
-/// What is published of the corpus of this name.
+/// The published file of the corpus of this name.
 pub(super) fn published(name: &str) -> Option<&'static Published> {
     match known(name)?.kind {
         Kind::Published(ref published) => Some(published),
@@ -128,7 +128,7 @@ pub(super) fn holders(
     std::iter::successors(row(name), move |(_, published)| published.prefix_of.and_then(row))
 }
 
-/// Whether two hashes are those of published corpora of which one begins with the other.
+/// Whether two hashes are those of published corpora, one of which is a prefix of the other.
 pub(super) fn same_family(left_sha256: &str, right_sha256: &str) -> bool {
     let longest = |sha256: &str| {
         let row = CORPORA.iter().find(

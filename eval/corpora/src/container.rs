@@ -8,19 +8,19 @@ use std::path::Path;
 use super::error::CorpusError;
 use super::format::Format;
 
-/// Bytes that tell what a file is: a header of tar.
+/// Bytes needed to recognise a file: the header of tar.
 pub(super) const HEAD_BYTES: usize = 512;
 
 /// A kind of file whose bytes are not what its user means by them.
 struct Container {
     /// What it is called.
     name: &'static str,
-    /// Whether a file that begins so is one.
+    /// Whether a file with this beginning has this format.
     is: fn(&[u8]) -> bool,
     then: Then,
 }
 
-/// What becomes of such a file.
+/// How such a file is handled.
 enum Then {
     Unpack(Format),
     /// What to do instead.
@@ -178,7 +178,7 @@ pub(super) fn head_of(path: &Path) -> Result<Vec<u8>, CorpusError> {
     Ok(head)
 }
 
-/// What bytes are that a file, or what was unpacked from it, begins with.
+/// The format of a file, or of unpacked data, by its first bytes.
 fn recognised(
     head: &[u8],
     path: &Path,
@@ -193,7 +193,7 @@ fn recognised(
     }
 }
 
-/// What files of a format are called.
+/// The name of files of a format.
 fn name_of(format: Format) -> &'static str {
     let of = |container: &&Container| matches!(container.then, Then::Unpack(it) if it == format);
     CONTAINERS.iter().find(of).map_or("a plain file", |container| container.name)

@@ -14,9 +14,9 @@ use super::error::CorpusError;
 use super::files::Contents;
 use super::media::Files;
 
-/// Bytes that are hashed before their memory is given back.
+/// Bytes that are hashed before their memory is released.
 const HASHED_AT_ONCE: usize = 16 << 20;
-/// Bytes at the beginning of a file that tell whether it is text.
+/// Bytes at the beginning of a file that decide whether it is text.
 const TELLING_BYTES: usize = 8000;
 
 /// Bytes to train on, to score and to code. Reading a mapped file is what brings it from the disk.
@@ -33,7 +33,7 @@ pub struct Corpus {
     files: Option<Arc<Files>>,
 }
 
-/// What tells a corpus from every other, as plans and records keep it.
+/// What distinguishes a corpus from every other, as plans and records keep it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorpusIdentity {
     /// What it was called.
@@ -82,12 +82,12 @@ impl Corpus {
         Self { files: Some(files), ..self }
     }
 
-    /// The same, of which the hash is known already.
+    /// The same, with a hash that is known already.
     pub(super) fn with_sha256(self, sha256: String) -> Self {
         Self { sha256: sha256.into(), ..self }
     }
 
-    /// Its first `length` bytes alone; all, if it has no more.
+    /// Only its first `length` bytes; all of them if it has no more.
     pub(super) fn beginning(self, length: u64) -> Self {
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(self.length);
         Self { length, sha256: OnceLock::new(), ..self }
@@ -120,8 +120,8 @@ impl Corpus {
         &self.bytes()[span.start as usize..span.end as usize]
     }
 
-    /// The file it comes from, as the user knows it: the `.xz`, not its unpacked copy. None if it
-    /// is made by the program.
+    /// The file that it comes from, as the user knows it: the `.xz` file, not its unpacked copy. None if the program
+    /// generates it.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -141,14 +141,14 @@ impl Corpus {
         })
     }
 
-    /// Gives back the memory of bytes that are not looked at again soon, where they come from a
-    /// file: a long corpus then never is in memory whole.
+    /// Releases the memory of bytes that will not be needed again soon, if they come from a file, so that a long
+    /// corpus is never in memory as a whole.
     pub fn release(&self, span: Span) {
         let end = (span.end as usize).min(self.length);
         self.contents.release((span.start as usize).min(end)..end);
     }
 
-    /// Whether its file, if it is long and so still being read from, is as long as it was.
+    /// Checks that its file still has its original length, if the file is long and so still being read from.
     ///
     /// # Errors
     /// [`CorpusError::Shortened`] if not: what was read since cannot be trusted.
@@ -156,7 +156,7 @@ impl Corpus {
         self.contents.check_length(self.path().unwrap_or(Path::new(&self.name)))
     }
 
-    /// What its bytes are of. A file is text unless a zero byte is among its first ones.
+    /// The medium of its bytes. A file is text unless there is a zero byte among its first bytes.
     #[must_use]
     pub fn medium(&self) -> Medium {
         let beginning = &self.bytes()[..self.length.min(TELLING_BYTES)];
@@ -164,7 +164,8 @@ impl Corpus {
         self.medium.unwrap_or(guessed)
     }
 
-    /// What a record says of it: some of its bytes, all or a sample. As [`Self::sha256`], the first call reads all.
+    /// What a record says about it: all of its bytes, some, or a sample. As with [`Self::sha256`], the first call
+    /// reads the whole corpus.
     #[must_use]
     pub fn excerpt(&self, span: Span, sample: Option<Sample>) -> Excerpt {
         Excerpt {

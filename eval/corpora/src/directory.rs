@@ -31,18 +31,18 @@ const SUFFIXES: [&str; 14] = [
     ".txt.bz2",
 ];
 
-/// What downloads leave in `text/` until they are whole.
+/// Files that unfinished downloads leave in `text/`.
 pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const ORIGIN_SUFFIX: &str = ".part-origin";
 
-/// The directory that data is looked for in, and the one that unpacked copies are kept in.
+/// The directory that data is looked for in, and the one for unpacked copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDirectory {
     /// Holds `text/`, `images/` and `audio/`. It is written to by downloads alone.
     pub root: PathBuf,
     /// Unpacked copies of compressed files; everything in it can be made again.
     pub cache: PathBuf,
-    /// Whether `--data-dir` named it, so that commands in hints must name it, too.
+    /// Whether it was given with `--data-dir`, so that commands in hints must give it too.
     from_option: bool,
 }
 

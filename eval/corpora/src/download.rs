@@ -19,12 +19,11 @@ use super::transfer::Transfer;
 /// How to download.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
-    /// The longest that making a connection may take; 5 seconds unless told.
+    /// Timeout for connecting; 5 seconds by default.
     pub connect_timeout: Duration,
-    /// The longest that a server may send nothing; 30 seconds unless told.
+    /// Timeout for a server that sends nothing; 30 seconds by default.
     pub stall_timeout: Duration,
-    /// How often a download that broke off is continued, as long as each time brings something;
-    /// 10 unless told.
+    /// How often an interrupted download is continued, as long as each attempt receives something; 10 by default.
     pub retries: u32,
     /// Where the archive is, or the folder of a set of files, if not at its home.
     pub url: Option<String>,
@@ -41,22 +40,22 @@ impl Default for FetchOptions {
     }
 }
 
-/// What a download came to.
+/// The result of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// The corpus whose file it is: the one asked for, or one that begins with it.
+    /// The corpus whose file it is: the requested one, or one of which it is a prefix.
     pub holder: String,
     /// That file.
     pub path: PathBuf,
-    /// Bytes that came over the network.
+    /// Bytes received over the network.
     pub downloaded_bytes: u64,
     /// Whether there was nothing to do.
     pub was_there: bool,
-    /// By what one knows that what came is right: `its published SHA-256`.
+    /// How the download was verified: `its published SHA-256`.
     pub checked_by: &'static str,
 }
 
-/// A published corpus, about to come.
+/// A published corpus that is being downloaded.
 pub(super) struct Download<'a> {
     pub(super) holder: &'a str,
     pub(super) published: &'a Published,
@@ -65,7 +64,7 @@ pub(super) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Gives the corpus's file in `folder`, and how many bytes came over the network.
+    /// Returns the corpus's file in `folder`, and the number of bytes received over the network.
     pub(super) fn run(
         &self,
         folder: &Path,

@@ -42,7 +42,7 @@ pub struct Encoded {
     lengths: Vec<u16>,
 }
 
-/// What the tokens of a file are of.
+/// What the tokens of a file belong to.
 struct Key {
     hash: [u8; 32],
     width: usize,
@@ -79,7 +79,7 @@ impl Key {
         header
     }
 
-    /// How many tokens a file holds, if it is whole and of this key.
+    /// The number of tokens in a file, if it is complete and has this key.
     fn count_of(&self, file: &[u8]) -> Option<usize> {
         let (header, tokens) = file.split_at_checked(HEADER_BYTES)?;
         let count = (tokens.len() / self.width) as u64;
@@ -89,7 +89,7 @@ impl Key {
 }
 
 impl Encoded {
-    /// The tokens of a span: from the cache, or encoded and put there.
+    /// The tokens of a span: from the cache, or encoded and stored there.
     ///
     /// # Errors
     /// If the cache cannot be written, or the tokenizer does not give back what it was given.

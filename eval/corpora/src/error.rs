@@ -15,7 +15,7 @@ pub enum CorpusError {
     Absent {
         /// The name or path, as it was given.
         name: String,
-        /// The files that would have served; a last part in brackets stands for several.
+        /// The files that were looked for; a last part in brackets stands for several.
         looked_for: Vec<PathBuf>,
         /// The next command.
         hint: String,
@@ -111,7 +111,7 @@ pub enum CorpusError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of a kind that is hardly meant as it is, and that is not unpacked here.
+    /// A file of a kind that is not unpacked here, and whose bytes are rarely meant as they are.
     #[error(
         "cannot use {} as a corpus: it {} {name}\n\
          hint: {hint}; `--corpus raw:{}` takes the file's bytes as they are",
@@ -250,7 +250,7 @@ pub enum CorpusError {
         /// What the network said.
         reason: String,
     },
-    /// What was received is not what is published. It is deleted.
+    /// What was received differs from what is published. It is deleted.
     #[error("the download from {url} is not {name}: {reason}")]
     WrongContent {
         /// What was asked for.
@@ -269,7 +269,7 @@ pub enum CorpusError {
 }
 
 impl CorpusError {
-    /// Whether the corpus is merely not here, so that another might do.
+    /// Whether the corpus is only missing, so that another one might be used.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent { .. })
@@ -281,7 +281,7 @@ impl CorpusError {
         matches!(self, Self::Interrupted)
     }
 
-    /// Whether the network is at fault: no answer, the wrong one, or half of one.
+    /// Whether the network caused the error: no answer, a wrong one, or an incomplete one.
     #[must_use]
     pub fn is_network(&self) -> bool {
         matches!(

@@ -17,8 +17,8 @@ use super::progress::ProgressCallback;
 /// What texts are known by.
 const BY_SHA256: &str = "its published SHA-256";
 
-/// Gets a published corpus into the data directory, if it is not there. A download that was
-/// interrupted is gone on with, and what came is named only when its hash is the published one.
+/// Downloads a published corpus into the data directory, if it is not there. An interrupted download is continued, and
+/// the file gets its name only if its hash is the published one.
 ///
 /// # Errors
 /// If the corpus is not a published one, the network or the disk fails, or something else came.

@@ -11,13 +11,12 @@ use memmap2::UncheckedAdvice;
 
 use super::error::CorpusError;
 
-/// Files of more bytes are mapped. A shorter one is read: whatever becomes of it then, its bytes
-/// stay as they were.
+/// Files with more bytes are memory-mapped. Shorter ones are read, so that later changes of the file do not matter.
 const MOST_READ_BYTES: u64 = 64 << 20;
 
 /// Bytes, wherever they are.
 pub(super) enum Contents {
-    /// With the file, which tells whether it is still as long.
+    /// With the file, by which a change of its length is noticed.
     Mapped(Mmap, File),
     Owned(Vec<u8>),
     Packed(&'static [u8]),
@@ -36,8 +35,7 @@ impl Deref for Contents {
 }
 
 impl Contents {
-    /// Whether a mapped file is still as long as it was. One that was shortened meanwhile may have
-    /// been read as zeros.
+    /// Whether a mapped file still has its original length. If it was truncated meanwhile, zeros may have been read.
     pub(super) fn check_length(&self, path: &Path) -> Result<(), CorpusError> {
         let Self::Mapped(map, file) = self else { return Ok(()) };
         let found = file.metadata().map_err(CorpusError::file("read", path))?.len();
@@ -48,8 +46,8 @@ impl Contents {
         Ok(())
     }
 
-    /// Lets the system take back the memory that a mapped file's bytes are in; they come from the
-    /// disk again if they are looked at again. The whole pages of the range are meant.
+    /// Lets the system release the memory of a mapped file's bytes; if they are accessed again, they are read from
+    /// disk again. This affects the whole pages within the range.
     pub(super) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Self::Mapped(map, _) = self {
@@ -64,7 +62,7 @@ impl Contents {
     }
 }
 
-/// A file's bytes. Those of a long one come from the disk as they are looked at.
+/// A file's bytes. Those of a long file are read from disk as they are accessed.
 pub(super) fn open_bytes(path: &Path) -> Result<Contents, CorpusError> {
     let mut file = File::open(path).map_err(CorpusError::file("open", path))?;
     let length = file.metadata().map_err(CorpusError::file("read", path))?.len();
@@ -85,7 +83,7 @@ pub(super) fn open_bytes(path: &Path) -> Result<Contents, CorpusError> {
     Ok(Contents::Owned(bytes))
 }
 
-/// A file of any kind, whose memory can be given back piece by piece if it is long: weights are read so.
+/// A file of any kind, whose memory can be released piece by piece if it is long; weights are read in this way.
 pub struct MappedFile(Contents);
 
 impl MappedFile {
@@ -103,7 +101,7 @@ impl MappedFile {
         &self.0
     }
 
-    /// Lets the system take back the memory of these bytes; looked at again, they come from the disk again.
+    /// Lets the system release the memory of these bytes; if they are accessed again, they are read from disk again.
     pub fn release(&self, range: Range<usize>) {
         self.0.release(range);
     }

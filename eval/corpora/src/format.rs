@@ -15,8 +15,7 @@ pub(super) enum Format {
     Lzma,
 }
 
-/// Suffixes of files, whatever their case. What a file is, its first bytes say; a name that says
-/// otherwise is worth a question.
+/// Suffixes of files, in any case. The first bytes of a file decide what it is; a name that disagrees is reported.
 pub(super) const SUFFIXES: [(&str, Format); 12] = [
     ("xz", Format::Xz),
     ("txz", Format::Xz),

@@ -39,7 +39,7 @@ pub struct Listing {
     pub medium: Option<Medium>,
     /// How many images or sounds there are.
     pub files: Option<u64>,
-    /// Why the file cannot be opened as a corpus, if its first bytes tell.
+    /// Why the file cannot be opened as a corpus, if its first bytes show this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
     /// What it is, of known ones.
@@ -61,7 +61,7 @@ pub enum Presence {
 }
 
 impl Listing {
-    /// Whether it is a file, and its first bytes are no reason not to open it.
+    /// Whether it is a file that can be opened as a corpus, judged by its first bytes.
     #[must_use]
     pub fn is_here(&self) -> bool {
         self.presence == Presence::Present && self.obstacle.is_none()

@@ -95,8 +95,8 @@ impl MarkovSource {
         (0..bytes).map(draw).collect()
     }
 
-    /// −log2 of the probability that the source gives these very bytes, in bits: what the best
-    /// possible code takes for them. None if it never gives them.
+    /// −log2 of the probability that the source gives exactly these bytes, in bits: the length of the best possible
+    /// code for them. None if the source never gives them.
     #[must_use]
     pub fn code_length(&self, bytes: &[u8]) -> Option<f64> {
         let symbols: Option<Vec<usize>> = bytes.iter().map(|&byte| self.symbol_of(byte)).collect();
@@ -165,8 +165,7 @@ fn draw_row(generator: &mut SplitMix64, alphabet: u32) -> Vec<u32> {
     row
 }
 
-/// The distribution over contexts that a step leaves as it is, by power iteration; none if it is
-/// not found.
+/// The stationary distribution over contexts, by power iteration; none if it does not converge.
 fn stationary(weights: &[u32], alphabet: usize) -> Option<Vec<f64>> {
     let contexts = weights.len() / alphabet;
     let mut now = vec![1.0 / contexts as f64; contexts];

@@ -17,7 +17,7 @@ use super::unpacking::Unpacking;
 /// Most that a decoder may take: `xz` itself makes dictionaries of up to 1.5 GB, `zstd` of 2 GiB.
 const MOST_DECODER_BYTES: u64 = 1 << 31;
 const MOST_WINDOW_BITS: u32 = 31;
-/// Bytes that are shown of what does not belong to a file.
+/// Bytes shown of data that does not belong to a file.
 const SHOWN: usize = 8;
 
 /// Unpacks all members of a file.
@@ -38,7 +38,7 @@ pub(super) fn unpack(
     }
 }
 
-/// What decodes the next member, and reads no byte beyond it.
+/// The decoder of the next member, which reads no byte beyond it.
 fn decoder<'a>(format: Format, file: &'a mut BufReader<File>) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match format {
         Format::Plain | Format::Zip => Box::new(file),
@@ -91,7 +91,7 @@ fn after_member(format: Format, file: &mut BufReader<File>) -> io::Result<After>
     )))
 }
 
-/// Whether bytes begin a member that may follow another.
+/// Whether these bytes begin another member.
 fn begins_member(format: Format, next: &[u8]) -> bool {
     match format {
         Format::Gzip => next.starts_with(b"\x1f\x8b"),

@@ -26,12 +26,12 @@ pub struct Mixture {
     ingredients: Vec<Ingredient>,
 }
 
-/// What a plan records of what its run trains on.
+/// What a plan records about the training data.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// All of it.
     pub corpus: CorpusIdentity,
-    /// The bytes that train, where they do not follow from the length: of images and sounds.
+    /// The training bytes, if they do not follow from the length: for images and sounds.
     pub train_span: Option<Span>,
     /// The corpora that are mixed, if there are several.
     pub parts: Vec<PlannedPart>,
@@ -47,7 +47,7 @@ pub struct Ingredient {
 }
 
 impl Mixture {
-    /// Opens what is asked for, part by part, by `open`.
+    /// Opens the corpora of a mixture, one by one, with `open`.
     ///
     /// # Errors
     /// If a part is empty or there twice, weights are given to some alone, or `open` fails.
@@ -114,7 +114,7 @@ impl Mixture {
         sha256_of(self.ingredients.iter().map(line).collect::<String>().as_bytes())
     }
 
-    /// Whether files that are still being read from are as long as they were.
+    /// Checks that files that are still being read from have their original length.
     ///
     /// # Errors
     /// [`CorpusError::Shortened`] if not: what was read since cannot be trusted.
@@ -154,7 +154,7 @@ impl Mixture {
     }
 }
 
-/// Whether a text that is no corpus's name is that of a mixture.
+/// Whether a text that is not a corpus's name is that of a mixture.
 pub(super) fn is_mixture(text: &str, data: &DataDirectory) -> bool {
     pieces(text, data).is_ok_and(|pieces| pieces.len() > 1)
 }

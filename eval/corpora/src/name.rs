@@ -36,12 +36,12 @@ pub(super) enum Request<'a> {
     Path(&'a Path),
     /// A published set of images or sounds; what is asked for, options included.
     Set(&'a str, &'static PublishedSet),
-    /// The same two, whose bytes are taken as they are.
+    /// The same two, with their bytes used as they are.
     RawFile(&'a str),
     RawPath(&'a Path),
 }
 
-/// What stands before the name of a file whose bytes are to be taken as they are.
+/// The prefix of a file's name whose bytes are to be used as they are.
 pub(super) const RAW: &str = "raw:";
 
 /// Which random bytes: the options of `random:seed=…,bytes=…`.
@@ -56,7 +56,7 @@ pub struct RandomOptions {
 /// Which Markov source: the options of `markov:order=…,alphabet=…,seed=…,bytes=…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MarkovOptions {
-    /// How many symbols decide the next one's probabilities; 2 unless told.
+    /// The number of symbols that determine the probabilities of the next one; 2 by default.
     pub order: u32,
     /// Number of different bytes, 2 to 256; 16 unless told.
     pub alphabet: u32,
@@ -78,7 +78,7 @@ impl Default for MarkovOptions {
     }
 }
 
-/// Parses what was asked for. Whether a file is there is not looked at.
+/// Parses a corpus as the user wrote it. Whether a file exists is not checked.
 pub(super) fn parse(text: &str) -> Result<Request<'_>, CorpusError> {
     if text.is_empty() {
         return Err(refuse(text, "it is empty".to_owned()));
@@ -144,7 +144,7 @@ impl MarkovOptions {
         Ok(made)
     }
 
-    /// Whether such a source can be made; a sentence that says why not.
+    /// Checks that such a source can be made; otherwise a sentence that says why not.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { order, alphabet, .. } = *self;
         if !(2..=256).contains(&alphabet) {

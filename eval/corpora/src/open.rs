@@ -22,10 +22,10 @@ use super::source::SOURCE;
 
 /// Opens a corpus by name or path.
 ///
-/// A name is a known corpus, with options after a colon if it takes any (`markov:order=3,seed=7`);
-/// else a file in the data directory; else a file in the working directory. What has a separator
-/// in it is a path. A file is unpacked if its first bytes say that it is compressed, and refused if
-/// they say that it is an archive of many; after `raw:` its bytes are taken as they are.
+/// A name is a known corpus, with options after a colon if it takes any (`markov:order=3,seed=7`); otherwise a file in
+/// the data directory; otherwise a file in the working directory. Text with a path separator is a path. A file is
+/// unpacked if its first bytes show that it is compressed, and refused if they show that it is an archive of several
+/// files; after `raw:` its bytes are used as they are.
 ///
 /// # Errors
 /// If there is no such corpus, its name is none, or its file cannot be read or unpacked.
@@ -110,7 +110,7 @@ pub fn open_strictly(
 
 /// A published corpus's bytes on this machine.
 pub(super) struct Held {
-    /// The published corpus that the file is: the one asked for, or one that begins with it.
+    /// The published corpus of the file: the requested one, or one of which it is a prefix.
     pub(super) holder: &'static str,
     pub(super) holder_bytes: u64,
     pub(super) file: PathBuf,

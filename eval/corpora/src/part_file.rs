@@ -17,7 +17,7 @@ pub(super) struct PartFile {
     file: File,
 }
 
-/// Which file of a server, in which state.
+/// The file of a server, and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) url: String,
@@ -53,7 +53,7 @@ impl PartFile {
         Ok(metadata.len())
     }
 
-    /// What it is a part of; none if that is not known, or not `url`.
+    /// The origin of the part; none if that is unknown or is not `url`.
     pub(super) fn origin(&self, url: &str) -> Option<Origin> {
         let text = fs::read_to_string(&self.origin_path).ok()?;
         let [from, validator, bytes] = text.lines().collect::<Vec<_>>().try_into().ok()?;

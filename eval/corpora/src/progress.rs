@@ -44,9 +44,8 @@ pub enum CorpusProgress {
     },
 }
 
-/// Told of [`CorpusProgress`] many times a second; answers whether to go on. After
-/// [`ControlFlow::Break`] the work stops cleanly with
-/// [`CorpusError::Interrupted`](super::CorpusError::Interrupted).
+/// Called with [`CorpusProgress`] many times a second; returns whether to continue. After [`ControlFlow::Break`] the
+/// work stops cleanly with [`CorpusError::Interrupted`](super::CorpusError::Interrupted).
 pub type ProgressCallback<'a> = dyn FnMut(CorpusProgress) -> ControlFlow<()> + 'a;
 
 /// For callers who do not care.

@@ -26,7 +26,7 @@ pub enum Part {
 /// The parts of a corpus of some length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Bytes that train.
+    /// Bytes for training.
     pub train: Span,
     /// Bytes that validate.
     pub validation: Span,
@@ -35,9 +35,9 @@ pub struct Split {
 }
 
 impl Split {
-    /// The parts of a corpus of `length` bytes: ⌊9·length/10⌋ bytes train, those up to
-    /// ⌊19·length/20⌋ validate, the rest test. With [`TrainOn::All`] every byte trains, and the
-    /// other two parts, which stay where they are, are in-sample.
+    /// The parts of a corpus of `length` bytes: the first ⌊9·length/10⌋ bytes are for training, those up to
+    /// ⌊19·length/20⌋ for validation, and the rest for testing. With [`TrainOn::All`] every byte is for training, and
+    /// the other two parts, which stay the same, are in-sample.
     #[must_use]
     pub fn of(length: u64, train_on: TrainOn) -> Self {
         let twentieths = |count: u128| (u128::from(length) * count / 20) as u64;
@@ -93,7 +93,7 @@ impl Split {
 /// Train, validation, test.
 const PARTS: u64 = 3;
 
-/// Of the ends in a range, the one nearest to so many twentieths of all; the first of two as near.
+/// The end within a range that is nearest to so many twentieths of the whole; of two equally near ones the first.
 fn nearest(ends: &[u64], range: Range<usize>, twentieths: i128) -> usize {
     let wanted = twentieths * i128::from(ends.last().copied().unwrap_or(0));
     let distance = |&index: &usize| (20 * i128::from(ends[index]) - wanted).abs();

@@ -19,7 +19,7 @@ pub struct TrainedOn {
 }
 
 impl TrainedOn {
-    /// What a run was trained on: one span, or of a mixture one of each part.
+    /// What a run was trained on: one span, or for a mixture one span of each corpus.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Vec<Self> {
         if plan.parts.is_empty() {
@@ -39,12 +39,11 @@ impl TrainedOn {
         plan.parts.iter().map(part).collect()
     }
 
-    /// How many bytes of `span` of `evaluated` were trained on: those that also lie in the span
-    /// trained on, if the two corpora are the same text, by whatever name, or one begins with the
-    /// other; else 0.
+    /// How many bytes of `span` of `evaluated` were trained on: those that are also within the training span, if both
+    /// corpora are the same text (under any name) or one is a prefix of the other; otherwise 0.
     ///
-    /// `training` is the training corpus, if it can still be opened. Only then is a text found out
-    /// that is a beginning of it without being a published one. (A piece from its middle is not.)
+    /// `training` is the training corpus, if it can still be opened. Only then is it noticed that a text is an
+    /// unpublished prefix of it. (A piece from its middle is not noticed.)
     #[must_use]
     pub fn in_sample_bytes(
         &self,

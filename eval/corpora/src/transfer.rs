@@ -25,14 +25,14 @@ pub(super) struct Transfer<'a> {
     pub(super) connect_timeout: Duration,
     /// The longest that the server may say nothing.
     pub(super) stall_timeout: Duration,
-    /// How often a connection that broke off is made again; each must bring something.
+    /// How often a broken connection is made again; each attempt must receive something.
     pub(super) retries: u32,
     /// Bytes that must be free besides those of the file itself.
     pub(super) spare_bytes: u64,
 }
 
 impl Transfer<'_> {
-    /// Makes `part` whole; gives the number of bytes that came.
+    /// Completes `part`; returns the number of bytes received.
     pub(super) fn run(
         &self,
         part: &mut PartFile,
@@ -184,7 +184,7 @@ struct Received<'a> {
     came: &'a mut u64,
 }
 
-/// Whether an answer is the rest of the very file that the part is of.
+/// Whether an answer is the rest of the very file that the part belongs to.
 fn continues(response: &Response<Body>, origin: &Origin, start: u64) -> bool {
     let range = header(response, "content-range");
     let parsed = range.strip_prefix("bytes ").and_then(|range| {

@@ -74,7 +74,7 @@ impl<'a> Unpacking<'a> {
         check_unpacked(&self.head, self.path, self.format)
     }
 
-    /// The bytes that came, if they are as many as were promised.
+    /// The received bytes, if their number is as promised.
     pub(super) fn finish(self) -> Result<u64, CorpusError> {
         self.check_head()?;
         match self.of {

@@ -16,7 +16,7 @@ use crate::predictor::Predictor;
 const EMBEDDED: u8 = 1;
 const EXACT: u8 = 2;
 
-/// What an archive says of itself.
+/// What an archive says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Name of the model that made it.
@@ -33,12 +33,12 @@ pub struct Header {
     pub block_bytes: u32,
     /// How a block's chunks are coded.
     pub layout: Layout,
-    /// Whether it decodes on every machine, not only on the one that made it.
+    /// Whether it can be decoded on every machine, not only on the one that made it.
     pub exact: bool,
 }
 
 impl Header {
-    /// What an archive by these would say, if the format allows it.
+    /// The header of an archive made with these, if the format allows it.
     pub(super) fn of(
         predictor: &dyn Predictor,
         tokenizer: &dyn Tokenizer,

@@ -62,7 +62,7 @@ pub const MAXIMUM_GROUP: u16 = 64;
 /// Tokens that a chunk may have.
 pub const MAXIMUM_CHUNK_TOKENS: u32 = 1 << 20;
 
-/// What the compressor may choose.
+/// What can be chosen when compressing.
 #[derive(Clone, Debug)]
 pub struct ArchiveOptions {
     /// Name of the model, by which a decompressor may find it; at most 255 bytes.
@@ -75,8 +75,8 @@ pub struct ArchiveOptions {
     pub layout: Layout,
     /// The model itself, to travel in the archive.
     pub embedded: Option<Embedded>,
-    /// Whether blocks that coding would make longer are stored as they are. For measuring the coder's speed alone it
-    /// is off: a network that has learnt nothing makes every block longer.
+    /// Whether blocks that coding would make longer are stored as they are. This is turned off only to measure the
+    /// coder's speed with untrained networks, which make every block longer.
     pub stores: bool,
 }
 
@@ -122,7 +122,7 @@ pub struct ArchiveProgress {
 /// Called now and then; a break stops with [`ArchiveError::Stopped`].
 pub type ProgressCallback<'a> = dyn FnMut(ArchiveProgress) -> ControlFlow<()> + 'a;
 
-/// Where an archive's bytes went; every byte is in one of these.
+/// How an archive's bytes are divided; every byte belongs to exactly one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ArchiveSummary {
     /// Bytes of the original.
@@ -142,7 +142,7 @@ pub struct ArchiveSummary {
     pub unspelt: Option<u8>,
     /// Lengths and checksums around the payloads, and the trailer.
     pub framing_bytes: Bytes,
-    /// What the coded blocks cost ideally; absent when decompressing.
+    /// The ideal cost of the coded blocks; absent when decompressing.
     pub ideal_bits: Option<Bits>,
 }
 
@@ -167,7 +167,7 @@ pub enum ArchiveError {
     /// The file does not begin as an archive does.
     #[error("it is not an .lmz archive")]
     Magic,
-    /// What should be an archive only points to one.
+    /// The file is a Git LFS pointer and not the archive itself.
     #[error("{GIT_LFS_POINTER}")]
     Pointer,
     /// An archive of another version of the format.
@@ -284,7 +284,7 @@ impl ArchiveError {
     }
 }
 
-/// Lengths of the chunks that so many tokens are cut into.
+/// Lengths of the chunks that a number of tokens is cut into.
 fn chunk_lengths(tokens: usize, chunk_tokens: u32) -> Vec<usize> {
     let length = chunk_tokens as usize;
     (0..tokens.div_ceil(length)).map(|lane| length.min(tokens - lane * length)).collect()

@@ -39,7 +39,7 @@ impl<R> std::fmt::Debug for ArchiveReader<R> {
 }
 
 impl<R: Read> ArchiveReader<R> {
-    /// Reads the head of an archive, with the model if one travels along.
+    /// Reads the header of an archive, and the model if it is embedded.
     ///
     /// # Errors
     /// If it is no archive, of another version, cut short or damaged.
@@ -140,7 +140,7 @@ impl<R: Read> ArchiveReader<R> {
         Ok(raw)
     }
 
-    /// The bytes of the next block, which is stored as it is, and whose tag has been read.
+    /// The bytes of the next block, which is stored as it is and whose tag has been read.
     fn stored(&mut self, progress: &mut ProgressCallback) -> Result<Vec<u8>, ArchiveError> {
         let raw_bytes = self.source.u32()?;
         let block = self.blocks;

@@ -63,7 +63,7 @@ impl<R: Read> Source<R> {
         self.bytes(u64::from(length))
     }
 
-    /// Reads a seal and holds it against what came since the one before.
+    /// Reads a seal and compares it with the bytes since the previous one.
     pub(super) fn seal(&mut self, what: &str) -> Result<(), ArchiveError> {
         let computed = std::mem::take(&mut self.crc).finalize();
         let stored = self.u32()?;

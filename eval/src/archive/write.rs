@@ -60,7 +60,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// The frame of one block: coded, or as it is where that is shorter or a byte cannot be spelt.
+    /// The frame of one block: coded, or stored as it is if that is shorter or a byte cannot be spelt.
     fn block(
         &mut self,
         raw: &[u8],

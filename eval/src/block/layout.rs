@@ -10,7 +10,7 @@ const STREAM_TOKENS: usize = 1 << 16;
 /// Chunks that a stream of short chunks has at most.
 const MOST_CHUNKS: usize = 4096;
 
-/// How a block's chunks are cut into streams and groups: part of what a decoder must know.
+/// How a block's chunks are divided into streams and groups; a decoder must know this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Most chunks of a stream. More cost fewer bytes; fewer let more cores decode.
@@ -28,8 +28,8 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// The usual layout for chunks of so many tokens: shorter ones are more to a stream, whose end
-    /// costs some bytes.
+    /// The default layout for chunks of this many tokens: streams have more chunks if these are short, since the end
+    /// of a stream costs some bytes.
     #[must_use]
     pub fn of_chunks(tokens: usize) -> Self {
         let usual = Self::default();

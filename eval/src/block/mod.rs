@@ -35,16 +35,15 @@ pub type Pulse<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
 pub struct CodedBlock {
     /// What the coder emitted.
     pub payload: Vec<u8>,
-    /// What every token of each chunk costs ideally: log2(total / frequency), the coder's floor
-    /// included.
+    /// The ideal cost of every token of each chunk: log2(total / frequency), including the coder's floor.
     pub bits: Vec<Vec<f32>>,
     /// Σ −log2 p of the network's own distribution, as [`Predictor::score`] gives it; infinite if a
     /// probability was so small that f32 has 0 for it.
     pub cross_entropy_bits: f64,
 }
 
-/// Codes chunks of tokens. An exact predictor is asked for whole chunks, any other one steps each
-/// group token by token, as the decoder will, so that both see the same numbers.
+/// Codes chunks of tokens. An exact predictor evaluates whole chunks. Any other predictor steps each group token by
+/// token, as the decoder will, so that both see the same numbers.
 ///
 /// # Errors
 /// As [`BlockError`] lists.

@@ -3,8 +3,8 @@
 use super::{CoderError, settled_bytes};
 use crate::quantize::Interval;
 
-/// Turns bytes back into the intervals that they were made of. Any bytes at all may be given: they
-/// decode to some symbols, or to an error.
+/// Turns bytes back into the intervals that they were made from. Any bytes may be given: they decode to some symbols,
+/// or to an error.
 #[derive(Clone, Debug)]
 pub struct Decoder<'a> {
     bytes: &'a [u8],
@@ -28,7 +28,7 @@ impl<'a> Decoder<'a> {
         decoder
     }
 
-    /// Where among the frequencies of a row, of this total, the next symbol lies.
+    /// The position of the next symbol within the cumulative frequencies of a row with this total.
     ///
     /// # Errors
     /// [`CoderError::Damaged`] if it lies in none of them, [`CoderError::Truncated`] if the bytes

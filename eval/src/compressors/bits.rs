@@ -16,14 +16,14 @@ type BitsOfEnds = fn(&[u8], &[&[u8]]) -> io::Result<Vec<u64>>;
 const IN_BITS: &[(&str, BitsOfEnds)] = &[("gzip", gzip::bits_of_ends)];
 
 impl Compressor {
-    /// Whether its lengths are known to the bit.
+    /// Whether its lengths are known in bits.
     #[must_use]
     pub fn knows_bits(&self) -> bool {
         self.in_bits().is_some()
     }
 
-    /// The compressed length, in bits, of `beginning` followed by each of `ends`: eight times its bytes, unless the
-    /// compressor [knows its bits](Self::knows_bits). Computed in parallel.
+    /// The compressed length, in bits, of `beginning` followed by each of `ends`: eight times the number of bytes,
+    /// unless the compressor [knows its bits](Self::knows_bits). Computed in parallel.
     ///
     /// # Errors
     /// If the compressor fails, for want of memory for instance.

@@ -14,8 +14,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// A patch as it is; of any other bytes the most nearly square image of just so many pixels, no higher than wide:
-    /// 2048 bytes are 64 wide and 32 high, and a prime number of bytes is one row.
+    /// A patch as it is; any other bytes as an image of exactly that many pixels, as nearly square as possible and not
+    /// higher than wide: 2048 bytes are 64 wide and 32 high, and a prime number of bytes is one row.
     ///
     /// # Errors
     /// If a row would be longer than images can be.

@@ -12,9 +12,9 @@ const LEAST_DICTIONARY: u32 = 1 << 12;
 /// Bytes of an input whose dictionary is as long as the input: shorter than the preset's.
 const MOST_SHORT: u32 = (64 << 20) - 1;
 
-/// The preset's dictionary is 64 MiB, for which the encoder prepares ten times as much memory: of
-/// a short input, it is no longer than that, which changes no size (a test holds it to that) and
-/// makes chunks of 2 KiB some hundred times as fast.
+/// The preset's dictionary is 64 MiB, for which the encoder prepares ten times as much memory. For short input, the
+/// dictionary is only as long as the input, which changes no size (a test checks this) and makes chunks of 2 KiB some
+/// hundred times as fast.
 pub(super) fn compress(
     input: &mut dyn Read,
     output: &mut dyn Write,

@@ -31,7 +31,7 @@ pub struct Compressor {
     pub name: &'static str,
     /// The choices, in words.
     pub preset: &'static str,
-    /// Whether a whole corpus is measured as well as chunks of it: not by what takes minutes for megabytes.
+    /// Whether it is measured on whole corpora as well as on chunks; not if it takes minutes for megabytes.
     pub takes_wholes: bool,
     library: fn() -> String,
     compress: Compress,
@@ -184,8 +184,8 @@ impl Compressor {
         Ok(output)
     }
 
-    /// The header that counts once however many chunks there are: as in the paper's code, all that is made of one
-    /// byte, a zero.
+    /// The header, which counts once for any number of chunks: as in the paper's code, the compressed form of a single
+    /// zero byte.
     ///
     /// # Errors
     /// As [`Self::compress_chunk`].

@@ -15,7 +15,7 @@ const ZLIB_HEADER: [u8; 2] = [0x78, 0xda];
 /// The largest prime below 2^16: what Adler's sums are taken modulo.
 const ADLER_MODULUS: u32 = 65_521;
 
-/// Patches as they are, and all else as an image that is no higher than wide.
+/// Patches as they are, and everything else as an image that is not higher than wide.
 pub(super) fn compress(
     input: &mut dyn Read,
     output: &mut dyn Write,

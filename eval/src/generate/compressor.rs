@@ -18,7 +18,8 @@ const BYTES: usize = 256;
 pub struct Lengths {
     /// The compressor.
     pub compressor: &'static Compressor,
-    /// Bytes to look ahead: 1 is the next byte alone. Whole bytes of length leave most of those tied.
+    /// Bytes to look ahead: 1 considers only the next byte. Lengths in whole bytes then give most of the 256 the same
+    /// probability.
     pub look_ahead: usize,
     /// What the bytes are.
     pub medium: Medium,
@@ -27,9 +28,9 @@ pub struct Lengths {
 impl Lengths {
     /// The probability of each byte after `beginning`, at a temperature.
     ///
-    /// With more than one byte ahead, p(b) ∝ Σ 2^−ℓ(xbc) over continuations c. A beam keeps the 16 shortest beginnings of
-    /// each length, of equal ones those whose last byte was there more often; what it leaves counts as if its
-    /// continuations were as dear as the dearest of those that it keeps.
+    /// With more than one byte ahead, p(b) ∝ Σ 2^−ℓ(xbc) over continuations c. A beam search keeps the 16 shortest
+    /// prefixes of each length, and of equally short ones those whose last byte occurred more often in x. A dropped
+    /// prefix counts as if its continuations cost as much as the most expensive of those kept.
     ///
     /// # Errors
     /// If the compressor fails.
@@ -70,7 +71,7 @@ impl Lengths {
     }
 }
 
-/// Bits of what has the probabilities of all of these together: −log2 Σ 2^−bits.
+/// Bits of a set of alternatives with the sum of their probabilities: −log2 Σ 2^−bits.
 fn bits_of_all(bits: impl Iterator<Item = f64> + Clone) -> f64 {
     let least = bits.clone().fold(f64::INFINITY, f64::min);
     least - bits.map(|bits| (least - bits).exp2()).sum::<f64>().log2()

@@ -44,7 +44,7 @@ pub struct Drawing {
 pub struct Sampled {
     /// Every byte, given ones too. It has the stretches' length.
     pub bytes: Vec<u8>,
-    /// Σ −log2 p of what was drawn, by the distribution that it was drawn from.
+    /// Σ −log2 p of the sampled tokens or bytes, under the distribution that they were drawn from.
     pub bits: f64,
     /// The distribution of the first byte that was drawn, if a draw decides one byte.
     pub first_byte: Option<Vec<f64>>,
@@ -70,7 +70,7 @@ pub enum GenerateError {
         /// Why.
         source: io::Error,
     },
-    /// No token that may come is given a probability, or random bits ran out, which they do once in 10^8 draws.
+    /// No allowed token has a probability above 0; or the random bits ran out, which happens once in 10^8 draws.
     #[error("nothing can be sampled at byte {at}: {why}")]
     Nothing {
         /// Byte of the sample.

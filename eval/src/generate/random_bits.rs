@@ -9,8 +9,8 @@ use crate::quantize::{Interval, QuantizeError, RowTable};
 const BYTES_OF_A_DRAW: usize = 4;
 /// Bytes that a decoder reads ahead.
 const AHEAD: usize = 16;
-/// Pages of random bits. A draw fails where the code lies in the sliver at the end of the range that no frequency has,
-/// less than one in 2^25 of it: what follows is then decoded from the next page.
+/// Pages of random bits. A draw fails if the code is in the sliver at the end of the range that belongs to no
+/// frequency, which is less than one in 2^25 of it; decoding then continues with the next page.
 const PAGES: u64 = 4;
 
 /// The random bits of one sample, enough for so many draws.

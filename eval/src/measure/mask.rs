@@ -14,9 +14,10 @@ pub(super) struct Masked<'a> {
     pub(super) missed: u64,
 }
 
-/// Puts a mask on a chunk. Where it clears bits, a chunk of ASCII alone stays as it is; of any other a decoder lacks a
-/// bit of each byte, while the paper's code counts those of the bytes that changed. Where it shifts, both are a bit a
-/// byte. A byte that cannot be spelt even so is replaced by one that can, and is lost whole.
+/// Applies a mask to a chunk. A mask that clears bits leaves a chunk of pure ASCII unchanged; for any other chunk a
+/// decoder lacks one bit of each byte, while the paper's code counts only the bytes that changed. For a mask that
+/// shifts, both are one bit for each byte. A byte that cannot be spelt even then is replaced by one that can, and is
+/// lost entirely.
 pub(super) fn masked<'a>(bytes: &'a [u8], mask: Mask, tokenizer: &dyn Tokenizer) -> Masked<'a> {
     let is_changed = mask == Mask::Shifted || !bytes.is_ascii();
     let replacement = (b' '..0x7f).find(|&byte| tokenizer.can_spell(byte));

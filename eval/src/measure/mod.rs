@@ -72,8 +72,7 @@ pub struct Measured {
     pub tokens: Option<u64>,
     /// Σ −log2 p of the distribution that the coder uses, its floor included.
     pub ideal_bits: Option<Bits>,
-    /// Σ −log2 p of the network's own; absent where the coder ran and could not tell it, since f32
-    /// had 0 for a probability.
+    /// Σ −log2 p under the network's own distribution; absent if the coder ran and a probability was 0 in f32.
     pub cross_entropy_bits: Option<Bits>,
     /// What the coder or compressor emitted. A chunked compressor's header counts once.
     pub coded_bytes: Option<Bytes>,

@@ -38,21 +38,21 @@ pub struct Measurement<'a> {
     pub corpus_sha256: &'a str,
     /// The bytes of it to measure, or to draw from.
     pub span: Range<u64>,
-    /// Chunks of so many bytes, each tokenized by itself; or of so many tokens, cut from the tokens
-    /// of the whole span; or windows of these that overlap, whose ideal bits alone are measured.
+    /// Chunks of this many bytes, each tokenized separately; or chunks of this many tokens, cut from the tokens of the
+    /// whole span; or overlapping windows of these, for which only ideal bits are measured.
     pub chunking: Chunking,
     /// Some chunks, if not all; of bytes only.
     pub sample: Option<Draw>,
-    /// What is taken from bytes before the network sees them, as the paper's code does. What is lost is a term of its
-    /// own: a bit for each byte of a chunk that the mask changed, since nothing tells which bytes these are. A byte
-    /// that the tokenizer cannot spell even then is replaced, and lost whole.
+    /// The bits that are removed from bytes before the network sees them, as in the paper's code. Lost bits are
+    /// counted separately: one for each byte of a chunk that the mask changed, since nothing says which bytes were
+    /// changed. A byte that the tokenizer cannot spell even then is replaced, and lost entirely.
     pub mask: Option<Mask>,
     /// Whether to run the coder too.
     pub coding: bool,
     /// Whether to keep bits up to some positions of each chunk, which has bytes then.
     pub curve: bool,
-    /// Chunks that are scored or coded together, and after which progress is kept. Bounds memory:
-    /// coding keeps as many contexts at once.
+    /// Chunks that are scored or coded together; after each such group the results are saved. This bounds memory,
+    /// since coding keeps this many contexts at once.
     pub group_chunks: u64,
 }
 
@@ -390,7 +390,7 @@ impl Measurement<'_> {
         Ok(Some(group))
     }
 
-    /// What every token of some pieces costs, those before them left out; nothing if stopped.
+    /// The cost of every token of some pieces, without the tokens that are only context; nothing if stopped.
     fn scores(
         &self,
         pieces: &[(&[u32], usize)],
@@ -486,7 +486,7 @@ pub(super) fn in_memory(length: u64) -> usize {
 /// them if it ran.
 struct Scores {
     bits: Vec<Vec<f32>>,
-    /// Of all tokens, without the floor; infinite if the coder's numbers do not tell it.
+    /// For all tokens, without the floor; infinite if the coder's numbers do not determine it.
     cross_entropy_bits: f64,
     coded_bytes: Option<u64>,
 }

@@ -55,8 +55,8 @@ impl Curve {
     }
 }
 
-/// Bits up to each position of a chunk whose tokens stand for so many bytes, and cost so many bits, each: a token's
-/// bits are spread evenly over its bytes.
+/// Bits up to each position of a chunk, given the bytes and bits of each of its tokens: a token's bits are spread
+/// evenly over its bytes.
 pub(super) fn up_to(ends: &[u64], tokens: impl Iterator<Item = (u64, f64)>) -> Vec<f64> {
     let (mut bits, mut at, mut sums) = (0.0, 0, Vec::new());
     let mut rest = ends.iter().peekable();

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-/// The tokens that each window codes, of so many: the first window all of its own, every other one `stride` more.
+/// The range of tokens that each window measures: all of the first window, and the `stride` new ones of every other.
 pub(super) fn coded(tokens: usize, window: usize, stride: usize) -> Vec<Range<usize>> {
     let first = window.min(tokens);
     let rest = (first..tokens).step_by(stride.max(1));
@@ -23,8 +23,8 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// What is predicted from an empty context each, and how many of its first tokens are only read; those are within
-    /// the context.
+    /// The token ranges that are predicted from an empty context each, and how many of their first tokens are only
+    /// context; those fit into the context.
     pub(super) fn pieces(&self, context: usize) -> impl Iterator<Item = (&[u32], usize)> {
         let before = self.before;
         self.tokens.chunks(context).map(move |piece| (piece, before))

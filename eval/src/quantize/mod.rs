@@ -50,9 +50,9 @@ impl Interval {
     }
 }
 
-/// What coding a symbol costs, ideally, that a network gives so many bits, −log2 p, in a row of so
-/// many symbols: [`Interval::bits`] without the row, which is taken to sum to 1. A row's own sum
-/// is off that by a rounding of f32 and, for each symbol of less than 2^-31, by less than that.
+/// The ideal cost of coding a symbol to which a network assigns this many bits, −log2 p, in a row with this many
+/// symbols: [`Interval::bits`] without the row, whose sum is taken to be 1. The actual sum of a row differs from 1 by
+/// a rounding of f32 and, for each symbol below 2^-31, by less than that.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "2^30 and a vocabulary are far below 2^53")]
 pub fn bits_of(surprisal: f64, vocabulary: usize) -> f64 {

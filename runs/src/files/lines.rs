@@ -84,7 +84,7 @@ pub(crate) fn line_of<T: Serialize>(path: &Path, record: &T) -> Result<Vec<u8>, 
     Ok(line)
 }
 
-/// How a line ends.
+/// The end of a line.
 #[derive(Debug, PartialEq, Eq)]
 enum Tail {
     /// With its checksum.

@@ -80,8 +80,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FileError> {
     output.finish()
 }
 
-/// For `#[serde(serialize_with)]`: a path in JSON, as it is shown to people. JSON is text, and a path
-/// need not be.
+/// For `#[serde(serialize_with)]`: a path in JSON as it is shown to users, since JSON is text and a path need not be.
 ///
 /// # Errors
 /// As the serializer's.

@@ -12,7 +12,7 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// What an output is made from: a file, or standard input.
+/// The input that an output is made from: a file, or standard input.
 pub struct Input {
     path: PathBuf,
     reader: Box<dyn Read>,
@@ -52,7 +52,7 @@ impl Input {
         self.file().map(Metadata::len)
     }
 
-    /// What a plain file says of itself.
+    /// The metadata of a regular file.
     fn file(&self) -> Option<&Metadata> {
         self.metadata.as_ref().filter(|metadata| metadata.is_file())
     }
@@ -90,7 +90,7 @@ enum Sink {
 }
 
 impl Output {
-    /// Opens an output. A file that is replaced gives it its mode, owner and group; see [`Self::of`].
+    /// Opens an output. If it replaces a file, it gets that file's mode, owner and group; see [`Self::of`].
     ///
     /// # Errors
     /// If there is no such folder, or it cannot be written.
@@ -98,8 +98,8 @@ impl Output {
         Self::open(path, place::find, None)
     }
 
-    /// Opens what is made from an input, `-` being standard output. A new file has the input's mode, and
-    /// so far as the system allows its owner and group; a file that is replaced gives its own.
+    /// Opens the output for an input; `-` is standard output. A new file gets the input's mode and, where the system
+    /// allows it, its owner and group; if a file is replaced, its own are kept.
     ///
     /// # Errors
     /// If it is the input, by whatever name, or cannot be written.
@@ -110,7 +110,7 @@ impl Output {
         }
     }
 
-    /// Refuses an output that is a file which is read besides its input, such as a model's.
+    /// Refuses an output that is another file which is being read, such as a model's.
     ///
     /// # Errors
     /// If it is that file, by whatever name.
@@ -176,14 +176,14 @@ impl Write for Output {
     }
 }
 
-/// Whether two are one plain file, by whatever names.
+/// Whether two paths are the same regular file.
 #[cfg(unix)]
 fn is_same(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt;
     one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Elsewhere no number tells; but a file that is open cannot be replaced there.
+/// Other systems have no file numbers, but there an open file cannot be replaced.
 #[cfg(not(unix))]
 fn is_same(_one: &Metadata, _other: &Metadata) -> bool {
     false

@@ -16,7 +16,7 @@ const MOST_LINKS: usize = 40;
 pub(super) enum Place {
     /// To something that is open, or was opened.
     Stream(File),
-    /// Under this name, which is no link's.
+    /// A file with this name, which is not a link.
     File {
         /// The name, in a folder that is there.
         path: PathBuf,
@@ -74,7 +74,7 @@ fn split(path: &Path) -> io::Result<(PathBuf, OsString)> {
     }
 }
 
-/// The number of our own descriptor that a path stands for, if it does.
+/// The number of our own file descriptor that a path stands for, if it does.
 fn descriptor(folder: &Path, name: &OsStr) -> Option<u16> {
     match (folder.to_str(), name.to_str()?) {
         (Some("/dev"), "stdin") => return Some(0),
@@ -87,7 +87,7 @@ fn descriptor(folder: &Path, name: &OsStr) -> Option<u16> {
     is_list.then(|| name.to_str()?.parse().ok())?
 }
 
-/// Another handle of what is open under a number, with the same place in it.
+/// A duplicate of an open file descriptor, with the same position.
 #[cfg(unix)]
 fn open_descriptor(number: u16) -> io::Result<File> {
     use std::os::fd::{AsFd, BorrowedFd};

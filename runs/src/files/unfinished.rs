@@ -9,7 +9,7 @@ use tempfile::NamedTempFile;
 use super::{FileError, folder_of};
 use crate::temporaries::{self, Listed};
 
-/// What names of unfinished files end with.
+/// The suffix of unfinished files.
 const SUFFIX: &str = ".tmp";
 const RANDOM_LETTERS: usize = 10;
 
@@ -18,13 +18,13 @@ const RANDOM_LETTERS: usize = 10;
 pub struct Unfinished {
     file: NamedTempFile,
     target: PathBuf,
-    /// What the finished file shall be like.
+    /// The file whose mode and owner the finished file gets.
     model: Option<Metadata>,
     listed: Listed,
 }
 
 impl Unfinished {
-    /// Opens a new file beside `target`, which gets the mode of any new file.
+    /// Opens a new file beside `target`, with the mode of any new file.
     ///
     /// # Errors
     /// If the folder is not there or cannot be written.
@@ -50,7 +50,7 @@ impl Unfinished {
         self.file.as_file_mut()
     }
 
-    /// Gives the file its name, for good: on the disk before anyone can see it.
+    /// Gives the file its final name, once it is on disk.
     ///
     /// # Errors
     /// If it cannot be brought onto the disk or renamed; it is gone then, and what had the name is
@@ -76,7 +76,7 @@ impl Unfinished {
     }
 }
 
-/// Removes what processes that were killed left beside `target`. Only for who holds the lock on it.
+/// Removes files that killed processes left beside `target`. Only the holder of its lock may call this.
 pub fn remove_leftovers(target: &Path) {
     let prefix = prefix(target);
     for entry in fs::read_dir(folder_of(target)).into_iter().flatten().flatten() {
@@ -88,8 +88,7 @@ pub fn remove_leftovers(target: &Path) {
     }
 }
 
-/// How names of unfinished files begin: hidden, told apart by what they will be, and short, however
-/// long that name is.
+/// The beginning of an unfinished file's name: hidden, derived from the final name, and short however long that is.
 fn prefix(target: &Path) -> String {
     let name = target.file_name().unwrap_or_default();
     format!(".{:08x}-", crc32fast::hash(name.as_encoded_bytes()))
@@ -108,9 +107,9 @@ mod ownership {
         Permissions::from_mode(model.map_or(0o666, |model| model.mode() & 0o600))
     }
 
-    /// Gives a file the mode of `model`, and its owner and group, which only root can always do. A group
-    /// that cannot be kept gets no more than everybody does. Of what file systems add (access lists,
-    /// extended attributes) nothing is taken over; where they keep no modes, theirs stays.
+    /// Gives a file the mode of `model`, and its owner and group, which only root can always do. If the group cannot
+    /// be kept, the new group gets no more rights than everybody. Access control lists and extended attributes are not
+    /// copied; file systems without modes keep their own behaviour.
     pub(super) fn take_over(file: &File, model: &Metadata) -> io::Result<()> {
         let own = file.metadata()?;
         if own.uid() != model.uid() {

@@ -13,19 +13,19 @@ use crate::size::Size;
 use crate::tokenization::Tokenization;
 use crate::units::Bytes;
 
-/// How much training, as it was asked for.
+/// The budget of training, as the user gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Budget {
-    /// So many tokens.
+    /// This many tokens.
     Tokens(u64),
-    /// So many optimizer steps.
+    /// This many optimizer steps.
     Steps(u64),
-    /// So many minutes on this machine; timed trial steps turn them into steps before the first.
+    /// This many minutes on this machine: before the first step, timed trial steps determine the number of steps.
     Minutes(f64),
 }
 
-/// Which bytes of the corpus train.
+/// Which bytes of the corpus are for training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainOn {
@@ -53,10 +53,10 @@ pub struct Plan {
     pub corpus_bytes: Bytes,
     /// SHA-256 of that corpus, hexadecimal.
     pub corpus_sha256: String,
-    /// Which of its bytes train.
+    /// Which of its bytes are for training.
     pub train_on: TrainOn,
-    /// The bytes that train, where they do not follow from length and `train_on`: a corpus of images or sounds is
-    /// divided by whole files.
+    /// The training bytes, if they do not follow from length and `train_on`: a corpus of images or sounds is divided
+    /// by whole files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_span: Option<Span>,
     /// The corpora that it is a mixture of, if it is one.
@@ -64,7 +64,7 @@ pub struct Plan {
     pub parts: Vec<PlannedPart>,
     /// The amount of training asked for.
     pub budget: Budget,
-    /// Optimizer steps that the budget comes to.
+    /// The number of optimizer steps that the budget amounts to.
     pub steps: u64,
     /// Tokens of a sequence, which is also the longest chunk that the run can code.
     pub context: usize,
@@ -74,11 +74,11 @@ pub struct Plan {
     pub accumulation: usize,
     /// Seed of the weights and of the data's order.
     pub seed: u64,
-    /// Steps between two validations, each of which also keeps a checkpoint.
+    /// Steps between two validations, each of which also saves a checkpoint.
     pub validate_every: u64,
     /// Sequences of one validation.
     pub validation_sequences: usize,
-    /// What the recipe's row said when the plan was made, and what was set instead.
+    /// The recipe's choices when the plan was made, with those that were set instead.
     pub choices: Choices,
     /// In what numbers it trains.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
@@ -148,7 +148,7 @@ impl Plan {
         self.size.width / self.heads()
     }
 
-    /// Rows of the embedding table: the vocabulary's, and the begin token's where it has its own.
+    /// Rows of the embedding table: the vocabulary's, and one for the begin token if it has its own.
     #[must_use]
     pub fn embedding_rows(&self) -> usize {
         self.tokenization.vocabulary() + usize::from(self.choices.begin == Begin::OwnRow)
@@ -199,7 +199,7 @@ pub fn default_tokens(size: Size) -> u64 {
     20 * size.core_parameters()
 }
 
-/// A name that can stand in a folder's name: letters, digits, `.`, `_`, `=` and `-`.
+/// A name made suitable for a folder's name: letters, digits, `.`, `_`, `=` and `-`.
 #[must_use]
 pub fn file_safe(name: &str) -> String {
     let stem = name.rsplit(['/', '\\']).next().unwrap_or(name);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::size::Size;
 
-/// Which normalisation, and where it stands.
+/// The kind of normalisation, and its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Norm {
@@ -65,7 +65,7 @@ pub enum Begin {
     TokenZero,
 }
 
-/// What moves the blocks' matrices; embedding, head and gains follow Adam in any case.
+/// The optimizer of the blocks' matrices; embedding, head and gains always use Adam.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Optimizer {
@@ -75,7 +75,7 @@ pub enum Optimizer {
     Adam,
 }
 
-/// The way by which learning rates fall at the end.
+/// How learning rates fall at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecayForm {
@@ -87,7 +87,7 @@ pub enum DecayForm {
     Cosine,
 }
 
-/// How the weight decay goes over the steps, besides following the learning rate.
+/// How the weight decay changes over the steps, besides following the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DecaySchedule {
@@ -97,9 +97,9 @@ pub enum DecaySchedule {
     ToZero,
 }
 
-/// Everything that a recipe decides. Saved with the plan, so that weights are read by the choices
-/// they were trained with, even when the table has moved on. Whoever adds a field gives it the
-/// `serde` default that means what plans without it did.
+/// All choices of a recipe. They are saved with the plan, so that weights are read with the choices that they were
+/// trained with, even if the table has changed since. A new field needs a `serde` default that means what plans
+/// without it did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(remote = "Self")]
 #[expect(missing_docs, reason = "the table has a line on each")]
@@ -257,7 +257,7 @@ impl Choices {
         }
     }
 
-    /// Why a choice changes nothing beside the others, if it does not.
+    /// Why a choice has no effect, given the other choices; nothing if it has one.
     #[must_use]
     pub fn idle(&self, key: &str) -> Option<&'static str> {
         let reasons: &[(bool, &[&str], &'static str)] = &[

@@ -19,8 +19,8 @@ impl Choices {
         rising.min(self.decay_floor + (1.0 - self.decay_floor) * falling).min(1.0)
     }
 
-    /// Muon's momentum at that step: from where it starts to where it stays to where it ends, each in
-    /// a straight line.
+    /// Muon's momentum at that step: it changes linearly from its start to its usual value, and at the end to its
+    /// final value.
     #[must_use]
     pub fn momentum_at(&self, step: u64, steps: u64) -> f64 {
         let [done, left] = ends(step, steps);

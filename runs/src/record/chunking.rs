@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Chunking {
-    /// Pieces of so many bytes, each from an empty context.
+    /// Chunks of this many bytes, each from an empty context.
     Bytes(u64),
-    /// Pieces of so many tokens, each from an empty context.
+    /// Chunks of this many tokens, each from an empty context.
     Tokens(u64),
     /// One piece.
     Whole,
-    /// Windows of so many tokens that overlap: of each the last `stride` are coded, after the ones before, and of the
-    /// first all. So every token but the first ones is predicted from at least `window` − `stride` tokens.
+    /// Overlapping windows of this many tokens. In the first window all tokens count, in every other the last
+    /// `stride`, so every token after the first window is predicted from at least `window` − `stride` tokens.
     Strided {
         /// Tokens of a window.
         window: u64,

@@ -14,19 +14,18 @@ pub struct Counts {
     /// Tokens that were coded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Σ −log2 p, in f64, of the very distribution that the coder uses, its floor included, whoever
-    /// computed it.
+    /// Σ −log2 p, summed in f64, under the distribution that the coder uses, including its floor, however it was
+    /// measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ideal_bits: Option<Bits>,
-    /// The same of the network's own distribution, which has no floor: what evaluations of language
-    /// models call cross-entropy. Absent where the coder's numbers could not tell it, that is where
-    /// a token's probability was 0 to them; in records without `arithmetic`, `ideal_bits` is this.
+    /// The same under the network's own distribution, which has no floor: the usual cross-entropy. Absent if the coder
+    /// ran and a token's probability was 0 in f32. In records without `arithmetic`, `ideal_bits` is this number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cross_entropy_bits: Option<Bits>,
     /// 95 % bootstrap interval of `ideal_bits` (else of 8 · `coded_bytes`) over chunks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits_interval: Option<[Bits; 2]>,
-    /// What the coder emitted; for a chunked classical compressor its header counts once.
+    /// The bytes that the coder emitted; for a chunked classical compressor the header counts once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coded_bytes: Option<Bytes>,
     /// Header bytes within `coded_bytes`.

@@ -24,7 +24,7 @@ pub struct Sample {
     pub seed: u64,
 }
 
-/// What was measured on: a corpus, and which of its bytes.
+/// The measured data: a corpus, and which of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Excerpt {
     /// Corpus by name.
@@ -42,7 +42,7 @@ pub struct Excerpt {
 }
 
 impl Excerpt {
-    /// What its bytes are of; nothing in particular, where it is not said.
+    /// The medium of its bytes; bytes of no known kind, if the record does not say.
     #[must_use]
     pub fn medium(&self) -> Medium {
         self.medium.unwrap_or(Medium::Bytes)

@@ -34,7 +34,7 @@ pub enum Facts {
     Pretrained(ModelFacts),
 }
 
-/// By what something was measured or drawn, as records of curves and of samples say it.
+/// What was measured or sampled from, as given in records of curves and of samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Maker {
@@ -77,7 +77,7 @@ pub struct NetworkFacts {
     /// Bytes that each parameter is stored in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_parameter: Option<f64>,
-    /// How the weights were coded that predicted: decoded again before they did.
+    /// The code of the weights, from which they were decoded before predicting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_code: Option<WeightCode>,
     /// Bytes of the weights in that code; where absent, parameters · bytes of each.
@@ -191,7 +191,7 @@ impl Facts {
         if let Self::Pretrained(model) = self { Some(model) } else { None }
     }
 
-    /// What of them tells by what something was made.
+    /// The part of them that identifies what made the record.
     #[must_use]
     pub fn maker(&self) -> Maker {
         let weights = |network: &NetworkFacts| WeightsOf { weights: network.weights.clone() };

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::medium::Medium;
 
-/// What the paper's code takes from the bytes that a model is given, so that they are ASCII.
+/// The bits that the paper's code removes from the bytes that a model sees, so that they are ASCII.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mask {
-    /// Bytes that are no ASCII lose their highest bit; a text's other bytes stay.
+    /// Bytes that are not ASCII lose their highest bit; all other bytes of a text stay.
     Cleared,
     /// Every byte is shifted to the right by one.
     Shifted,

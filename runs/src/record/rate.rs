@@ -7,7 +7,7 @@ use crate::size::Size;
 use crate::tokenization::Tokenization;
 use crate::units::{Bits, Bytes};
 
-/// The compression of one corpus by one compressor. In JSON the fields of its parts stand side by side.
+/// The compression of one corpus by one compressor. In JSON, the fields of its parts are all at the top level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateRecord {
     /// Run, compressor or model.
@@ -130,7 +130,7 @@ impl RateRecord {
         self.over_raw(self.compressed_bytes()?)
     }
 
-    /// What a decoder must have besides the data: weights at their stated code, and the tokenizer.
+    /// What a decoder needs besides the data: the weights in their stated code, and the tokenizer.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "parameters stay far below 2^53")]
     pub fn model_bytes(&self) -> f64 {
@@ -200,7 +200,7 @@ impl RateRecord {
         (measured.0 > 0.0).then(|| [rate * low.0 / measured.0, rate * high.0 / measured.0])
     }
 
-    /// What the coder emitted over what it ideally had to: 0.001 is 0.1 %.
+    /// The excess of the coded bytes over the ideal code length: 0.001 is 0.1 %.
     #[must_use]
     pub fn coding_overhead(&self) -> Option<f64> {
         let ideal = self.counts.ideal_bits?.as_bytes();

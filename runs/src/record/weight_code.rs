@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::recipe::Weights;
 
-/// How weights are stored where they count: what a model costs.
+/// How weights are stored when their size counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WeightCode {
@@ -17,7 +17,7 @@ pub enum WeightCode {
     Int8,
     /// The same within ±7, but for embeddings and head, which have 8 bits.
     Int4,
-    /// What `Int8` was at first, compressed by LZMA2. Read, and not made any more.
+    /// The original form of `Int8`, compressed by LZMA2. It is only read, not written.
     Int8Xz,
 }
 
@@ -40,7 +40,7 @@ impl WeightCode {
     }
 }
 
-/// What weights of a recipe are saved in.
+/// The code in which weights of a recipe are saved.
 impl From<Weights> for WeightCode {
     fn from(weights: Weights) -> Self {
         match weights {

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use lmtrain_runs::{Bytes, Plan, machine};
 use lmtrain_train::Device;
 
-/// Refuses what the machine's memory cannot hold, where the system tells how much there is.
+/// Refuses training that does not fit into the machine's memory, if the system says how much there is.
 pub(super) fn check_memory(plan: &Plan, device: Device) -> Result<()> {
     if device != Device::Cpu {
         return Ok(());

@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Fit, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Trains the one run that these arguments name, from where it is.
+/// Trains the run that these arguments describe, continuing it if it was begun.
 pub(super) fn fit_one(arguments: &Fit, mixture: &Mixture, context: &Context) -> Result<()> {
     let ([size], [tokenization]) = (&arguments.size[..], &arguments.tokenizers()[..]) else {
         bail!("a run has one size and one tokenizer");
@@ -167,7 +167,7 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Print
     finish(&plan, &run, fitted, arguments.device, context)
 }
 
-/// What may stand in the way of a run of this name.
+/// Checks whether a run of this name exists already.
 fn prepare(run: &Run, plan: &Plan, arguments: &Fit) -> Result<()> {
     let name = run.name();
     match run.plan()? {

@@ -25,8 +25,7 @@ const LONGEST_NAME: usize = 200;
 /// Share of a budget in minutes that steps may take; the rest validates and saves.
 const STEPPING_SHARE: f64 = 0.93;
 
-/// What arguments say of a run: a plan but for the steps, which a clock may have to tell, and for what follows from
-/// them.
+/// A plan without its number of steps, which may have to be timed first, and without what depends on it.
 pub(in crate::commands) struct Draft {
     size: Size,
     tokenization: Tokenization,
@@ -74,7 +73,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// The size that has no more parameters in all than with bytes.
+    /// The size that has no more parameters in total than with bytes.
     fn narrowed(&self) -> Size {
         let plan = self.with_steps(1);
         let of_bytes = Plan { tokenization: Tokenization::Bytes, ..plan.clone() };
@@ -88,7 +87,7 @@ impl Draft {
         self.with_steps(1).name
     }
 
-    /// The steps that the budget comes to, if no clock is needed to tell.
+    /// The number of steps of the budget, if it does not depend on timing.
     pub(in crate::commands) fn known_steps(&self) -> Option<u64> {
         let sequences = (self.row.batch as u64).saturating_mul(self.row.accumulation as u64);
         let tokens_per_step = (self.context as u64).saturating_mul(sequences);
@@ -157,8 +156,8 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The plan, with the steps that its budget comes to, and the seconds of each, if trial steps told them: minutes, and a
-/// dry run's estimate, need some.
+/// The plan with its number of steps, and the seconds per step if trial steps were timed: for a budget in minutes, and
+/// for the estimate of a dry run.
 pub(super) fn settled(
     draft: &Draft,
     training: &Arc<dyn Tokens>,

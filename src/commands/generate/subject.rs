@@ -25,9 +25,9 @@ pub(super) struct Subject {
     pub(super) corpus: Option<String>,
     pub(super) chunk: Option<u64>,
     pub(super) medium: Medium,
-    /// By turns what is given and what is drawn.
+    /// The given and the sampled stretches, alternating.
     pub(super) stretches: Vec<Stretch>,
-    /// The bytes that are really where bytes are drawn, if they are known.
+    /// The real bytes of the sampled stretches, if they are known.
     pub(super) truth: Option<Vec<u8>>,
 }
 

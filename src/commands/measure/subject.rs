@@ -13,7 +13,7 @@ use crate::context::Context;
 
 /// What can be measured.
 pub(in crate::commands) trait Subject {
-    /// What tells which weights or which library it is, as it was read.
+    /// What identifies the weights or the library, as it was read.
     type Identified;
 
     /// What is said of it while it is measured.
@@ -46,12 +46,12 @@ pub(in crate::commands) trait Subject {
         settings.computing_on()
     }
 
-    /// Of so many bytes of a span, those that it was trained on, as far as is known.
+    /// How many bytes of a span it was trained on, as far as is known.
     fn in_sample(&self, _span: Span, _measured: Bytes, _task: &Task<'_>) -> Bytes {
         Bytes(0)
     }
 
-    /// Of what was measured, a part that has a record of its own.
+    /// A part of the measured data that has its own record.
     fn part(&self, _record: &RateRecord, _measured: &Measured) -> Option<(Span, Measured)> {
         None
     }

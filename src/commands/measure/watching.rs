@@ -9,11 +9,11 @@ use lmtrain_runs::Span;
 use crate::context::Context;
 use crate::progress::ShownProgress;
 
-/// Bytes of a corpus whose memory is given back together.
+/// Bytes of a corpus whose memory is released together.
 const GIVEN_BACK_AT_ONCE: u64 = 16 << 20;
 
-/// Gives back the memory of a corpus's bytes that are done with, so many of the span; of chunks that are drawn from
-/// all over it nothing is.
+/// Releases the memory of a corpus's bytes that have been measured, up to this many of the span; not if chunks are
+/// drawn from all over it.
 pub(super) fn giving_back(
     corpus: &Corpus,
     span: Span,

@@ -9,7 +9,7 @@ use crate::device::Device;
 /// the largest sizes were measured at.
 const PEAK_SHARE: f64 = 0.55;
 
-/// What a run costs beside others, whatever the machine: its operations, or its minutes.
+/// The cost of a run relative to others, on any machine: its operations, or its minutes.
 pub(super) fn cost(plan: &Plan) -> f64 {
     match plan.budget {
         Budget::Minutes(minutes) => minutes * 60.0 * 1e11,
@@ -17,13 +17,13 @@ pub(super) fn cost(plan: &Plan) -> f64 {
     }
 }
 
-/// What a device computes in training, about, in a second.
+/// The approximate speed of a device in training, in operations per second.
 pub(super) fn flops_per_s(device: Device) -> Result<f64> {
     let precision = device.precision(None).map_err(anyhow::Error::msg)?;
     Ok(PEAK_SHARE * device.peak(precision)?.gemm_flops_per_s)
 }
 
-/// How long a run trains, about.
+/// The approximate training time of a run.
 pub(super) fn seconds(plan: &Plan, flops_per_s: f64) -> f64 {
     match plan.budget {
         Budget::Minutes(minutes) => 60.0 * minutes,

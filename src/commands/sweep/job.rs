@@ -89,7 +89,7 @@ pub(super) fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<V
     Ok(jobs)
 }
 
-/// How far a run is, and the steps that it was begun with.
+/// The progress of a run, and the number of steps in its plan.
 fn state(name: &str, context: &Context) -> Result<(State, Option<u64>)> {
     let run = context.store.run(name);
     let Some(saved) = run.plan()? else { return Ok((State::New, None)) };

@@ -101,7 +101,7 @@ impl LawCurve {
         Some((shown.0, shown.1))
     }
 
-    /// What the law says of the best size, as a note below a curve's name.
+    /// The best size according to the law, as a note below a curve's name.
     pub(super) fn note(&self) -> Option<String> {
         let Optimum { parameters, interval: [low, high], .. } = self.optimum?;
         let count = format::short_count;

@@ -96,9 +96,8 @@ mod tests {
         (0..sizes).map(point).collect()
     }
 
-    /// Of some studies of so many sizes: the share whose interval holds the truth, and how wide the
-    /// intervals' middle one is beside what the spread of the estimates asks for, ±t standard
-    /// deviations.
+    /// For simulated studies of this many sizes: the share whose interval contains the truth, and the median width of
+    /// the intervals relative to the width that the spread of the estimates implies, ±t standard deviations.
     fn held_and_wide(sizes: i32, t: f64, truth: f64, of: impl Fn(&Law) -> f64) -> [f64; 2] {
         let fits: Vec<Fit> = (0..STUDIES)
             .map(|seed| Fit::with_draws(&noisy(seed, sizes, 0.005), 200).expect("points"))

@@ -5,13 +5,13 @@ use lmtrain_runs::RateRecord;
 use super::bootstrap::Fit;
 use super::fit::Observation;
 
-/// A law of parameters alone has three numbers: so many sizes leave it something to be wrong about.
+/// A law of parameters has three coefficients, so this many sizes leave one degree of freedom.
 const FEWEST_SIZES: usize = 4;
-/// A law of tokens, too, has five: so many runs.
+/// A law of parameters and tokens has five coefficients, so it needs this many runs.
 const FEWEST_RUNS: usize = 6;
 /// Tokens seen that differ by less than this factor are the same amount of training.
 const SAME_TOKENS: f64 = 1.1;
-/// Beyond this correlation, parameters and tokens grew together and cannot be told apart.
+/// Above this correlation, parameters and tokens grew together and their effects cannot be separated.
 const TOGETHER: f64 = 0.9;
 
 /// A run as a law sees it: its place and raw rate.

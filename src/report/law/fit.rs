@@ -82,7 +82,7 @@ impl Law {
         ((height + exponent * center + worth) / (exponent + 1.0)).exp()
     }
 
-    /// Whether an exponent stands at its bound: then the points ask for another kind of curve.
+    /// Whether an exponent is at its bound, which means that the points need another kind of curve.
     pub(super) fn is_bound(&self) -> bool {
         let (low, high) = EXPONENTS;
         self.terms.iter().any(|term| !(1.01 * low..0.99 * high).contains(&term.exponent))

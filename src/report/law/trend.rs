@@ -9,7 +9,7 @@ use super::fit::Law;
 use crate::report::format;
 use crate::report::views::curves::Condition;
 
-/// Further than this factor from every size measured, a law is no answer.
+/// Beyond this factor from every measured size, a law gives no answer.
 const FAR: f64 = 10.0;
 /// An interval wider than this factor is none, either.
 const UNSURE: f64 = 100.0;
@@ -147,7 +147,7 @@ impl Trend {
         (smallest / FAR..=largest * FAR).contains(&optimum.parameters) && high / low < UNSURE
     }
 
-    /// The answer for so many bytes, in words.
+    /// The answer for this many bytes, in words.
     #[must_use]
     pub(crate) fn answer(&self, length: u64) -> String {
         let bytes = format::short_bytes(Bytes(length));

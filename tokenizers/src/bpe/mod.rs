@@ -38,8 +38,8 @@ pub struct BpeTokenizer {
 }
 
 impl BpeTokenizer {
-    /// Trains a vocabulary of exactly `tokens` tokens, the 256 bytes among them. The same text makes
-    /// the same vocabulary, whatever the number of threads.
+    /// Trains a vocabulary of exactly `tokens` tokens, including the 256 bytes. The same text gives the same
+    /// vocabulary with any number of threads.
     ///
     /// # Errors
     /// If the text is too short for so many, or their number is out of range.

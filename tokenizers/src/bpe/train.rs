@@ -50,8 +50,8 @@ fn counts(text: &[u8]) -> AHashMap<CompactString, u64> {
     all.into_iter().map(|(word, count)| (CompactString::from(spell(word)), count)).collect()
 }
 
-/// The merge that made each token. The crate may find that another pair spells a token that is
-/// there already; the pair that made it is the one kept, for then the merges are the vocabulary.
+/// The merge that made each token. The crate may also find another pair that gives an existing token; the original
+/// pair is kept, so that the merges determine the vocabulary.
 fn merges_of(model: &BPE) -> Result<Vec<[u32; 2]>, String> {
     let model = serde_json::to_value(model).map_err(|error| error.to_string())?;
     let vocabulary = &model["vocab"];

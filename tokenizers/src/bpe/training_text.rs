@@ -16,8 +16,8 @@ pub struct TrainingText {
 }
 
 impl TrainingText {
-    /// The identity of what [`BpeTokenizer::train`](super::BpeTokenizer::train) looks at of a text: all, or its first 2^31 − 1
-    /// bytes.
+    /// The identity of the part of a text that [`BpeTokenizer::train`](super::BpeTokenizer::train) uses: all of it, or
+    /// its first 2^31 − 1 bytes.
     #[must_use]
     pub fn of(text: &[u8]) -> Self {
         let text = seen(text);

@@ -69,7 +69,7 @@ impl Vocabulary {
         Some(&self.bytes[start as usize..end as usize])
     }
 
-    /// SHA-256 of what decides the tokens of any bytes: the pattern of words, and the merges.
+    /// SHA-256 of everything that determines the tokens of any bytes: the pattern of words, and the merges.
     pub(super) fn identity(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(format!("lmtrain bpe 1\n{PATTERN}\n"));

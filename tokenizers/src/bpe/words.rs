@@ -132,9 +132,9 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// The first place from `at` on where cutting the bytes changes no word: before ASCII white space
-/// that follows an ASCII character that is none. No word goes on there, whatever came before, and
-/// none looks at what follows it but for white space.
+/// The first position from `at` on where cutting the bytes changes no word: before ASCII white space that follows a
+/// non-space ASCII character. No word extends across such a position, whatever came before, and only white space looks
+/// at what follows it.
 pub(super) fn boundary(bytes: &[u8], at: usize) -> usize {
     let white = |byte: u8| byte == b' ' || (9..=13).contains(&byte);
     let cut = |pair: &[u8]| pair[0].is_ascii() && !white(pair[0]) && white(pair[1]);

@@ -47,7 +47,7 @@ impl PretrainedTokenizer {
         Ok(())
     }
 
-    /// How many tokens from the first on stand for the beginning of `wanted`, and for how much of it.
+    /// How many tokens, from the first, agree with the beginning of `wanted`, and how many of its bytes they cover.
     fn agreeing_before(&self, found: &[u32], wanted: &[u8]) -> (usize, usize) {
         let mut at = 0;
         for (index, &token) in found.iter().enumerate() {
@@ -59,7 +59,7 @@ impl PretrainedTokenizer {
         (found.len(), at)
     }
 
-    /// The token from which on all stand for the end of `wanted`, and where that begins.
+    /// The token from which on all agree with the end of `wanted`, and where that end begins.
     fn agreeing_after(&self, found: &[u32], wanted: &[u8]) -> (usize, usize) {
         let mut end = wanted.len();
         for (index, &token) in found.iter().enumerate().rev() {

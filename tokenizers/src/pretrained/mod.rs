@@ -37,7 +37,7 @@ pub struct PretrainedTokenizer {
     /// What it puts before a text, and takes off again: a space, or nothing.
     prefix: Vec<u8>,
     identity: [u8; 32],
-    /// Made when it is asked for: it takes seconds for large vocabularies.
+    /// Made on first use, since it takes seconds for large vocabularies.
     packed: OnceLock<Vec<u8>>,
 }
 

@@ -86,7 +86,7 @@ impl Spelling {
         self.ends.len()
     }
 
-    /// The bytes of a token; nothing if there is no such token, or it stands for none.
+    /// The bytes of a token; nothing if the token does not exist or stands for no bytes.
     pub(super) fn bytes(&self, token: u32) -> Option<&[u8]> {
         let index = token as usize;
         let end = *self.ends.get(index)?;

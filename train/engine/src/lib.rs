@@ -89,9 +89,9 @@ impl Engine {
         self.network.context
     }
 
-    /// Sequences that a session best has: two, if they hold no more than 8 MiB of keys and values, which then stay in
-    /// a core's share of the caches (measured at 200K and 3.2M parameters, where more gain nothing); more where the
-    /// weights outgrow the caches, so that every step has to fetch them (a rule of thumb).
+    /// The best number of sequences for a session: two, if their KV caches take at most 8 MiB, which then stay in a
+    /// core's share of the CPU caches (measured at 200K and 3.2M parameters, where more sequences bring nothing); more
+    /// if the weights do not fit into the caches, so that every step has to read them from memory (a rule of thumb).
     #[must_use]
     pub fn side_by_side(&self) -> u16 {
         let held =
@@ -102,8 +102,8 @@ impl Engine {
         u16::try_from(fitting.clamp(1, 2).max(outgrown.min(32))).unwrap_or(1)
     }
 
-    /// Memory that a sequence of so many tokens takes while it is predicted whole, in bytes: the stream, and of one layer
-    /// queries, keys and values and what the heads give.
+    /// Memory in bytes that a sequence of this many tokens takes while it is evaluated as a whole: the residual
+    /// stream, and one layer's queries, keys, values and attention outputs.
     #[must_use]
     pub fn sequence_bytes(&self, tokens: usize) -> usize {
         let of_layer = |layer: &Layer| layer.heads.row() + layer.heads.width();
@@ -122,7 +122,7 @@ impl Engine {
     }
 }
 
-/// The SIMD level of the calling thread; the application reports a bad `LMTRAIN_SIMD` before it comes here.
+/// The SIMD level of the calling thread; the application reports a wrong `LMTRAIN_SIMD` before using the engine.
 fn current_level() -> lmtrain_kernels::Level {
     level().unwrap_or_else(|error| panic!("{error}"))
 }

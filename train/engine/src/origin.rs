@@ -4,7 +4,7 @@
 use lmtrain_runs::Plan;
 use serde::{Deserialize, Serialize};
 
-/// What must be known to use weights.
+/// What must be known to use weights: their plan, tokenizer and step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The plan they were trained by.

@@ -30,7 +30,7 @@ impl Signature {
         Self { vocabulary, known, context, begin_token, identity }
     }
 
-    /// Whether the network can be given these chunks.
+    /// Checks that the network can be given these chunks.
     ///
     /// # Errors
     /// If one is longer than the context, or has a token outside the vocabulary.

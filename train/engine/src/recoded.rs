@@ -8,9 +8,9 @@ use crate::tensor_file::FormatError;
 use crate::{SavedWeights, WeightsError};
 
 impl SavedWeights {
-    /// These weights after a trip through a code, and the bytes that they cost in it: 4 and 2 a number in `f32` and
-    /// `f16`, as the paper counts; of whole numbers the length of the file that ships them, vocabulary apart. In the
-    /// code that their file has they are as they are there.
+    /// These weights after encoding and decoding in a code, and the size of their code in bytes: for `f32` and `f16`,
+    /// 4 and 2 for each number, as the paper counts; for quantized weights, the length of the packed network without
+    /// its vocabulary. In the code that their file uses, the weights are returned unchanged.
     ///
     /// # Errors
     /// If they cannot be coded, a number being too large or none at all.
@@ -42,8 +42,8 @@ impl SavedWeights {
         Self::from_bytes(bytes.map_err(|source| self.refuse(source))?, &self.origin.plan.name)
     }
 
-    /// As an archive embeds them, which has a place of its own for a vocabulary: whole numbers in the form that is
-    /// shipped, anything else as it is saved.
+    /// The form in which an archive embeds them; the vocabulary has its own place there. Quantized weights are
+    /// embedded as a packed network, others as they are saved.
     ///
     /// # Errors
     /// If the file is damaged.

@@ -69,8 +69,8 @@ impl SavedWeights {
         Ok(saved)
     }
 
-    /// Takes the bytes of such a file, which something else vouches for if they have no digest of
-    /// their own; `place` is for the error.
+    /// Uses the bytes of such a file. If they have no digest of their own, something else must vouch for them. `place`
+    /// is named in errors.
     ///
     /// # Errors
     /// If they are no file of weights, or damaged.
@@ -105,7 +105,7 @@ impl SavedWeights {
         self
     }
 
-    /// Whether they are in the form that is shipped, `.lmw`.
+    /// Whether they are in the form of a packed network, `.lmw`.
     #[must_use]
     pub fn is_packed(&self) -> bool {
         is_shipped(&self.bytes)

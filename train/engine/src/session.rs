@@ -81,8 +81,8 @@ impl EngineSession<'_> {
         self.tails.clear();
     }
 
-    /// Feeds `count` tokens to every sequence, `inputs` [sequences, count], on this thread; `rows` becomes
-    /// [sequences, count, vocabulary], the probabilities of what follows each.
+    /// Feeds `count` tokens to every sequence, `inputs` [sequences, count], on this thread; `rows` becomes [sequences,
+    /// count, vocabulary], the probabilities of the tokens that follow each.
     ///
     /// # Panics
     /// If there is no room, or a token is unknown.

@@ -22,7 +22,7 @@ const MAGIC: [u8; 3] = *b"lmw";
 const VERSIONS: [u8; 2] = [1, 2];
 /// Bytes of the digest.
 const DIGEST: usize = 32;
-/// Parameters for each byte at most: a plan that promises more is no network's.
+/// The most parameters for each byte of the file: a plan with more cannot be a real network's.
 const MOST_FOR_A_BYTE: u64 = 4096;
 
 /// Whether these bytes are of this form.
@@ -112,7 +112,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Shipped, FormatError> {
     Ok(Shipped { file, code, vocabulary: vocabulary.to_vec() })
 }
 
-/// A part that its length stands before, and what follows it.
+/// A part preceded by its length, and the bytes after it.
 fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)

@@ -100,7 +100,8 @@ impl TensorFile {
         Ok(bytes)
     }
 
-    /// Reads [`Self::to_bytes`], and tells whether there was a digest to check. Halves become singles.
+    /// Reads the result of [`Self::to_bytes`], and says whether there was a digest to check. Half-precision numbers
+    /// become single-precision.
     ///
     /// # Errors
     /// If the digest is of other bytes, or as [`Self::from_checked`].
@@ -136,14 +137,14 @@ impl TensorFile {
         Ok(Self { metadata, tensors, levels })
     }
 
-    /// How many numbers there are: weights, not scales.
+    /// The number of weights, not counting scales.
     #[must_use]
     pub fn count(&self) -> usize {
         let numbers = self.tensors.values().map(|numbers| numbers.values.len());
         numbers.chain(self.levels.values().map(|levels| levels.levels.len())).sum()
     }
 
-    /// Takes out the tensor of this name and shape, of a matrix of levels the weights that they stand for.
+    /// Removes and returns the tensor of this name and shape; for a quantized matrix, the weights that it stands for.
     ///
     /// # Errors
     /// If it is missing or of another shape.

@@ -2,7 +2,7 @@
 
 use lmtrain_kernels::{AttentionHeads, Gate, PackedWeights, RotaryTable, RowNorm, TAPS};
 
-/// Where the norms stand around a layer's two parts.
+/// The position of the norms relative to a layer's two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// x + attention(norm x), then x + mlp(norm x); norms may be absent, and others stand after the two parts.

@@ -19,9 +19,8 @@ use crate::tensor_file::{Numbers, TensorFile};
 /// Shapes by name.
 pub(crate) type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// What shares a scale in a tensor, and in how many bits a code has it, if it is a matrix: those that multiply rows have
-/// a scale for each output, those that tokens look up have one for each token. What tokens look up, and the head, have
-/// eight bits in any case.
+/// For a matrix, what shares a scale and how many bits a code uses: matrices that multiply rows have a scale for each
+/// output; tables that tokens look up have one for each token. These tables and the head always have eight bits.
 #[must_use]
 pub fn rounding(
     name: &str,

@@ -17,13 +17,13 @@ pub enum Activation {
     Gelu,
 }
 
-/// What the forward pass kept of an activation, for its slope.
+/// What the forward pass keeps of an activation, for its derivative.
 #[derive(Clone, Copy, Debug)]
 pub enum Kept<'a> {
     /// The values before it.
     Before(&'a [f32]),
-    /// The values after it, of `ReluSquared` only. The root of a rounded square is the number itself (short of
-    /// underflow), so the slope has the same bits, and the values before need not be kept at all.
+    /// The values after it, for `ReluSquared` only. The square root of a rounded square is the number itself (except
+    /// for underflow), so the derivative has the same bits, and the values before need not be kept.
     After(&'a [f32]),
 }
 

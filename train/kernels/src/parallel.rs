@@ -51,10 +51,10 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work` with the kernels it calls kept on this thread.
+/// Runs `work` so that the kernels that it calls stay on this thread.
 ///
-/// For callers that already run many of them side by side, one sequence or group of sequences a thread: what a
-/// sequence passes from kernel to kernel then stays in one core's cache. The bits are the same.
+/// For callers that already run many of these in parallel, one sequence or group of sequences on each thread: the data
+/// that a sequence passes from kernel to kernel then stay in one core's cache. The bits are the same.
 pub fn on_this_thread<R>(work: impl FnOnce() -> R) -> R {
     /// Puts the former state back, after a panic too.
     struct Restore(bool);

@@ -11,8 +11,8 @@ use super::level;
 const NARROW: usize = 6;
 const WIDE: usize = 12;
 
-/// Does about so many floating-point operations on this thread, at the level of the kernels; gives how many they
-/// were: an addition and a multiplication for each number in each lane of each multiply-add.
+/// Does about this many floating-point operations on this thread, at the kernels' SIMD level; returns their exact
+/// number, counting an addition and a multiplication for each lane of each multiply-add.
 pub fn multiply_adds(factors: Factors, operations: u64) -> u64 {
     match factors {
         Factors::Single => dispatch(level::current(), MultiplyAdds(Singles, operations)),

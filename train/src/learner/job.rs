@@ -21,13 +21,12 @@ pub struct Job {
     pub tokenizer: [u8; 32],
     /// Show burn-train's dashboard on the terminal.
     pub dashboard: bool,
-    /// Set by whoever wants training to stop with everything kept; by the dashboard, if its terminal
-    /// has gone.
+    /// Set to stop training with everything saved; also set by the dashboard if its terminal has gone.
     pub stop: Arc<AtomicBool>,
-    /// Dropped once everything is kept after a stop, or training has ended: whoever asked for the stop
-    /// may end the process then, whatever is still being computed.
+    /// Dropped once everything is saved after a stop, or training has ended: the process may then be ended, whatever
+    /// is still being computed.
     pub keeping: Option<Box<dyn Send>>,
-    /// Told of each record as it is made.
+    /// Called with each record as it is made.
     pub observe: Box<dyn FnMut(&StepRecord) + Send>,
 }
 
@@ -38,7 +37,7 @@ pub struct Fitted {
     pub step: u64,
     /// Whether these are all of the plan's.
     pub finished: bool,
-    /// The lowest validation, in bits a byte, and so that of the kept weights.
+    /// The lowest validation in bits per byte, which is that of the saved weights.
     pub best_bits_per_byte: Option<f64>,
     /// Seconds of training, over all sessions.
     pub seconds: f64,

@@ -34,8 +34,8 @@ use rescue::Rescuer;
 use segments::Segments;
 use workers::Workers;
 
-/// Trains a run from its last checkpoint, or from the start if it has none, on devices that share
-/// the passes of each step; the first holds everything else.
+/// Trains a run from its last checkpoint, or from the start if it has none, on devices that share the passes of each
+/// step; the first device does everything else.
 ///
 /// # Errors
 /// See [`TrainError`]; what was done until the last checkpoint is kept in every case.
@@ -104,8 +104,8 @@ fn launch<B: Kernels>(
     outcome.try_recv().unwrap_or(Err(TrainError::Killed))
 }
 
-/// Seconds that one step of this plan takes on this device, measured on a network that is thrown
-/// away: what turns a budget of minutes into steps, and what `--dry-run` estimates from.
+/// Seconds that one step of this plan takes on this device, measured on a network that is discarded. A budget of
+/// minutes is converted to steps with this, and `--dry-run` bases its estimate on it.
 ///
 /// # Errors
 /// If the data do not fill one sequence.

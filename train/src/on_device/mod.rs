@@ -96,8 +96,8 @@ impl<B: Backend> OnDevice<B> {
 
 #[cfg(feature = "cuda")]
 impl<B: Ops> OnDevice<B, Network<B>> {
-    /// A run in bf16, as it is trained: by the kernels of the device, which are quicker than the engine's description
-    /// in burn's operations, and without the rounding that the processor's inference has.
+    /// A run in bf16, as it is trained: with the device's kernels, which are faster than the engine's description in
+    /// burn's operations, and without the rounding of the CPU's inference.
     ///
     /// # Errors
     /// If a tensor is missing or misshapen, or the device fails.

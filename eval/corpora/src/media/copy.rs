@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-/// The corpus that a set is, decoded if its copy is not there or not of the folder as it is.
+/// The corpus of a set, decoded if there is no copy of the folder in its present state.
 pub(crate) fn open_set(
     set: &MediaSet,
     data: &DataDirectory,
@@ -96,7 +96,8 @@ fn corpus(set: &MediaSet, contents: Contents, summary: Summary) -> Corpus {
         .with_sha256(summary.sha256)
 }
 
-/// What the copy says of the set's files, if there is one of the folder as it is; its bytes are not looked at.
+/// What the copy says about the set's files, if there is a copy of the folder in its present state; the bytes
+/// themselves are not read.
 pub(crate) fn known_files(set: &MediaSet, data: &DataDirectory) -> Option<(Medium, Files)> {
     let kind = set.kind().ok()?;
     let place = Place::of(set, kind, data).ok()?;
@@ -120,7 +121,7 @@ pub(crate) fn look_over(set: &MediaSet) -> Result<(u64, u64), CorpusError> {
     Ok((files, bytes))
 }
 
-/// The copy, if it is whole and of the folder as it is.
+/// The copy, if it is complete and of the folder in its present state.
 fn kept(
     set: &MediaSet,
     kind: MediaKind,

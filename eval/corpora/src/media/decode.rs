@@ -23,7 +23,7 @@ use crate::error::CorpusError;
 
 use crate::progress::{CorpusProgress, ProgressCallback};
 
-/// What became of an entry of the folder.
+/// The result for an entry of the folder.
 enum EntryOutcome {
     File(FoundFile, Decoded),
     /// An image among sounds, or a sound among images.
@@ -110,7 +110,7 @@ struct Copying<'a> {
     is_all: bool,
 }
 
-/// Whether to go on; if not, whether that is because there is enough.
+/// Whether to continue; if not, whether that is because there are enough chunks.
 type Flow = ControlFlow<Result<(), CorpusError>>;
 
 impl Copying<'_> {

@@ -3,7 +3,7 @@
 /// Bytes of an image that its decoder may take.
 pub(crate) const MOST_IMAGE_BYTES: u64 = 1 << 30;
 
-/// What becomes of a file.
+/// The result of decoding a file.
 #[derive(Debug)]
 pub(crate) enum Decoded {
     /// Whole chunks, and of sounds how many samples a second they have.

@@ -22,7 +22,7 @@ use crate::transfer::Transfer;
 /// Bytes of an image, at most about.
 const IMAGE_BYTES: u64 = 1_000_000;
 
-/// A set about to come.
+/// A set that is being downloaded.
 struct SetDownload<'a> {
     name: &'a str,
     options: &'a FetchOptions,
@@ -169,7 +169,7 @@ fn remove_folder(folder: &Path) -> Result<(), CorpusError> {
     }
 }
 
-/// Whether it is an image of these sides, either way up.
+/// Whether it is an image with these sides, in either orientation.
 fn check_image(path: &Path, [long, short]: [u32; 2]) -> Result<(), String> {
     let file = fs::read(path).map_err(|error| error.to_string())?;
     match images::patches(&file, Grey::Mean) {

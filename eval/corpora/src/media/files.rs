@@ -10,7 +10,7 @@ const MOST_NAMED: usize = 100;
 /// Files that a line names.
 const NAMED_IN_A_LINE: usize = 3;
 
-/// What became of the files of a set.
+/// The results for the files of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     /// Chunks of each file that gave any, in order.
@@ -19,11 +19,11 @@ pub struct Files {
     pub broken: LeftOut,
     /// Files that do not fill a chunk.
     pub too_short: LeftOut,
-    /// Sounds of another rate than is asked for.
+    /// Sounds with a sample rate other than the requested one.
     pub other_rate: LeftOut,
     /// Links that lead nowhere, or to a folder that they are in.
     pub not_followed: LeftOut,
-    /// Files that are no images, or no sounds.
+    /// Files that are neither images nor sounds of the set's kind.
     pub others: u64,
 }
 
@@ -80,7 +80,7 @@ impl Files {
         })
     }
 
-    /// What was left out, in lines for people; none if nothing was.
+    /// The files that were left out, in lines for the user; none if all were used.
     #[must_use]
     pub fn notes(&self, medium: Medium) -> Vec<String> {
         let looked_at = self.count() + self.broken.count + self.too_short.count;

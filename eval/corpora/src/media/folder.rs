@@ -9,11 +9,11 @@ use std::time::SystemTime;
 
 use crate::error::CorpusError;
 
-/// What lies in a folder.
+/// An entry of a folder.
 pub(crate) enum Entry {
-    /// A file, whatever is in it.
+    /// A file with any content.
     File(FoundFile),
-    /// Something that is no use, and why: a link to nothing, a folder that holds the one it is in.
+    /// An entry that cannot be used, and why: a broken link, or a link to a folder that contains it.
     Useless { relative: PathBuf, reason: String },
     /// Devices, sockets and the like.
     Other,
@@ -45,9 +45,9 @@ pub(crate) struct Walk {
 struct Level {
     /// Relative to the root.
     relative: PathBuf,
-    /// Where it really is, to know it again.
+    /// Its real path, by which it is recognised.
     real: PathBuf,
-    /// What is still to come, the last first.
+    /// The entries still to be read, the last first.
     names: Vec<(OsString, FileType)>,
 }
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// Whether this thread is decoding, and what it trips over is not to be printed.
+    /// Whether this thread is decoding, so that a panic must not be printed.
     static IS_DECODING: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Results that may be done or under way for each worker.
 const AHEAD: u64 = 3;
-/// How often the caller hears of it while nothing is done.
+/// How often the caller is called while no result is ready.
 const PULSE: Duration = Duration::from_millis(100);
 
 /// What the workers share.
@@ -22,8 +22,8 @@ struct Shared<I> {
     is_stopped: bool,
 }
 
-/// Calls `work` on every item, on all cores, and `take` on every result, in order, on this thread. `take` is also
-/// called with nothing now and then, and may stop it all; what it answers with is given back.
+/// Calls `work` on every item, on all cores, and `take` on every result, in order, on this thread. Now and then `take`
+/// is also called without a result, and it may stop everything; the value with which it stops is returned.
 pub(crate) fn in_order<T, R: Send, B>(
     items: impl Iterator<Item = T> + Send,
     work: impl Fn(T) -> R + Sync,
@@ -71,7 +71,7 @@ pub(crate) fn in_order<T, R: Send, B>(
     })
 }
 
-/// The next item and its number, once no more than `ahead` results are to be taken before it.
+/// The next item and its number, once at most `ahead` results before it are still to be taken.
 fn next<T, I: Iterator<Item = T>>(
     shared: &Mutex<Shared<I>>,
     changed: &Condvar,

@@ -11,7 +11,7 @@ use mozjpeg::decompress::{DecompressStarted, Format};
 
 use super::decoded::MOST_IMAGE_BYTES;
 
-/// The pixels of a JPEG. libjpeg unwinds where it fails: whoever calls this catches that.
+/// The pixels of a JPEG. libjpeg reports failures by unwinding, which the caller must catch.
 ///
 /// # Errors
 /// Why it does not decode.
@@ -57,7 +57,7 @@ fn of_inks([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
     [cyan, magenta, yellow].map(light)
 }
 
-/// Whether a JPEG goes on to its end mark, which is all that tells whether some of it is missing.
+/// Whether a JPEG has its end mark, the only sign that nothing is missing.
 fn is_whole(file: &[u8]) -> bool {
     let mut at = 2;
     loop {

@@ -100,8 +100,8 @@ impl MediaKind {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// What a file is by its name, or, if its name has no suffix, by its first bytes. None if it is neither image nor
-    /// sound, whatever else it may be.
+    /// The kind of a file by the suffix of its name or, if it has none, by its first bytes. None if it is neither an
+    /// image nor a sound.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         match path.extension() {
             Some(suffix) => Self::of_suffix(suffix),
@@ -160,7 +160,7 @@ pub(crate) struct Options {
     pub(crate) rate_hz: Option<u32>,
     /// The most chunks.
     pub(crate) chunks: Option<u64>,
-    /// What the options given say of the folder: `grey` is of images, `bits` of sounds.
+    /// What the given options say about the folder: `grey` means images, `bits` means sounds.
     implied: Option<MediaKind>,
 }
 
@@ -223,7 +223,7 @@ impl Options {
         Ok(())
     }
 
-    /// What the options say that the folder holds, if they say anything.
+    /// The kind of folder that the options imply, if any.
     pub(crate) fn kind(&self) -> Option<MediaKind> {
         self.implied
     }
@@ -232,7 +232,7 @@ impl Options {
 const KEYS: &str = "the keys are grey (for images), bits, rate (for sounds), chunks, medium";
 
 impl fmt::Display for Options {
-    /// What follows a set's name, the colon included: options that are not the usual ones, in one order.
+    /// The options after a set's name, with the colon: those that differ from the defaults, in a fixed order.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let given = [
             self.medium.map(|kind| format!("medium={}", kind.name())),

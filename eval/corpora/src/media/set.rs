@@ -15,7 +15,7 @@ pub(crate) struct MediaSet {
     /// As records name it: `kodak`, `images/kodak` where a text has that name too, or a path; with its options.
     pub(crate) name: String,
     pub(crate) folder: PathBuf,
-    /// What it holds, where that is said by its place or an option.
+    /// What it holds, if its place or an option says so.
     pub(crate) kind: Option<MediaKind>,
     pub(crate) options: Options,
 }
@@ -103,14 +103,14 @@ pub(crate) fn in_directory(kind: MediaKind, set: &str, data: &DataDirectory) -> 
     Place { name, folder: data.set_folder(kind.name(), set), kind: Some(kind) }
 }
 
-/// Whether it is a name of one folder, and no way to elsewhere.
+/// Whether it is the name of a single folder and not a path.
 fn is_name(text: &str) -> bool {
     let mut components = Path::new(text).components();
     matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
 }
 
 impl MediaSet {
-    /// What it holds; where nothing says so, its first image or sound does.
+    /// What it holds; if nothing says so, its first image or sound decides.
     ///
     /// # Errors
     /// If it holds neither, or cannot be read.

@@ -13,7 +13,7 @@ use super::set::MediaSet;
 use crate::error::CorpusError;
 use crate::progress::{CorpusProgress, ProgressCallback};
 
-/// Goes up when the same files come to other bytes.
+/// Raised when the same files are decoded to other bytes than before.
 pub(crate) const VERSION: u32 = 1;
 /// Files looked at between two signs of progress.
 const LOOKED_AT: u64 = 1000;
@@ -29,7 +29,7 @@ pub(crate) struct Summary {
     pub(crate) sha256: String,
     /// Images or sounds that were looked at, which the fingerprint is of.
     pub(crate) looked_at: u64,
-    /// Whether these are all, and not only as many as the chunks asked for took.
+    /// Whether these are all files, and not only as many as the requested chunks needed.
     pub(crate) is_all: bool,
     pub(crate) fingerprint: String,
     pub(crate) files: Files,
@@ -40,7 +40,7 @@ pub(crate) fn go_on(flow: ControlFlow<()>) -> Result<(), CorpusError> {
     if flow.is_break() { Err(CorpusError::Interrupted) } else { Ok(()) }
 }
 
-/// Whether a folder's images or sounds are those that a summary is of.
+/// Whether a summary is of a folder's present images or sounds.
 pub(crate) fn is_of(
     set: &MediaSet,
     kind: MediaKind,
@@ -61,7 +61,7 @@ pub(crate) fn is_of(
     Ok(fingerprint.count == summary.looked_at && fingerprint.finish() == summary.fingerprint)
 }
 
-/// How many images or sounds there are, if all of them are to be decoded: so that progress has an end.
+/// The number of images or sounds, if all of them are to be decoded, so that the total is known for the progress.
 pub(crate) fn count_files(
     set: &MediaSet,
     kind: MediaKind,
@@ -80,7 +80,7 @@ pub(crate) fn count_files(
     Ok(Some(count))
 }
 
-/// What a folder's images or sounds are known again by.
+/// How a change of a folder's images or sounds is noticed.
 #[derive(Default)]
 pub(crate) struct Fingerprint {
     hash: Sha256,

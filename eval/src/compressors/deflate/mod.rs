@@ -63,7 +63,7 @@ pub(super) fn deflate(
     output.write_all(&deflater.out.bytes)
 }
 
-/// A stream of which so much is compressed as nothing that follows can change, to be continued in several ways.
+/// A stream that is compressed as far as nothing that follows can change it, to be continued in several ways.
 #[derive(Clone)]
 pub(super) struct Begun(Deflater);
 

@@ -55,7 +55,7 @@ pub use error::PretrainedError;
 
 /// The file of a model's tokenizer.
 const TOKENIZER: &str = "tokenizer.json";
-/// What ends a text, and so stands before one too, where the configuration names no token.
+/// The token that ends a text, and therefore also starts one, if the configuration names no token.
 const END_OF_TEXT: &str = "<|endoftext|>";
 /// Tokens of a chunk in archives.
 const CODED_TOKENS: usize = 2048;
@@ -92,8 +92,8 @@ impl PretrainedModel {
         Self::open_coded(folder, WeightCode::F16)
     }
 
-    /// The same under a code: `int8` and `int4` round the matrices to whole numbers, with which the network then
-    /// computes; under the others they stay as they are stored.
+    /// The same with the weights in a code: `int8` and `int4` quantize the matrices, and the network then computes
+    /// with integers; with other codes the weights stay as they are stored.
     ///
     /// # Errors
     /// As [`PretrainedModel::open`].
@@ -182,16 +182,16 @@ impl PretrainedModel {
         self.stored
     }
 
-    /// What they take as whole numbers, if they were rounded: levels by the range coder, scales in bf16, and what is no
-    /// matrix as it is stored.
+    /// Their size when quantized, if they were: the integers as coded by the range coder, the scales in bf16, and all
+    /// other tensors as they are stored.
     #[must_use]
     pub fn rounded_bytes(&self) -> Option<Bytes> {
         self.rounded
     }
 }
 
-/// Sequences that a session best has: as many as an engine says, as long as what a core holds of them takes no more
-/// memory than weights do.
+/// The best number of sequences for a session: as for any engine, but limited so that a core's KV caches take no more
+/// memory than the weights.
 fn side_by_side(engine: &Engine) -> u16 {
     let held = |layer: &Layer| 2 * layer.heads.key_heads * layer.heads.dims * size_of::<f32>();
     let layers = &engine.network().layers;
@@ -214,9 +214,9 @@ fn tokenizer(folder: &Path) -> Result<PretrainedTokenizer, PretrainedError> {
     }
 }
 
-/// What is fed before a text: the configuration's `bos_token_id`, else its `eos_token_id` (the first, if there are
-/// several), else `<|endoftext|>`. GPT-2 and Qwen have no begin token; their end token separates texts in
-/// training, and so stands before one.
+/// The begin token that is fed before a text: the configuration's `bos_token_id`, otherwise its `eos_token_id` (the
+/// first, if there are several), otherwise `<|endoftext|>`. GPT-2 and Qwen have no begin token; in their training the
+/// end token separates texts, so it can start one.
 fn begin_token(
     config: &Config,
     architecture: &Architecture,
@@ -235,7 +235,8 @@ fn begin_token(
     })
 }
 
-/// SHA-256 of what decides the probabilities: the configuration as it was used, the tensors, the begin token.
+/// SHA-256 of everything that determines the probabilities: the configuration as it was used, the tensors, the begin
+/// token.
 fn identity(
     architecture: &Architecture,
     config: &Config,

@@ -13,24 +13,25 @@ use super::super::lanes::{LANES, Lanes};
 use super::super::math::LOG2_E;
 use super::rotary::sine_cosine;
 
-/// How a cache holds keys and values.
+/// The format of keys and values in the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldAs {
-    /// As they are: for networks from elsewhere, whose keys may be so large that halves cost hundredths of a bit.
+    /// Unrounded: for pretrained networks, whose keys may be so large that half precision costs hundredths of a bit.
     Singles,
     /// In half precision.
     Halves,
-    /// As whole numbers from −127 to 127 times a power of two, which each head of each token has its own of; queries
-    /// are rounded likewise. The attention probabilities of a block, not yet divided by their sum and times the values'
-    /// powers of two, are rounded to whole numbers up to 255 of a unit that the largest of the block gives.
+    /// As integers from −127 to 127 times a power of two, one for each head of each token; queries are rounded
+    /// likewise. The attention probabilities of a block, before they are divided by their sum and after multiplication
+    /// with the values' powers of two, are rounded to integers of at most 255 units, where the unit follows from the
+    /// largest of the block.
     ///
-    /// A score is then a whole number below 2²² (with up to 256 dimensions) times a power of two, and a block's sum
-    /// of values one below 2²¹ times the unit: exact in any order, so a cached step takes whole numbers, and a whole
-    /// pass fused multiply-adds. Because of the powers of two, a cached step may multiply by them where it likes, and
-    /// gets the bits of the whole pass: nothing is rounded otherwise, for nothing is subnormal or too large. To that
-    /// end queries and keys end at ±2⁷, their powers are at least 2⁻²⁴, and values are 2²⁴ times as large up to the
-    /// end, so that theirs are at least 1. It is for networks that norm queries and keys, whose numbers are far from
-    /// these bounds.
+    /// A score is then an integer below 2²² (for up to 256 dimensions) times a power of two, and a block's sum of
+    /// values is an integer below 2²¹ times the unit. Both are exact in any order, so a cached step can use integers
+    /// and a whole-chunk pass fused multiply-adds. A cached step may multiply by the powers of two at any point and
+    /// still gets the bits of the whole-chunk pass, because nothing else is rounded: nothing is subnormal or too
+    /// large. For this, queries and keys are limited to ±2⁷, their powers are at least 2⁻²⁴, and values are multiplied
+    /// by 2²⁴ until the end, so that their powers are at least 1. This format is for networks that normalise queries
+    /// and keys, whose numbers are far from these limits.
     Bytes,
 }
 
@@ -91,7 +92,7 @@ pub struct AttentionHeads {
     pub query_scale: Vec<f32>,
     /// [key_heads, dims]: what keys are multiplied by.
     pub key_scale: Vec<f32>,
-    /// A token sees so many tokens, itself included, if not all before it.
+    /// The number of tokens that a token attends to, including itself, if not all before it.
     pub window: Option<usize>,
     /// Scores become c · tanh(score / c), as soft-max in powers of e would see them.
     pub soft_cap: Option<f32>,
@@ -128,7 +129,7 @@ impl AttentionHeads {
         self.soft_cap.map(|cap| cap * LOG2_E)
     }
 
-    /// Whether the parts fit together.
+    /// Checks that the parts fit together.
     pub fn fits(&self) -> bool {
         let Self { heads, key_heads, dims, .. } = *self;
         let divides = dims > 0 && dims.is_multiple_of(LANES);
