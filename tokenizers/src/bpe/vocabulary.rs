@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(vocabulary.token(258), None);
         for (merges, why) in [
             (vec![[a, 256]], "merge 0, of 0 and 256, names a later token"),
-            (vec![[a, b], [a, b]], "there already"),
+            (vec![[a, b], [a, b]], "exists already"),
             (
                 (0..9).map(|rank| if rank == 0 { [a, a] } else { [255 + rank; 2] }).collect(),
                 "longer",
