@@ -1,18 +1,19 @@
-//! The optimizers' steps on the GPU: `kernels/optimizer.cu`. Muon takes all matrices of one shape through its products
-//! together, since each of them alone leaves most of a GPU idle.
+//! The optimizers' steps on the GPU: `kernels/optimizer.cu`. Where Muon orthogonalises in bf16, all matrices of one
+//! shape go through its products together, since each of them alone leaves most of a GPU idle.
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
 use burn_cuda::CudaDevice;
 use cubecl::server::Handle;
+use lmtrain_runs::Precision;
 
 use super::Cuda;
 use super::launch::{Held, Kernel, empty, held, tensor};
 use super::products::Product;
 use super::rows;
 use crate::ops::reference::{NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS};
-use crate::ops::{AdamSettings, MuonStep};
+use crate::ops::{AdamSettings, MuonStep, single_muon_step};
 
 const SOURCE: &str = include_str!("kernels/optimizer.cu");
 
@@ -99,6 +100,12 @@ impl Matrix {
         self.columns / self.blocks
     }
 
+    /// Whether the kernels make its step: they multiply in bf16, and read 8 numbers at a time.
+    fn is_known(&self) -> bool {
+        self.step.settings.precision == Precision::Bf16
+            && [self.inputs, self.outputs()].iter().all(|side| side.is_multiple_of(8))
+    }
+
     /// Rows and columns of each block as the products take it: never taller than wide.
     fn shape(&self) -> [usize; 2] {
         let (inputs, outputs) = (self.inputs, self.outputs());
@@ -123,12 +130,15 @@ impl Matrix {
 /// A step of each, in their order: weights and momentum.
 pub(super) fn muon_steps(steps: Vec<MuonStep<Cuda>>) -> Vec<[Tensor<Cuda, 2>; 2]> {
     let mut groups: BTreeMap<[usize; 2], Vec<Matrix>> = BTreeMap::new();
+    let mut done = Vec::new();
     for (index, step) in steps.into_iter().enumerate() {
         let matrix = Matrix::new(index, step);
-        groups.entry(matrix.shape()).or_default().push(matrix);
+        match matrix.is_known() {
+            true => groups.entry(matrix.shape()).or_default().push(matrix),
+            false => done.push((index, single_muon_step(matrix.step))),
+        }
     }
-    let mut done: Vec<_> =
-        groups.into_iter().flat_map(|(shape, matrices)| step_group(shape, matrices)).collect();
+    done.extend(groups.into_iter().flat_map(|(shape, matrices)| step_group(shape, matrices)));
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, state)| state).collect()
 }

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::reference::{muon_step, weight_gradient};
 use super::{
-    AttentionHalf, AttentionKept, Head, Heads, Kernels, MlpHalf, MuonSettings, blocked_attention,
-    blocked_rows, half_blocks,
+    AttentionHalf, AttentionKept, Head, Heads, Kernels, MlpHalf, MuonSettings, MuonStep,
+    blocked_attention, blocked_rows, half_blocks,
 };
 
 /// Sums of some hundred f32 terms, in another order: of the largest value.
@@ -223,22 +223,36 @@ fn bf16_stays_near_f32_in_the_head() {
     assert_rounded("the bias's gradient", bias, expected.2.expect("has a bias"));
 }
 
+fn muon(precision: Precision) -> MuonSettings {
+    let (learning_rate, momentum, weight_decay) = (0.1, 0.95, 0.0);
+    MuonSettings { learning_rate, momentum, weight_decay, column_blocks: 3, precision }
+}
+
 #[test]
 fn muon_in_bf16_makes_nearly_the_same_step() {
-    let settings = |precision| MuonSettings {
-        learning_rate: 0.1,
-        momentum: 0.95,
-        weight_decay: 0.0,
-        column_blocks: 3,
-        precision,
-    };
     let gradient = random(1, 1.0, [24, 72]);
     let zeros = || [Tensor::zeros([24, 72], &FlexDevice), Tensor::zeros([24, 72], &FlexDevice)];
-    let [expected, _] = Flex::muon_step(settings(Precision::F32), gradient.clone(), zeros());
-    let [single, _] = muon_step(settings(Precision::F32), gradient.clone(), zeros());
-    let [rounded, _] = muon_step(settings(Precision::Bf16), gradient, zeros());
+    let [expected, _] = Flex::muon_step(muon(Precision::F32), gradient.clone(), zeros());
+    let [single, _] = muon_step(muon(Precision::F32), gradient.clone(), zeros());
+    let [rounded, _] = muon_step(muon(Precision::Bf16), gradient, zeros());
     // Newton–Schulz multiplies small singular values by 3.4 five times, and rounding with them.
     assert!(typical(single, expected.clone()) < 1e-3);
     let error = typical(rounded, expected);
     assert!((1e-5..0.1).contains(&error), "off by {error:.1e}");
+}
+
+#[test]
+fn muon_steps_keep_their_order_and_scale_the_gradients() {
+    let (settings, shapes) = (muon(Precision::F32), [[16, 24], [5, 21], [24, 48]]);
+    let gradient = |shape| random::<2>(1, 1.0, shape);
+    let state = |shape| [2, 3].map(|seed| random::<2>(seed, 1.0, shape));
+    let steps = shapes.map(|shape| {
+        let [weights, momentum] = state(shape);
+        let scale = Some(Tensor::from_data([0.25_f32], &FlexDevice));
+        MuonStep { settings, gradient: gradient(shape), scale, weights, momentum }
+    });
+    for (found, shape) in Flex::muon_steps(steps.to_vec()).into_iter().zip(shapes) {
+        let expected = Flex::muon_step(settings, gradient(shape) * 0.25, state(shape));
+        assert_eq!(found.map(numbers), expected.map(numbers));
+    }
 }

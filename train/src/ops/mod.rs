@@ -355,14 +355,16 @@ pub trait Kernels: Backend {
         reference::muon_step(settings, gradient, state)
     }
 
-    /// A Muon step of each: weights and momentum, updated.
+    /// A Muon step of each, in their order: weights and momentum, updated.
     fn muon_steps(steps: Vec<MuonStep<Self>>) -> Vec<[Tensor<Self, 2>; 2]> {
-        let step = |step: MuonStep<Self>| {
-            let gradient = scaled(step.gradient, &step.scale);
-            Self::muon_step(step.settings, gradient, [step.weights, step.momentum])
-        };
-        steps.into_iter().map(step).collect()
+        steps.into_iter().map(single_muon_step).collect()
     }
+}
+
+/// A Muon step of one matrix, by the device's [`Kernels::muon_step`]: weights and momentum, updated.
+pub(crate) fn single_muon_step<B: Kernels>(step: MuonStep<B>) -> [Tensor<B, 2>; 2] {
+    let MuonStep { settings, gradient, scale, weights, momentum } = step;
+    B::muon_step(settings, scaled(gradient, &scale), [weights, momentum])
 }
 
 /// Times a number that is on the device, if there is one.
