@@ -90,6 +90,6 @@ fn the_loss_and_the_optimizers_are_exact() {
     ] {
         check("head_test.cpp", macros);
     }
-    check("optimizer_test.cpp", "COUNT=1001 PARTS=300 INPUTS=40 COLUMNS=72 BLOCKS=3");
-    check("optimizer_test.cpp", "COUNT=5000 PARTS=3 INPUTS=64 COLUMNS=32 BLOCKS=1");
+    check("optimizer_test.cpp", "COUNT=1001 INPUTS=40 COLUMNS=72 BLOCKS=3");
+    check("optimizer_test.cpp", "COUNT=5000 INPUTS=64 COLUMNS=32 BLOCKS=1");
 }

@@ -1,6 +1,5 @@
-// A step of the optimizer besides Newton–Schulz's products: the gradients' norm and clipping, Adam, and what Muon does
-// around its products. All of it is bound by memory. An output may be in the place of the input that it replaces: each
-// number is read before it is written, by the same thread.
+// A step of the optimizer besides Newton–Schulz's products: the gradients' norm, Adam, and what Muon does around its
+// products. All of it is bound by memory.
 //
 // `scale` [1] is what gradients are multiplied by. Settings come by value.
 
@@ -69,8 +68,9 @@ extern "C" __global__ void __launch_bounds__(256) squared_norm(const float* __re
 // One step of Adam (Kingma & Ba, arXiv 1412.6980): weights, gradient, and both moments, each [COUNT] → weights and
 // moments. `settings`: learning rate, β₁, β₂, ε, 1 − β₁^step, 1 − β₂^step. Threads: 256. Grid: (⌈COUNT / 1024⌉).
 extern "C" __global__ void __launch_bounds__(256) adam_step(
-    const float* weights, const float* gradient, const float* first, const float* second, const float* scale,
-    float* new_weights, float* new_first, float* new_second, Settings settings) {
+    const float* __restrict__ weights, const float* __restrict__ gradient, const float* __restrict__ first,
+    const float* __restrict__ second, const float* __restrict__ scale, float* __restrict__ new_weights,
+    float* __restrict__ new_first, float* __restrict__ new_second, Settings settings) {
     size_t at = ((size_t)blockIdx.x * 256 + threadIdx.x) * 4;
     if (at >= COUNT) return;
     Four weight = load_up_to_end(weights, at), slope = load_up_to_end(gradient, at);
@@ -90,24 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) adam_step(
 }
 #endif
 
-#ifdef AVERAGE
-// From the parts [PARTS] of all gradients' sum of squares: their norm, times AVERAGE, and what gradients are multiplied
-// by: AVERAGE, and less where the norm is above LIMIT (which is negative if there is none) → out [2]. A norm that is
-// not a number stays so. Threads: 256. Grid: (1).
-extern "C" __global__ void __launch_bounds__(256) clip(const float* __restrict__ parts, float* __restrict__ out) {
-    SHARED(float, of_warps, 8);
-    float sum = 0.0f;
-#pragma unroll 8
-    for (int at = threadIdx.x; at < PARTS; at += 256) sum += parts[at];
-    float norm = AVERAGE * sqrtf(sum_block(sum, of_warps)), ratio = LIMIT / (norm + 1e-12f);
-    if (threadIdx.x == 0) {
-        out[0] = norm;
-        out[1] = LIMIT < 0.0f || ratio > 1.0f ? AVERAGE : ratio * AVERAGE;
-    }
-}
-#endif
-
-#if defined(INPUTS) && defined(COLUMNS) && defined(BLOCKS)
+#ifdef BLOCKS
 // Muon (Jordan et al., https://kellerjordan.github.io/posts/muon): a matrix [INPUTS, COLUMNS] holds BLOCKS matrices
 // [INPUTS, OUTPUTS] side by side; all are multiples of 8. Products take them apart, [BLOCKS, SHORT, LONG], transposed
 // where they are tall. `settings`: momentum, learning rate, weight decay.
@@ -124,8 +107,8 @@ constexpr int ELEMENTS = INPUTS * OUTPUTS;
 // sums of the squares of `ahead`, in parts. gradient and momentum [INPUTS, COLUMNS] → momentum', ahead [BLOCKS, SHORT,
 // LONG], squares [BLOCKS, TILES].
 extern "C" __global__ void __launch_bounds__(256) muon_momentum(
-    const float* gradient, const float* momentum, const float* scale, float* new_momentum, float* __restrict__ ahead,
-    float* __restrict__ squares, Settings settings) {
+    const float* __restrict__ gradient, const float* __restrict__ momentum, const float* __restrict__ scale,
+    float* __restrict__ new_momentum, float* __restrict__ ahead, float* __restrict__ squares, Settings settings) {
     SHARED(float, tile, TILE * (TILE + 1));
     SHARED(float, of_warps, 8);
     int line = threadIdx.x / 8, place = threadIdx.x % 8 * 4;
@@ -180,7 +163,8 @@ extern "C" __global__ void __launch_bounds__(256) muon_normalize(
 // weights · (1 − learning rate · decay) − update · learning rate · √max(1, OUTPUTS / INPUTS): weights [INPUTS,
 // COLUMNS], update [BLOCKS, SHORT, LONG] → weights.
 extern "C" __global__ void __launch_bounds__(256) muon_update(
-    const float* weights, const bf16* __restrict__ update, float* new_weights, Settings settings) {
+    const float* __restrict__ weights, const bf16* __restrict__ update, float* __restrict__ new_weights,
+    Settings settings) {
     SHARED(float, tile, TILE * (TILE + 1));
     int line = threadIdx.x / 8, place = threadIdx.x % 8 * 4;
     int row = blockIdx.y * TILE + line, column = blockIdx.x * TILE + place;
