@@ -44,9 +44,6 @@ __device__ __forceinline__ void store(bf16* to, Four x) {
     *(uint2*)to = make_uint2(pack_bf16(x.at[0], x.at[1]), pack_bf16(x.at[2], x.at[3]));
 }
 
-__device__ __forceinline__ float single(float x) { return x; }
-__device__ __forceinline__ float single(bf16 x) { return from_bf16(x); }
-
 __device__ __forceinline__ void add(Four& sum, Four x) {
 #pragma unroll
     for (int j = 0; j < 4; j++) sum.at[j] += x.at[j];
@@ -119,6 +116,7 @@ __device__ __forceinline__ void each_loaded(Visit visit) { each_piece<true>(visi
 template <class Visit>
 __device__ __forceinline__ void each_stored(Visit visit) { each_piece<false>(visit); }
 
+#ifdef NORMS
 // The mean over the row of x · y.
 __device__ __forceinline__ float mean_product(const Four (&x)[PIECES], const Four (&y)[PIECES]) {
     Four sums = {};
@@ -132,23 +130,16 @@ __device__ __forceinline__ float inverse_root_mean(const Four (&x)[PIECES]) {
     return rsqrtf(mean_product(x, x) + 1e-6f);
 }
 
-// Writes rows that the threads hold, normed.
-template <class Number>
-__device__ __forceinline__ void store_normed(const Held& x, Number* out) {
-    float inverse[AT_ONCE];
-#pragma unroll
-    for (int slot = 0; slot < AT_ONCE; slot++) inverse[slot] = inverse_root_mean(x[slot]);
-    each_stored([&](int slot, int piece, int row, int column) {
-        store(out + offset(row, column), times(x[slot][piece], inverse[slot]));
-    });
-}
-
-#ifdef NORMS
 template <class Number>
 __device__ __forceinline__ void normalize_rows(const float* __restrict__ x, Number* __restrict__ out) {
     Held held = {};
     each_loaded([&](int slot, int piece, int row, int column) { held[slot][piece] = load(x + offset(row, column)); });
-    store_normed(held, out);
+    float inverse[AT_ONCE];
+#pragma unroll
+    for (int slot = 0; slot < AT_ONCE; slot++) inverse[slot] = inverse_root_mean(held[slot]);
+    each_stored([&](int slot, int piece, int row, int column) {
+        store(out + offset(row, column), times(held[slot][piece], inverse[slot]));
+    });
 }
 
 // RMS norm without scale (Zhang & Sennrich, arXiv 1910.07467): x [ROWS, WIDTH] → the same.
@@ -205,25 +196,13 @@ extern "C" __global__ void __launch_bounds__(256) normalize_single_backward(
 
 #ifdef EMBEDDING
 // Rows of table [entries, WIDTH] for tokens [ROWS], times SCALE → [ROWS, WIDTH].
-__device__ __forceinline__ void load_rows(const float* __restrict__ table, const int* __restrict__ tokens, Held& held) {
-    each_loaded([&](int slot, int piece, int row, int column) {
-        held[slot][piece] = times(load(table + offset(tokens[row], column)), SCALE);
-    });
-}
-
 extern "C" __global__ void __launch_bounds__(256) embed(
     const float* __restrict__ table, const int* __restrict__ tokens, float* __restrict__ out) {
     Held held;
-    load_rows(table, tokens, held);
+    each_loaded([&](int slot, int piece, int row, int column) {
+        held[slot][piece] = times(load(table + offset(tokens[row], column)), SCALE);
+    });
     each_stored([&](int slot, int piece, int row, int column) { store(out + offset(row, column), held[slot][piece]); });
-}
-
-// The same, each row normed.
-extern "C" __global__ void __launch_bounds__(256) embed_normalized(
-    const float* __restrict__ table, const int* __restrict__ tokens, float* __restrict__ out) {
-    Held held = {};
-    load_rows(table, tokens, held);
-    store_normed(held, out);
 }
 #endif
 #endif
@@ -418,20 +397,15 @@ extern "C" __global__ void __launch_bounds__(TABLE_THREADS) table_gradient(
 #endif
 
 #ifdef COLUMN_SUMS
-// Sums of the columns of x [ROWS, WIDTH], bf16 or whatever else NUMBER says, over each block's share of the rows →
-// parts [PARTS, WIDTH]; WIDTH may be any number.
-// Threads: 256. Grid: (PARTS, ⌈WIDTH / SUM_PIECE / 64⌉): SUM_PIECE is the greatest power of 2 that divides WIDTH and
-// whose numbers fit in 16 bytes.
-#ifndef NUMBER
-#define NUMBER bf16
-#endif
-constexpr int MOST = 16 / sizeof(NUMBER);
-constexpr int SUM_PIECE = WIDTH % MOST == 0 ? MOST : WIDTH % 4 == 0 ? 4 : WIDTH % 2 == 0 ? 2 : 1;
+// Sums of the columns of x [ROWS, WIDTH] over each block's share of the rows → parts [PARTS, WIDTH]; WIDTH may be any
+// number.
+// Threads: 256. Grid: (PARTS, ⌈WIDTH / SUM_PIECE / 64⌉): SUM_PIECE is the greatest of 8, 4, 2 and 1 that divides WIDTH.
+constexpr int SUM_PIECE = WIDTH % 8 == 0 ? 8 : WIDTH % 4 == 0 ? 4 : WIDTH % 2 == 0 ? 2 : 1;
 constexpr int SUM_LANES = divide_up(WIDTH / SUM_PIECE, divide_up(WIDTH / SUM_PIECE, 64));
 constexpr int SUM_GROUPS = 256 / SUM_LANES;
 
 extern "C" __global__ void __launch_bounds__(256) column_sums(
-    const NUMBER* __restrict__ x, float* __restrict__ parts) {
+    const bf16* __restrict__ x, float* __restrict__ parts) {
     constexpr int SHARE = divide_up(ROWS, PARTS);
     int group = threadIdx.x / SUM_LANES, column = (blockIdx.y * SUM_LANES + threadIdx.x % SUM_LANES) * SUM_PIECE;
     int end = min((int)(blockIdx.x + 1) * SHARE, ROWS);
@@ -439,9 +413,9 @@ extern "C" __global__ void __launch_bounds__(256) column_sums(
     if (group < SUM_GROUPS && column < WIDTH) {
 #pragma unroll 8
         for (int row = blockIdx.x * SHARE + group; row < end; row += SUM_GROUPS) {
-            auto piece = *(const Piece<NUMBER, SUM_PIECE>*)(x + offset(row, column));
+            auto piece = *(const Piece<bf16, SUM_PIECE>*)(x + offset(row, column));
 #pragma unroll
-            for (int j = 0; j < SUM_PIECE; j++) sums[j] += single(piece.at[j]);
+            for (int j = 0; j < SUM_PIECE; j++) sums[j] += from_bf16(piece.at[j]);
         }
     }
     sum_groups<256, SUM_LANES>(sums, [&](int number, int lane, float sum) {
