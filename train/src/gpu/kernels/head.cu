@@ -2,12 +2,10 @@
 // once; a warp keeps them in registers where the vocabulary is small, else a block in shared memory.
 //
 // Macros: ROWS, VOCABULARY (any number); HAS_BIAS if a bias is added to logits; HAS_CAP if logits are then soft-capped,
-// by SOFT_CAP; DIVISOR for `head_loss`, without which it is `nats_only` that is compiled; STRIDE, what rows of logits
-// and slopes are apart in memory, VOCABULARY if not defined (if it is more, a multiple of 4 is quickest, and the slopes
-// beyond the vocabulary are written as 0). COUNT is that of `mean`.
+// by SOFT_CAP; DIVISOR for `head_loss`, without which it is `nats_only` that is compiled. COUNT is that of `mean`.
 //
 // Threads: 512 if VOCABULARY > 4096, else 256. Grid: (ROWS) if VOCABULARY > 1024, else (⌈ROWS / 8⌉). Shared memory of
-// the launch: 4 · STRIDE bytes if VOCABULARY > 1024, else none.
+// the launch: 4 · VOCABULARY bytes if VOCABULARY > 1024, else none.
 
 // Sums, or greatest ones, over a block of so many threads; `of_warps` has a place for each warp, used once.
 template <int THREADS>
@@ -32,10 +30,7 @@ __device__ __forceinline__ float greatest_of_block(float x, float* of_warps) {
     return greatest;
 }
 
-#if defined(VOCABULARY) && defined(ROWS)
-#ifndef STRIDE
-#define STRIDE VOCABULARY
-#endif
+#ifdef VOCABULARY
 #ifdef HAS_CAP
 constexpr bool CAPPED = true;
 constexpr float CAP = SOFT_CAP;
@@ -54,8 +49,8 @@ __device__ constexpr int divide_up(int count, int by) { return (count + by - 1) 
 constexpr bool IN_REGISTERS = VOCABULARY <= 1024;
 constexpr int HEAD_THREADS = VOCABULARY <= 4096 ? 256 : 512;
 constexpr int ROW_THREADS = IN_REGISTERS ? 32 : HEAD_THREADS;
-constexpr int N = STRIDE % 4 == 0 ? 4 : STRIDE % 2 == 0 ? 2 : 1; // numbers of a piece
-constexpr int PIECES = divide_up(STRIDE, N * ROW_THREADS);      // of a thread
+constexpr int N = VOCABULARY % 4 == 0 ? 4 : VOCABULARY % 2 == 0 ? 2 : 1; // numbers of a piece
+constexpr int PIECES = divide_up(VOCABULARY, N * ROW_THREADS);          // of a thread
 constexpr int MOST_AT_ONCE = N == 4 ? 8 : 16;
 constexpr int AT_ONCE = IN_REGISTERS ? PIECES : divide_up(PIECES, divide_up(PIECES, MOST_AT_ONCE));
 
@@ -83,7 +78,7 @@ __device__ __forceinline__ void each_piece(int start, int thread, Visit visit) {
 #pragma unroll
     for (int piece = start; piece < start + AT_ONCE; piece++) {
         int first = (piece * ROW_THREADS + thread) * N;
-        if (first < STRIDE) visit(piece, first);
+        if (first < VOCABULARY) visit(piece, first);
     }
 }
 
@@ -97,7 +92,7 @@ __device__ __forceinline__ void loss_of_row(
     int thread = threadIdx.x % ROW_THREADS;
     int row = IN_REGISTERS ? blockIdx.x * (HEAD_THREADS / 32) + threadIdx.x / 32 : blockIdx.x;
     if (row >= ROWS) return;
-    logits += (size_t)row * STRIDE;
+    logits += (size_t)row * VOCABULARY;
     int target = targets[row];
     float chosen = held_of(logits[target], bias, target);
     Piece in_registers[AT_ONCE];
@@ -105,22 +100,20 @@ __device__ __forceinline__ void loss_of_row(
         return IN_REGISTERS ? in_registers[piece] : ((Piece*)shared)[piece * ROW_THREADS + thread];
     };
 
-    const float nothing = -__uint_as_float(0x7f800000);
-    float top = nothing, sum = 0.0f;
+    float top = -__uint_as_float(0x7f800000), sum = 0.0f;
 #pragma unroll 1
     for (int start = 0; start < PIECES; start += AT_ONCE) {
         Piece read[AT_ONCE];
 #pragma unroll
         for (int index = 0; index < AT_ONCE; index++) {
-            int first = min(((start + index) * ROW_THREADS + thread) * N, STRIDE - N);
+            int first = min(((start + index) * ROW_THREADS + thread) * N, VOCABULARY - N);
             read[index] = *(const Piece*)(logits + first);
         }
         each_piece(start, thread, [&](int piece, int first) {
             Piece own = read[piece - start];
 #pragma unroll
             for (int j = 0; j < N; j++) {
-                bool is_there = STRIDE == VOCABULARY || first + j < VOCABULARY;
-                own.at[j] = is_there ? held_of(own.at[j], bias, first + j) : nothing;
+                own.at[j] = held_of(own.at[j], bias, first + j);
                 if (NEEDS_TOP) top = fmaxf(top, own.at[j]);
                 else sum += exp2_fast(own.at[j] * TO_BITS);
             }
@@ -145,7 +138,7 @@ __device__ __forceinline__ void loss_of_row(
     if (!HAS_SLOPE) return;
 
     float share = 1.0f / (sum * divisor);
-    slope += (size_t)row * STRIDE;
+    slope += (size_t)row * VOCABULARY;
 #pragma unroll 1
     for (int start = 0; start < PIECES; start += AT_ONCE) {
         each_piece(start, thread, [&](int piece, int first) {
@@ -159,7 +152,6 @@ __device__ __forceinline__ void loss_of_row(
 #pragma unroll
             for (int j = 0; j < N; j++) {
                 if (CAPPED) slopes.at[j] *= 1.0f - own.at[j] * own.at[j];
-                if (STRIDE != VOCABULARY && first + j >= VOCABULARY) slopes.at[j] = 0.0f;
             }
             store_halves(slope + first, slopes);
         });
@@ -167,8 +159,8 @@ __device__ __forceinline__ void loss_of_row(
 }
 
 #ifdef DIVISOR
-// −ln p of each target, and the gradient of their sum / DIVISOR: logits [ROWS, STRIDE], bias [VOCABULARY] (null without
-// HAS_BIAS), targets [ROWS] → nats [ROWS], slope [ROWS, STRIDE].
+// −ln p of each target, and the gradient of their sum / DIVISOR: logits [ROWS, VOCABULARY], bias [VOCABULARY] (not read
+// without HAS_BIAS), targets [ROWS] → nats [ROWS], slope [ROWS, VOCABULARY].
 extern "C" __global__ void __launch_bounds__(HEAD_THREADS) head_loss(
     const float* __restrict__ logits, const float* __restrict__ bias, const int* __restrict__ targets,
     float* __restrict__ nats, bf16* __restrict__ slope) {

@@ -7,10 +7,10 @@
 #include "head.cu"
 
 int main() {
-    auto logits = normal((size_t)ROWS * STRIDE, 8), bias = normal(VOCABULARY), x = normal(COUNT);
+    auto logits = normal((size_t)ROWS * VOCABULARY, 8), bias = normal(VOCABULARY), x = normal(COUNT);
     std::vector<int> targets;
     for (int row = 0; row < ROWS; row++) targets.push_back(source() % VOCABULARY);
-    std::vector<double> expected_nats, expected_slope((size_t)ROWS * STRIDE), expected_mean(1);
+    std::vector<double> expected_nats, expected_slope((size_t)ROWS * VOCABULARY), expected_mean(1);
 #ifdef DIVISOR
     const double divisor = DIVISOR;
 #else
@@ -20,7 +20,7 @@ int main() {
         std::vector<double> capped, inner;
         double sum = 0;
         for (size_t index = 0; index < VOCABULARY; index++) {
-            double logit = logits[row * STRIDE + index];
+            double logit = logits[row * VOCABULARY + index];
 #ifdef HAS_BIAS
             logit += bias[index];
 #endif
@@ -32,14 +32,13 @@ int main() {
         expected_nats.push_back(log(sum) - capped[targets[row]]);
         for (size_t index = 0; index < VOCABULARY; index++) {
             double slope = exp(capped[index]) / sum - (index == targets[row]);
-            expected_slope[row * STRIDE + index] = slope * inner[index] / divisor;
+            expected_slope[row * VOCABULARY + index] = slope * inner[index] / divisor;
         }
     }
-    printf("ROWS %d VOCABULARY %d STRIDE %d cap %g\n", ROWS, VOCABULARY, STRIDE, CAPPED ? CAP : 0);
     unsigned blocks = ROW_THREADS == 32 ? (ROWS + 7) / 8 : ROWS;
     Output<float> nats(ROWS), average(1);
 #ifdef DIVISOR
-    Output<bf16> slope((size_t)ROWS * STRIDE);
+    Output<bf16> slope((size_t)ROWS * VOCABULARY);
     auto kernel = [&] { head_loss(logits.data(), bias.data(), targets.data(), nats.data(), slope.data()); };
     run({blocks}, HEAD_THREADS, kernel, nats, slope);
     compare("head_loss, slope", slope, expected_slope, 4e-3);
