@@ -12,12 +12,11 @@
 
 // What becomes of the product:
 #define OUT_BF16 0           // (a, b, c): c bf16.
-#define OUT_F32 1            // (a, b, c): c f32; with PARTS > 1, c is [BATCH, PARTS, ROWS, COLUMNS], for `sum_parts`.
-#define ADD 2                // (a, b, other, c): c = other + product, both f32. c may be other.
+#define OUT_F32 1            // (a, b, c): c f32; with PARTS > 1, c is [BATCH, PARTS, ROWS, COLUMNS], parts of sums.
+#define ADD 2                // (a, b, other, c): c = other + product, both f32.
 #define ACTIVATE 3           // (a, b, before, after): before = product, after = activation(before), both bf16.
 #define ACTIVATE_BACKWARD 4  // (a, b, before, c): c = bf16(product) · activation'(before), both bf16.
 #define SCALED 5             // (a, b, other, c): c = FACTOR_A · other + FACTOR_B · product, both bf16; COLUMNS even.
-#define BIAS 6               // (a, b, bias, c): c bf16 = product + bias, f32 [COLUMNS].
 
 // ACTIVATION is one of these.
 #define SQUARED_RELU 0
@@ -239,7 +238,7 @@ __device__ __forceinline__ float slope(float x) {
 #endif
 
 #if EPILOGUE == ADD
-#define POINTERS const float *other, float *c
+#define POINTERS const float *__restrict__ other, float *__restrict__ c
 #elif EPILOGUE == OUT_F32
 #define POINTERS float* __restrict__ c
 #elif EPILOGUE == ACTIVATE
@@ -248,8 +247,6 @@ __device__ __forceinline__ float slope(float x) {
 #define POINTERS const bf16 *__restrict__ before, bf16 *__restrict__ c
 #elif EPILOGUE == SCALED
 #define POINTERS const bf16 *__restrict__ other, bf16 *__restrict__ c
-#elif EPILOGUE == BIAS
-#define POINTERS const float *__restrict__ bias, bf16 *__restrict__ c
 #else
 #define POINTERS bf16* __restrict__ c
 #endif
@@ -389,18 +386,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE)
                 for (int at = 0; at < 4; at++) {
                     const float* pair = &sums[down][piece * 4 + at][half * 2];
                     float low = pair[0], high = pair[1];
-#if EPILOGUE == SCALED || EPILOGUE == BIAS
-                    int of_column = tile_column + piece * 32 + at * 8 + lane % 4 * 2;
-#endif
 #if EPILOGUE == SCALED
+                    int of_column = tile_column + piece * 32 + at * 8 + lane % 4 * 2;
                     unsigned both = 0;
                     if (IS_WHOLE || (of_row < ROWS && of_column < COLUMNS))
                         both = *(const unsigned*)(other + (size_t)of_row * COLUMNS + of_column);
                     low = FACTOR_A * low_bf16(both) + FACTOR_B * low;
                     high = FACTOR_A * high_bf16(both) + FACTOR_B * high;
-#elif EPILOGUE == BIAS
-                    if (of_column < COLUMNS) low += bias[of_column];
-                    if (of_column + 1 < COLUMNS) high += bias[of_column + 1];
 #endif
                     words[at] = pack_bf16(low, high);
                 }
@@ -428,18 +420,3 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE)
         }
     }
 }
-
-#if PARTS > 1
-// parts [BATCH, PARTS, ROWS, COLUMNS] → out [BATCH, ROWS, COLUMNS], both f32: the sums over the parts, in their order.
-// Threads: 256. Grid: (⌈ROWS · COLUMNS / 256⌉, BATCH, 1).
-extern "C" __global__ void __launch_bounds__(256)
-    sum_parts(const float* __restrict__ parts, float* __restrict__ out) {
-    size_t count = (size_t)ROWS * COLUMNS, index = (size_t)blockIdx.x * 256 + threadIdx.x;
-    if (index >= count) return;
-    parts += blockIdx.y * PARTS * count + index;
-    float sum = 0.0f;
-#pragma unroll 8
-    for (int part = 0; part < PARTS; part++) sum += parts[part * count];
-    out[blockIdx.y * count + index] = sum;
-}
-#endif

@@ -20,7 +20,7 @@ int main() {
         size(128, 384, 256, 0) + WIDE + RUN,
         size(130, 384, 288, 0) + WIDE + RUN, size(300, 256, 288, 2) + WIDEST + RUN, size(300, 128, 96, 2) + WIDEST,
         size(129, 256, 128, 2) + WIDE, size(2047, 64, 32, 2), size(100, 128, 64, 3, 0), size(200, 256, 64, 3, 1) + WIDE,
-        size(257, 136, 40, 3, 2) + WIDEST, size(77, 72, 40, 6), size(150, 200, 72, 6) + WIDE,
+        size(257, 136, 40, 3, 2) + WIDEST,
         // Backward.
         size(100, 64, 192, 0) + RIGHT, size(200, 256, 64, 4, 0) + RIGHT + WIDE + RUN, size(100, 128, 64, 4, 1) + RIGHT,
         size(257, 136, 40, 4, 2) + RIGHT + WIDEST, size(64, 192, 1000, 1) + LEFT + " -DPARTS=5",
@@ -79,6 +79,7 @@ struct Output {
     }
 };
 
+static double number(double x) { return x; }
 static double number(float x) { return x; }
 static double number(bf16 x) { return from_bf16(x); }
 
@@ -116,9 +117,8 @@ int main() {
     size_t cells = (size_t)ROWS * COLUMNS, inner = INNER;
     auto a = random_bf16(BATCH * ROWS * inner, 1), b = random_bf16(BATCH * COLUMNS * inner, 1 / sqrtf(INNER));
     auto halves = random_bf16(BATCH * cells, 1);
-    std::vector<float> singles(BATCH * cells), bias(COLUMNS);
+    std::vector<float> singles(BATCH * cells);
     for (float& x : singles) x = normal(draw);
-    for (float& x : bias) x = normal(draw);
 
     std::vector<double> product_of(BATCH * cells), expected(BATCH * cells);
     for (size_t batch = 0; batch < BATCH; batch++)
@@ -144,7 +144,6 @@ int main() {
            ROWS, LEFT_TRANSPOSED ? "T" : "", COLUMNS, RIGHT_TRANSPOSED ? "T" : "", INNER, BATCH, PARTS, EPILOGUE,
            TILE_ROWS, TILE_COLUMNS, TILES_A_BLOCK, RESIDENT ? " resident" : "", THREADS, shared_bytes);
     Output<Out> before(BATCH * cells), c(BATCH * PARTS * cells), again(BATCH * PARTS * cells);
-    Output<float> sum(BATCH * cells);
     for (Output<Out>* out : {&c, &again}) {
         emulated::draw.seed(out == &c ? 1 : 2);
         launch({ROW_TILES * BLOCKS_A_ROW, PARTS, BATCH}, THREADS, [&] {
@@ -154,8 +153,6 @@ int main() {
             product(a.data(), b.data(), before.data(), out->data());
 #elif EPILOGUE == ACTIVATE_BACKWARD || EPILOGUE == SCALED
             product(a.data(), b.data(), halves.data(), out->data());
-#elif EPILOGUE == BIAS
-            product(a.data(), b.data(), bias.data(), out->data());
 #else
             product(a.data(), b.data(), out->data());
 #endif
@@ -178,20 +175,16 @@ int main() {
         x *= derivative(number(halves[index]));
 #elif EPILOGUE == SCALED
         x = FACTOR_A * number(halves[index]) + FACTOR_B * x;
-#elif EPILOGUE == BIAS
-        x += bias[index % COLUMNS];
 #endif
         expected[index] = x;
     }
     // Rounding to bf16 is 2^-9 at most, 1.7e-3 in quadratic mean at worst; twice where the product is rounded before.
     double rounding = sizeof(Out) == 4 ? 1e-6 : EPILOGUE == ACTIVATE_BACKWARD ? 3e-3 : 2e-3;
-#if PARTS > 1
-    launch({(unsigned)((cells + 255) / 256), BATCH}, 256, [&] { sum_parts(c.data(), sum.data()); });
-    sum.check_guards("sum");
-    compare("sum", sum.data(), expected, rounding);
-#else
-    compare("c", c.data(), expected, rounding);
-#endif
+    std::vector<double> sums(BATCH * cells);
+    for (size_t index = 0; index < BATCH * PARTS * cells; index++) {
+        sums[index / (PARTS * cells) * cells + index % cells] += number(c.data()[index]);
+    }
+    compare("c", sums.data(), expected, rounding);
 #if EPILOGUE == ACTIVATE
     compare("before", before.data(), product_of, rounding);
 #endif
