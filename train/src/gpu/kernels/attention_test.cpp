@@ -1,54 +1,12 @@
 // Compares attention.cu with loops in double precision over the same rounded inputs, and its whole backward pass with
 // a difference of the loss. BATCH is the number of sequences, SIZE the standard deviation of qkv:
 // g++ -std=c++20 -O1 -w -DHEADS=2 -DDIM=32 -DTIME=200 -DTURNING=32 -DHAS_GAIN=1 -DBATCH=2 -DSIZE=1 attention_test.cpp
-#include "emulated.h"
-// Whether any lane says so.
-inline bool __any_sync(unsigned, bool says) { return greatest_of_lanes<32>(says ? 1.0f : 0.0f) > 0.0f; }
+#include "testing.h"
+
 #include "attention.cu"
 
 typedef std::vector<double> Numbers;
-constexpr int ROWS = BATCH * TIME, HALF = DIM / 2, GUARD = 1024;
-
-// An output between two zones that nobody may write to, poisoned with NaN.
-template <typename T>
-struct Output {
-    std::vector<T> all;
-    size_t count;
-    Output(size_t count) : all(count + 2 * GUARD), count(count) { memset(all.data(), 0xff, all.size() * sizeof(T)); }
-    T* at() { return all.data() + GUARD; }
-    bool is_guarded() const {
-        auto untouched = [](T x) { T poison; memset(&poison, 0xff, sizeof x); return !memcmp(&x, &poison, sizeof x); };
-        return std::all_of(all.begin(), all.begin() + GUARD, untouched) &&
-               std::all_of(all.end() - GUARD, all.end(), untouched);
-    }
-    Numbers numbers() {
-        Numbers values(count);
-        for (size_t index = 0; index < count; index++)
-            if constexpr (sizeof(T) == 2) values[index] = from_bf16(at()[index]);
-            else values[index] = at()[index];
-        return values;
-    }
-};
-
-std::mt19937 draw(7);
-double normal() { return std::normal_distribution<double>()(draw); }
-
-bool failed = false;
-void check(const char* name, const Numbers& got, const Numbers& expected, double tolerance) {
-    double apart = 0, size = 0;
-    for (size_t index = 0; index < expected.size(); index++) {
-        apart += (got[index] - expected[index]) * (got[index] - expected[index]);
-        size += expected[index] * expected[index];
-    }
-    double error = apart == 0 ? 0 : sqrt(apart / size);
-    bool good = error <= tolerance;
-    printf("%-16s %.1e%s\n", name, error, good ? "" : "  TOO MUCH");
-    failed |= !good;
-}
-void demand(bool holds, const char* what) {
-    if (!holds) printf("%s\n", what);
-    failed |= !holds;
-}
+constexpr int ROWS = BATCH * TIME, HALF = DIM / 2;
 
 // Queries and keys, [ROWS, 2 · WIDTH], of qkv [ROWS, 3 · WIDTH].
 Numbers expected_turned(const Numbers& qkv, const Numbers& gain, const std::vector<float2>& table) {
@@ -145,13 +103,8 @@ Numbers columns(const Numbers& all, int count, int first, int end) {
 }
 
 int main() {
-    auto random = [](size_t count, double size, Numbers& exact) {
-        std::vector<bf16> values(count);
-        for (bf16& x : values) exact.push_back(from_bf16(x = to_bf16(size * normal())));
-        return values;
-    };
-    Numbers qkv, upstream, gain;
-    auto qkv_bits = random(ROWS * 3 * WIDTH, SIZE, qkv), upstream_bits = random(ROWS * WIDTH, 1, upstream);
+    auto qkv_bits = rounded(normal(ROWS * 3 * WIDTH, SIZE)), upstream_bits = rounded(normal(ROWS * WIDTH));
+    Numbers qkv = numbers(qkv_bits), upstream = numbers(upstream_bits), gain;
     std::vector<float> gain_bits;
     for (int head = 0; head < HEADS; head++) gain.push_back(1.5f + head), gain_bits.push_back(1.5f + head);
     std::vector<float2> table;
@@ -172,61 +125,58 @@ int main() {
         emulated::draw.seed(seed);
         Outputs to{.gain_parts{parts * HEADS}};
         const float* gains = HAS_GAIN ? gain_bits.data() : nullptr;
-        launch({preparing, BATCH}, 256, [&] { prepare(qkv_bits.data(), gains, table.data(), to.turned.at()); });
+        launch({preparing, BATCH}, 256, [&] { prepare(qkv_bits.data(), gains, table.data(), to.turned.data()); });
         launch({blocks, HEADS, BATCH}, 128,
-               [&] { attend(to.turned.at(), qkv_bits.data(), to.mixed.at(), to.log_sum.at()); });
+               [&] { attend(to.turned.data(), qkv_bits.data(), to.mixed.data(), to.log_sum.data()); });
         launch({(TIME * WIDTH / 8 + 255) / 256, BATCH}, 256,
-               [&] { along(to.mixed.at(), upstream_bits.data(), to.along.at()); });
+               [&] { along(to.mixed.data(), upstream_bits.data(), to.along.data()); });
         launch({blocks, HEADS, BATCH}, 128, [&] {
-            query_gradients(to.turned.at(), qkv_bits.data(), upstream_bits.data(), to.log_sum.at(), to.along.at(),
-                            to.gradients.at());
+            query_gradients(to.turned.data(), qkv_bits.data(), upstream_bits.data(), to.log_sum.data(), to.along.data(),
+                            to.gradients.data());
         });
         launch({blocks, HEADS, BATCH}, 128, [&] {
-            key_gradients(to.turned.at(), qkv_bits.data(), upstream_bits.data(), to.log_sum.at(), to.along.at(),
-                          to.gradients.at());
+            key_gradients(to.turned.data(), qkv_bits.data(), upstream_bits.data(), to.log_sum.data(), to.along.data(),
+                          to.gradients.data());
         });
         turned_gradients = to.gradients.numbers();
         launch({preparing, BATCH}, 256, [&] {
-            prepare_backward(qkv_bits.data(), gains, table.data(), to.gradients.at(),
-                             HAS_GAIN ? to.gain_parts.at() : nullptr);
+            prepare_backward(qkv_bits.data(), gains, table.data(), to.gradients.data(),
+                             HAS_GAIN ? to.gain_parts.data() : nullptr);
         });
         return to;
     };
 
     Outputs to = run(1), again = run(2);
-    auto same = [](auto& a, auto& b) {
-        return !memcmp(a.all.data(), b.all.data(), a.all.size() * sizeof a.all[0]) && a.is_guarded();
-    };
-    demand(same(to.turned, again.turned) && same(to.mixed, again.mixed) && same(to.gradients, again.gradients) &&
-               same(to.log_sum, again.log_sum) && same(to.along, again.along) && same(to.gain_parts, again.gain_parts),
-           "two runs differ, or something was written outside of the outputs");
+    check_runs(to.turned, again.turned), check_runs(to.mixed, again.mixed), check_runs(to.gradients, again.gradients);
+    check_runs(to.log_sum, again.log_sum), check_runs(to.along, again.along);
+    check_runs(to.gain_parts, again.gain_parts);
 
     // Rounded outputs are half of 2^-8 off at most, 2^-9 / √3 on average.
-    check("turned", to.turned.numbers(), expected_turned(qkv, gain, table), 2.5e-3);
+    compare("turned", to.turned, expected_turned(qkv, gain, table), 2.5e-3);
     Attended expected = expected_attention(to.turned.numbers(), qkv, upstream);
-    check("mixed", to.mixed.numbers(), expected.mixed, 4e-3);
-    check("log_sum", to.log_sum.numbers(), expected.log_sum, 1e-3);
+    compare("mixed", to.mixed, expected.mixed, 4e-3);
+    compare("log_sum", to.log_sum, expected.log_sum, 1e-3);
     // `along` cancels, so it's compared with its own sum over the rounded `mixed`.
     Numbers mixed = to.mixed.numbers(), along_expected(ROWS * HEADS);
     for (int row = 0; row < ROWS; row++)
         for (int column = 0; column < WIDTH; column++)
             along_expected[(row / TIME * HEADS + column / DIM) * TIME + row % TIME] +=
                 mixed[row * WIDTH + column] * upstream[row * WIDTH + column];
-    check("along", to.along.numbers(), along_expected, 1e-6);
+    compare("along", to.along, along_expected, 1e-6);
     const char* names[] = {"query gradients", "key gradients", "value gradients"};
     for (int third = 0; third < 3; third++)
-        check(names[third], columns(turned_gradients, 3 * WIDTH, third * WIDTH, (third + 1) * WIDTH),
+        compare(names[third], columns(turned_gradients, 3 * WIDTH, third * WIDTH, (third + 1) * WIDTH),
               columns(expected.gradients, 3 * WIDTH, third * WIDTH, (third + 1) * WIDTH), 1e-2);
 
     // Through the preparation, of the kernels' own gradients before it.
     Numbers before = turned_gradients, gain_gradient(HEADS), gain_sums(HEADS);
     expected_backward(qkv, gain, table, before, gain_gradient);
     Numbers gradients = to.gradients.numbers(), part_numbers = to.gain_parts.numbers();
-    check("prepared back", columns(gradients, 3 * WIDTH, 0, 2 * WIDTH), columns(before, 3 * WIDTH, 0, 2 * WIDTH),
+    compare("prepared back", columns(gradients, 3 * WIDTH, 0, 2 * WIDTH), columns(before, 3 * WIDTH, 0, 2 * WIDTH),
           2.5e-3);
     for (size_t index = 0; HAS_GAIN && index < part_numbers.size(); index++)
         gain_sums[index % HEADS] += part_numbers[index];
-    if (HAS_GAIN) check("gain", gain_sums, gain_gradient, 1e-4);
+    if (HAS_GAIN) compare("gain", gain_sums, gain_gradient, 1e-4);
 
     // The loss Σ upstream · mixed changes along a direction as the gradients say.
     auto loss = [&](double step) {
@@ -246,7 +196,6 @@ int main() {
     double slope = 0;
     for (double x : gradients) slope += x * (x + 0.1 * SIZE * direction(own));
     for (double x : gain_sums) slope += x * x;
-    check("slope", {slope}, {(loss(1e-5) - loss(-1e-5)) / 2e-5}, 1e-2);
-    if (failed) printf("FAILED\n");
+    compare("slope", {slope}, {(loss(1e-5) - loss(-1e-5)) / 2e-5}, 1e-2);
     return failed;
 }

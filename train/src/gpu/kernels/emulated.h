@@ -2,9 +2,10 @@
 // on at a barrier, shuffle or product of tiles is drawn at random, so that a missing barrier shows as a wrong number.
 // Shared memory is poisoned before each block; copies to it land as late as they may.
 //
-// Defines what `prelude.cu` does, then kernels follow: `#include "emulated.h"`, `#include "products.cu"`,
-// `launch({gridX, gridY, gridZ}, threads, [&] { kernel(…); })`.
+// Kernels follow it: `#include "emulated.h"`, `#include "products.cu"`, `launch({gridX, gridY, gridZ}, threads, [&] {
+// kernel(…); })`.
 #pragma once
+#define EMULATED
 #include <algorithm>
 #include <cfloat>
 #include <climits>
@@ -25,15 +26,12 @@
 #define __restrict__
 #define __align__(N) alignas(N)
 
-typedef unsigned short bf16;
-
 struct uint2 { unsigned x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
-inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 namespace emulated {
@@ -170,19 +168,15 @@ using emulated::launch;
 
 inline float __uint_as_float(unsigned bits) { float x; memcpy(&x, &bits, 4); return x; }
 inline unsigned __float_as_uint(float x) { unsigned bits; memcpy(&bits, &x, 4); return bits; }
-inline float from_bf16(bf16 x) { return __uint_as_float((unsigned)x << 16); }
-inline bf16 to_bf16(float x) {
-    unsigned bits = __float_as_uint(x);
-    if (std::isnan(x)) return 0x7fff;
-    return (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+inline unsigned pack_bf16(float low, float high) {
+    auto rounded = [](float x) {
+        unsigned bits = __float_as_uint(x);
+        return std::isnan(x) ? 0x7fff : (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    };
+    return rounded(low) | rounded(high) << 16;
 }
-inline unsigned pack_bf16(float low, float high) { return to_bf16(low) | (unsigned)to_bf16(high) << 16; }
-inline float low_bf16(unsigned packed) { return __uint_as_float(packed << 16); }
-inline float high_bf16(unsigned packed) { return __uint_as_float(packed & 0xffff0000u); }
 inline float exp2_fast(float x) { return exp2f(x); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
-inline float __expf(float x) { return expf(x); }
-inline float __logf(float x) { return logf(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 using std::max;
 using std::min;
@@ -195,13 +189,17 @@ inline float __shfl_xor_sync(unsigned, float x, int apart) {
     __syncwarp();
     return got;
 }
-inline float __shfl_sync(unsigned, float x, int from) {
-    emulated::threads[emulated::current].number = x;
+// The lanes of the warp for which something is set, as bits.
+inline unsigned __ballot_sync(unsigned, bool is_set) {
+    emulated::threads[emulated::current].words[0] = is_set;
     __syncwarp();
-    float got = emulated::lane(from % 32).number;
+    unsigned bits = 0;
+    for (int index = 0; index < 32; index++) bits |= emulated::lane(index).words[0] << index;
     __syncwarp();
-    return got;
+    return bits;
 }
+inline bool __any_sync(unsigned mask, bool is_set) { return __ballot_sync(mask, is_set) != 0; }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     auto& own = emulated::threads[emulated::current];
     for (int index = 0; index < 4; index++) own.words[index] = a[index];
@@ -215,7 +213,7 @@ inline void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigne
         for (int k = 0; k < 16; k++) {
             unsigned of_a = emulated::lane(row % 8 * 4 + k % 8 / 2).words[k / 8 * 2 + row / 8];
             unsigned of_b = emulated::lane(column * 4 + k % 8 / 2).words[4 + k / 8];
-            auto half = [k](unsigned word) { return from_bf16((bf16)(k % 2 ? word >> 16 : word & 0xffff)); };
+            auto half = [k](unsigned word) { return __uint_as_float(k % 2 ? word & 0xffff0000u : word << 16); };
             sum += (double)half(of_a) * half(of_b);
         }
         c[index] = (float)(c[index] + sum);
@@ -229,7 +227,7 @@ inline void gather_matrices(unsigned (&to)[4], const void* row, bool transposed)
     int lane = emulated::current % 32, g = lane / 4, i = lane % 4;
     for (int matrix = 0; matrix < 4; matrix++) {
         auto at = [matrix](int row, int column) {
-            return (unsigned)((const bf16*)emulated::lane(matrix * 8 + row).row)[column];
+            return (unsigned)((const uint16_t*)emulated::lane(matrix * 8 + row).row)[column];
         };
         to[matrix] = transposed ? at(2 * i, g) | at(2 * i + 1, g) << 16 : at(g, 2 * i) | at(g, 2 * i + 1) << 16;
     }
@@ -252,13 +250,4 @@ inline void close_copies() { emulated::threads[emulated::current].groups.emplace
 template <int N>
 inline void wait_for_copies() { emulated::land(emulated::threads[emulated::current], N); }
 
-template <int LANES>
-inline float sum_lanes(float x) {
-    for (int apart = LANES / 2; apart > 0; apart /= 2) x += __shfl_xor_sync(0xffffffffu, x, apart);
-    return x;
-}
-template <int LANES>
-inline float greatest_of_lanes(float x) {
-    for (int apart = LANES / 2; apart > 0; apart /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, apart));
-    return x;
-}
+#include "prelude.cu"

@@ -1,7 +1,7 @@
 // head.cu against loops in double precision:
 // g++ -std=c++20 -O1 -w -DROWS=21 -DVOCABULARY=257 -DHAS_BIAS -DHAS_CAP -DSOFT_CAP=15.0f head_test.cpp
 // and with -DDIVISOR=20.0f, for the gradient.
-#include "rows_testing.h"
+#include "testing.h"
 
 #define COUNT 3001
 #include "head.cu"

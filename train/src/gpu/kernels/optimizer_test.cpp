@@ -1,6 +1,6 @@
 // optimizer.cu against loops in double precision:
 // g++ -std=c++20 -O1 -w -DCOUNT=1001 -DINPUTS=40 -DCOLUMNS=72 -DBLOCKS=3 optimizer_test.cpp
-#include "rows_testing.h"
+#include "testing.h"
 
 #include "optimizer.cu"
 

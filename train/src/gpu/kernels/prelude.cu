@@ -1,16 +1,15 @@
 // What all kernels here are written with: bf16 numbers as their 16 bits, products of 16 × 8 tiles by a warp's tensor
 // cores, and copies from global to shared memory that go on while the warp computes. Names and layouts of fragments
 // are those of PTX (`mma.m16n8k16`, `ldmatrix`, `cp.async`): any GPU from compute capability 8.0 on has them.
-//
-// `emulated.h` gives the same functions to a processor, so that the kernels' text is tested without a GPU.
 
 typedef unsigned short bf16;
+
+// `emulated.h` gives these to a processor, so that the kernels' text is tested without a GPU.
+#ifndef EMULATED
 
 // An array in shared memory, of a size known when it is compiled (48 KiB in all); and all that the launch adds.
 #define SHARED(TYPE, NAME, COUNT) __shared__ __align__(16) TYPE NAME[COUNT]
 #define SHARED_OF_LAUNCH(NAME) extern __shared__ __align__(16) unsigned char NAME[]
-
-__device__ __forceinline__ float from_bf16(bf16 x) { return __uint_as_float((unsigned)x << 16); }
 
 // Two numbers rounded to bf16, the first in the lower half.
 __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
@@ -18,12 +17,6 @@ __device__ __forceinline__ unsigned pack_bf16(float low, float high) {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
     return packed;
 }
-
-__device__ __forceinline__ bf16 to_bf16(float x) { return (bf16)(pack_bf16(x, 0.0f) & 0xffff); }
-
-__device__ __forceinline__ float low_bf16(unsigned packed) { return __uint_as_float(packed << 16); }
-
-__device__ __forceinline__ float high_bf16(unsigned packed) { return __uint_as_float(packed & 0xffff0000u); }
 
 // 2^x, to about 2 in the last place; 0 for −∞.
 __device__ __forceinline__ float exp2_fast(float x) {
@@ -85,6 +78,16 @@ template <int N>
 __device__ __forceinline__ void wait_for_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
+
+#endif
+
+__device__ __forceinline__ float from_bf16(bf16 x) { return __uint_as_float((unsigned)x << 16); }
+
+__device__ __forceinline__ bf16 to_bf16(float x) { return (bf16)(pack_bf16(x, 0.0f) & 0xffff); }
+
+__device__ __forceinline__ float low_bf16(unsigned packed) { return __uint_as_float(packed << 16); }
+
+__device__ __forceinline__ float high_bf16(unsigned packed) { return __uint_as_float(packed & 0xffff0000u); }
 
 // The sum, or the greatest, over groups of so many neighbouring lanes (a power of 2), for all of them.
 template <int LANES>

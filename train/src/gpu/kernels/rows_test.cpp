@@ -3,17 +3,7 @@
 // with -DSCALE=1.7f embeddings; with -DTIME=101 convolutions, and -DPARTS=3 their gradients; with -DPARTS=3 sums of
 // columns; with -DPARTS=3 -DVOCABULARY=257 -DENTRIES=1 -DSCALE=1.7f the gradient of a table; and -DCOUNT=1001 alone, or
 // with -DPARTS=3.
-#include "rows_testing.h"
-
-inline unsigned __ballot_sync(unsigned, bool is_set) {
-    emulated::threads[emulated::current].words[0] = is_set;
-    __syncwarp();
-    unsigned bits = 0;
-    for (int index = 0; index < 32; index++) bits |= emulated::lane(index).words[0] << index;
-    __syncwarp();
-    return bits;
-}
-inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+#include "testing.h"
 
 #include "rows.cu"
 
