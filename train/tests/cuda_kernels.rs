@@ -40,25 +40,39 @@ fn attention_is_what_its_formulas_say() {
 
 #[test]
 fn products_are_exact_but_for_the_rounding_of_their_outputs() {
-    let large = "TILE_ROWS=128 TILE_COLUMNS=128";
+    // Tiles other than 64 × 64, as `gpu/products.rs` chooses them.
+    let (narrow, wide) = ("TILE_ROWS=128 TILE_COLUMNS=64", "TILE_ROWS=128 TILE_COLUMNS=128");
+    let tall = "TILE_ROWS=256 TILE_COLUMNS=128";
+    let (run, resident) = ("TILES_A_BLOCK=2", "TILES_A_BLOCK=2 RESIDENT=1");
+    let (left, right) = ("LEFT_TRANSPOSED=1", "RIGHT_TRANSPOSED=1");
     for macros in [
-        // Forward: small rows, a run of tiles with the left rows resident, the sum with the stream, the activation.
+        // Forward: few rows, all tiles, runs of them with the left rows resident or not; the sum with the stream.
         "ROWS=1 COLUMNS=96 INNER=32 EPILOGUE=0",
-        &format!("ROWS=128 COLUMNS=384 INNER=256 EPILOGUE=0 TILES_A_BLOCK=2 {large}"),
-        "ROWS=300 COLUMNS=128 INNER=96 EPILOGUE=2 TILE_ROWS=256 TILE_COLUMNS=128",
+        &format!("ROWS=200 COLUMNS=320 INNER=96 EPILOGUE=0 {narrow} {resident}"),
+        &format!("ROWS=128 COLUMNS=384 INNER=256 EPILOGUE=0 {wide} {resident}"),
+        &format!("ROWS=300 COLUMNS=256 INNER=288 EPILOGUE=2 {tall} {run}"),
+        // The activation.
         "ROWS=100 COLUMNS=128 INNER=64 EPILOGUE=3 ACTIVATION=0",
+        &format!("ROWS=200 COLUMNS=256 INNER=64 EPILOGUE=3 ACTIVATION=1 {wide}"),
         "ROWS=77 COLUMNS=72 INNER=40 EPILOGUE=3 ACTIVATION=2",
-        // Backward: through the activation, to the input, to the weights in parts.
-        &format!(
-            "ROWS=200 COLUMNS=256 INNER=64 EPILOGUE=4 ACTIVATION=0 RIGHT_TRANSPOSED=1 {large}"
-        ),
-        "ROWS=100 COLUMNS=128 INNER=64 EPILOGUE=4 ACTIVATION=1 RIGHT_TRANSPOSED=1",
-        "ROWS=64 COLUMNS=192 INNER=1000 EPILOGUE=1 LEFT_TRANSPOSED=1 PARTS=5",
-        // A vocabulary of any size, and Muon's products.
+        // Backward through it.
+        &format!("ROWS=200 COLUMNS=256 INNER=64 EPILOGUE=4 ACTIVATION=0 {right} {wide} {resident}"),
+        &format!("ROWS=100 COLUMNS=128 INNER=64 EPILOGUE=4 ACTIVATION=1 {right}"),
+        &format!("ROWS=257 COLUMNS=136 INNER=40 EPILOGUE=4 ACTIVATION=2 {right} {tall}"),
+        // Gradients of weights, in parts of the rows.
+        &format!("ROWS=64 COLUMNS=192 INNER=1000 EPILOGUE=1 {left} PARTS=5"),
+        &format!("ROWS=96 COLUMNS=64 INNER=100 EPILOGUE=1 {left} PARTS=7 {narrow}"),
+        &format!("ROWS=128 COLUMNS=128 INNER=300 EPILOGUE=1 {left} PARTS=3 {wide}"),
+        &format!("ROWS=256 COLUMNS=136 INNER=1000 EPILOGUE=1 {left} PARTS=4 {tall}"),
+        // A vocabulary of any size: forward, to the input, to the weights.
         "ROWS=100 COLUMNS=257 INNER=64 EPILOGUE=1",
-        "ROWS=64 COLUMNS=77 INNER=300 EPILOGUE=1 LEFT_TRANSPOSED=1 PARTS=2",
-        "ROWS=64 COLUMNS=64 INNER=128 EPILOGUE=0 RIGHT_TRANSPOSED=1 BATCH=3",
+        &format!("ROWS=130 COLUMNS=259 INNER=64 EPILOGUE=1 {wide} {resident}"),
+        &format!("ROWS=100 COLUMNS=64 INNER=257 EPILOGUE=1 {right}"),
+        &format!("ROWS=64 COLUMNS=77 INNER=300 EPILOGUE=1 {left} PARTS=2"),
+        // Muon's.
+        &format!("ROWS=64 COLUMNS=64 INNER=128 EPILOGUE=0 {right} BATCH=3"),
         "ROWS=72 COLUMNS=72 INNER=72 EPILOGUE=5 BATCH=3",
+        &format!("ROWS=128 COLUMNS=256 INNER=128 EPILOGUE=5 BATCH=3 {wide}"),
     ] {
         check("products_test.cpp", macros);
     }

@@ -5,10 +5,10 @@
 // [INNER, COLUMNS], or its transpose is stored (RIGHT_TRANSPOSED); BATCH matrices of each lie one after another.
 // Any size is right. Rows of a stored matrix whose length is no multiple of 8 are copied number by number, slowly.
 //
-// A block makes tiles of C that lie beside each other, with copies of the next steps under way all the time, those of
-// the next tile during the epilogue too. Where A's rows for a tile fit, they stay in shared memory for all these tiles.
-// Tiles are large where there are enough of them to fill a GPU: what a multiprocessor reads from L2 per product is the
-// bound of such kernels on GPUs as fast as an H100.
+// Tiles of C are of TILE_ROWS × TILE_COLUMNS: 64 × 64, 128 × 64, 128 × 128 or 256 × 128. A block makes TILES_A_BLOCK of
+// them that lie beside each other, with the copies of the next STAGES − 1 steps under way all the time, those of the
+// next tile during the epilogue too. With RESIDENT, A's rows for a tile stay in shared memory for all these tiles. The
+// sums are over PARTS parts of INNER, side by side. `products.rs` chooses all of these.
 
 // What becomes of the product:
 #define OUT_BF16 0           // (a, b, c): c bf16.
@@ -23,6 +23,7 @@
 #define LEAKY_SQUARED_RELU 1
 #define GELU 2
 
+// What tests leave out.
 #ifndef LEFT_TRANSPOSED
 #define LEFT_TRANSPOSED 0
 #endif
@@ -35,57 +36,34 @@
 #ifndef PARTS
 #define PARTS 1
 #endif
-
-#define CEIL_DIVIDE(COUNT, BY) (((COUNT) + (BY) - 1) / (BY))
-
-// A tile of C: 64 × 64, 128 × 64, 128 × 128 or 256 × 128.
-#ifndef TILE_ROWS
-#if ROWS <= 64 || (PARTS == 1 && CEIL_DIVIDE(ROWS, 128) * CEIL_DIVIDE(COLUMNS, 128) * BATCH < 264)
-#define TILE_ROWS 64
-#define TILE_COLUMNS 64
-#elif COLUMNS <= 1024 && COLUMNS % 128 > 0 && COLUMNS % 128 <= 64
-#define TILE_ROWS 128
-#define TILE_COLUMNS 64
-#elif INNER > 256 && (PARTS > 1 ? ROWS % 256 == 0 : ROWS >= 16384)
-#define TILE_ROWS 256
-#define TILE_COLUMNS 128
-#else
-#define TILE_ROWS 128
-#define TILE_COLUMNS 128
-#endif
-#endif
-
-#define ROW_TILES CEIL_DIVIDE(ROWS, TILE_ROWS)
-#define COLUMN_TILES CEIL_DIVIDE(COLUMNS, TILE_COLUMNS)
-
-// Tiles that a block makes, one after another: all of its rows, as far as enough blocks are left; one, if its rows of A
-// would not stay in L2 until the next.
-#ifndef TILES_A_BLOCK
-#define ENOUGH_BLOCKS (65536 / TILE_ROWS)
-#if PARTS > 1 || INNER > 512 || ROW_TILES * COLUMN_TILES * BATCH < 2 * ENOUGH_BLOCKS
-#define TILES_A_BLOCK 1
-#elif ROW_TILES * BATCH >= ENOUGH_BLOCKS
-#define TILES_A_BLOCK COLUMN_TILES
-#else
-#define TILES_A_BLOCK (ROW_TILES * COLUMN_TILES * BATCH / ENOUGH_BLOCKS)
-#endif
-#endif
-#define BLOCKS_A_ROW CEIL_DIVIDE(COLUMN_TILES, TILES_A_BLOCK)
-
-// Of INNER, so much is copied in a step, while STAGES − 1 steps are under way.
-#define STEP 32
 #ifndef STAGES
 #define STAGES 4
 #endif
+#ifndef TILE_ROWS
+#define TILE_ROWS 64
+#define TILE_COLUMNS 64
+#endif
+#ifndef TILES_A_BLOCK
+#define TILES_A_BLOCK 1
+#endif
+#ifndef RESIDENT
+#define RESIDENT 0
+#endif
+
+#define CEIL_DIVIDE(COUNT, BY) (((COUNT) + (BY) - 1) / (BY))
+
+#define ROW_TILES CEIL_DIVIDE(ROWS, TILE_ROWS)
+#define COLUMN_TILES CEIL_DIVIDE(COLUMNS, TILE_COLUMNS)
+#define BLOCKS_A_ROW CEIL_DIVIDE(COLUMN_TILES, TILES_A_BLOCK)
+
+// Of INNER, so much is copied in a step.
+#define STEP 32
 #define STEPS CEIL_DIVIDE(CEIL_DIVIDE(INNER, PARTS), STEP)
 
 // Whether nothing of any tile or step lies outside of the matrices.
 #define IS_WHOLE (ROWS % TILE_ROWS == 0 && COLUMNS % TILE_COLUMNS == 0 && PARTS * STEPS * STEP == INNER)
 
-// Whether A's rows stay in shared memory.
-#ifndef RESIDENT
-#define RESIDENT (TILES_A_BLOCK > 1 && STEPS * STEP <= 256)
-#endif
+// Steps that are in shared memory at a time, and what a step takes there of either operand.
 #define LEFT_STAGES (RESIDENT ? STEPS : STAGES)
 #define LEFT_NUMBERS (TILE_ROWS * STEP)
 #define RIGHT_NUMBERS (TILE_COLUMNS * STEP)
