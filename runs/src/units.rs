@@ -27,6 +27,17 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
+/// A word of a command line as a shell reads it: in quotes if it has anything else than letters, digits and
+/// harmless signs.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let is_harmless = |letter: char| letter.is_alphanumeric() || "._-+=:,/@%".contains(letter);
+    if !text.is_empty() && text.chars().all(is_harmless) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// An amount of information in bits; fractional, since ideal code lengths are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -184,6 +195,19 @@ pub fn short_seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_a_command_are_what_a_shell_reads() {
+        for (text, word) in [
+            ("wiki15-8:8+kodak:1", "wiki15-8:8+kodak:1"),
+            ("./a file", "'./a file'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn counts_read_back() {

@@ -11,7 +11,7 @@ use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
     self, ArchiveOptions, ArchiveProgress, ArchiveReader, ArchiveSummary, Embedded, Header,
 };
-use lmtrain_runs::files::{Input, Output, write_atomic};
+use lmtrain_runs::files::{Input, Output, put};
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{Bytes, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, from_packed};
@@ -79,10 +79,7 @@ fn kept_weights(identity: &[u8; 32], extension: &str, context: &Context) -> Path
 fn keep_weights(weights: &SavedWeights, context: &Context) -> Result<()> {
     let extension = KEPT[usize::from(weights.is_packed())];
     let path = kept_weights(&weights.identity, extension, context);
-    if !path.exists() {
-        write_atomic(&path, &weights.bytes)?;
-    }
-    Ok(())
+    Ok(put(&path, &weights.bytes)?)
 }
 
 /// Compresses one file with saved weights.
@@ -250,6 +247,7 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     let others = context.store.runs()?;
     let kept = KEPT.map(|end| kept_weights(&header.predictor_identity, end, context));
     let runs = std::iter::once(&named).chain(&others).map(lmtrain_runs::Run::weights_path);
+    let damaged = kept.iter().find(|path| path.is_file()).cloned();
     for path in kept.into_iter().chain(runs) {
         // Damaged weights of some other run are no reason to stop looking; the right ones have the
         // identity, whether or not they have a digest.
@@ -261,6 +259,15 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     }
     let identity = hex(&header.predictor_identity[..4]);
     let root = context.store.root().display();
+    if let Some(copy) = damaged {
+        bail!(
+            "{}, the copy of the weights that was kept for this archive ({identity}…), is damaged, and no run in \
+             {root} has these weights\n\
+             hint: restore that file from a backup, or give the folder of the runs that has the weights with \
+             `--runs-dir`",
+            copy.display()
+        );
+    }
     if named.weights_path().is_file() {
         bail!(
             "run `{}` in {root} does not have the weights that the archive was made with ({identity}…)\n\

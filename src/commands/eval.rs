@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::device::Device;
-use anyhow::{Result, bail};
-use lmtrain_corpora::Corpus;
+use anyhow::{Context as _, Result, bail};
+use lmtrain_corpora::{Corpus, Mixture};
 use lmtrain_engine::SavedWeights;
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
@@ -22,7 +22,7 @@ use crate::cli::{self, Eval};
 use crate::context::Context;
 
 pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
-    let records = measure(arguments, context)?;
+    let records = measure(arguments, None, context)?;
     print_rates(&records, context.json)?;
     if context.is_stopping() {
         bail!("stopped; run the same command to continue");
@@ -30,8 +30,13 @@ pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Measures what is requested and not recorded yet, and returns every record.
-pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRecord>> {
+/// Measures what is requested and not recorded yet, and returns every record. If no corpus is named, that is the test
+/// parts of `trained_on`, or otherwise of the corpora that the plans of the runs name.
+pub(super) fn measure(
+    arguments: &Eval,
+    trained_on: Option<&Mixture>,
+    context: &Context,
+) -> Result<Vec<RateRecord>> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let (packed, names): (Vec<String>, Vec<String>) =
         arguments.run.iter().cloned().partition(|name| is_packed(name));
@@ -70,7 +75,7 @@ pub(super) fn measure(arguments: &Eval, context: &Context) -> Result<Vec<RateRec
         check_lengths(&runs, &settings)?;
     }
     let mut records = Vec::new();
-    let corpora = corpora(arguments, &runs, context)?;
+    let corpora = corpora(arguments, &runs, trained_on, context)?;
     for (corpus, part) in &corpora {
         let settings = Settings { part: *part, ..settings };
         let task = Task { corpus, settings: &settings, context };
@@ -190,12 +195,21 @@ fn check_lengths(runs: &[Chosen], settings: &Settings) -> Result<()> {
 fn corpora(
     arguments: &Eval,
     runs: &[Chosen],
+    trained_on: Option<&Mixture>,
     context: &Context,
 ) -> Result<Vec<(Arc<Corpus>, cli::CorpusPart)>> {
     let named = arguments.corpora();
     if !named.is_empty() {
         let open = |name: &String| Ok((open_for(name, arguments.strict, context)?, arguments.part));
         return named.iter().map(open).collect();
+    }
+    let part = match arguments.part {
+        cli::CorpusPart::Whole => cli::CorpusPart::Test,
+        part => part,
+    };
+    if let Some(mixture) = trained_on {
+        let corpora = mixture.ingredients().iter().map(|part| part.corpus.clone());
+        return Ok(corpora.map(|corpus| (corpus, part)).collect());
     }
     let names_of = |plan: &'_ Plan| match &plan.parts[..] {
         [] => vec![plan.corpus.clone()],
@@ -210,12 +224,15 @@ fn corpora(
              hint: add `--corpus enwik8`, for example; `lmtrain data list` lists the corpora"
         );
     }
-    let part = if arguments.part == cli::CorpusPart::Whole {
-        cli::CorpusPart::Test
-    } else {
-        arguments.part
+    let open = |name: String| -> Result<_> {
+        let corpus = open_for(&name, arguments.strict, context).with_context(|| {
+            format!(
+                "no `--corpus` is given, and `{name}`, which the run was trained on, cannot be opened; if it is a \
+                 file, give its path: `--corpus PATH --part test`"
+            )
+        })?;
+        Ok((corpus, part))
     };
-    let open = |name: String| Ok((open_for(&name, arguments.strict, context)?, part));
     names.into_iter().map(open).collect()
 }
 

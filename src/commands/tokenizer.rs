@@ -230,8 +230,8 @@ fn kept(identity: &str, context: &Context) -> PathBuf {
 /// Keeps the vocabulary that an archive needs, even if the run is deleted.
 pub(super) fn keep(tokenizer: &dyn Tokenizer, context: &Context) -> Result<()> {
     let path = kept(&hex(&tokenizer.identity()), context);
-    if !tokenizer.packed().is_empty() && !path.exists() {
-        lmtrain_runs::files::write_atomic(&path, tokenizer.packed())?;
+    if !tokenizer.packed().is_empty() {
+        lmtrain_runs::files::put(&path, tokenizer.packed())?;
     }
     Ok(())
 }

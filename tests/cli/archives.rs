@@ -76,6 +76,29 @@ fn standard_input_and_output_are_files_too() {
 }
 
 #[test]
+fn a_damaged_copy_of_weights_is_replaced_and_named() {
+    let study = Study::new();
+    study.fit("--steps 5");
+    std::fs::write(study.path("text"), "a text").expect("written");
+    study.succeeds("compress text -o first.lmz --run tiny");
+    let mut copies = std::fs::read_dir(study.path("runs/weights")).expect("kept weights");
+    let copy = copies.next().expect("one").expect("an entry").path();
+    let good = std::fs::read(&copy).expect("there");
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 1;
+    std::fs::write(&copy, &flipped).expect("written");
+    // The run has the same weights.
+    assert_eq!(study.succeeds("decompress first.lmz -o -"), "a text");
+    study.succeeds("compress text -o second.lmz --run tiny");
+    assert_eq!(std::fs::read(&copy).expect("there"), good);
+    std::fs::write(&copy, &flipped).expect("written");
+    std::fs::remove_dir_all(study.path("runs/work/tiny")).expect("removed");
+    let error = study.fails("decompress first.lmz -o back", 1);
+    let name = copy.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(error.contains(&name) && error.contains("is damaged"), "{error}");
+}
+
+#[test]
 fn what_is_no_archive_is_named() {
     let study = Study::new();
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";

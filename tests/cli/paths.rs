@@ -75,6 +75,27 @@ fn files_may_be_called_anything() {
 }
 
 #[test]
+fn corpora_whose_names_are_no_text_are_listed_with_the_reason() {
+    let study = Study::new();
+    for kind in ["data/text", "data/images", "data/audio"] {
+        std::fs::create_dir_all(study.path(kind)).expect("made");
+    }
+    let name = OsString::from_vec(b"one\xff".to_vec());
+    std::fs::write(study.path("data/text").join(&name), "a text").expect("written");
+    std::fs::create_dir(study.path("data/images").join(&name)).expect("made");
+    let listings = study.json("data list --json");
+    let is_it = |listing: &&serde_json::Value| listing["name"] == "one\u{fffd}";
+    let found: Vec<_> = listings.as_array().expect("a list").iter().filter(is_it).collect();
+    let held: Vec<_> = found.iter().map(|listing| listing["holds"].to_string()).collect();
+    assert_eq!(held, ["\"text\"", "\"images\""]);
+    for listing in found {
+        assert!(listing["obstacle"].to_string().contains("not valid UTF-8"), "{listing}");
+    }
+    let table = study.succeeds("data list");
+    assert_eq!(table.matches("its name is not valid UTF-8").count(), 2, "{table}");
+}
+
+#[test]
 fn names_that_must_be_text_are_named() {
     let study = Study::new();
     let name = strange(&study, b"one");

@@ -109,6 +109,45 @@ fn a_killed_sweep_goes_on_where_it_was() {
 }
 
 #[test]
+fn what_was_trained_on_a_file_is_measured_on_that_file() {
+    let study = Study::new();
+    std::fs::create_dir(study.path("a folder")).expect("made");
+    std::fs::write(study.path("a folder/c.txt"), "some words of a text\n".repeat(5000))
+        .expect("written");
+    std::fs::write(study.path("c.txt"), "some other words of a text\n".repeat(4000))
+        .expect("written");
+    let flags = "sweep --size w16l1h1 --corpus ./c.txt --tokens 4096 --sample-chunks 3";
+    let records = study.json(&format!("{flags} --json"));
+    let records = records.as_array().expect("a list");
+    assert!(!records.is_empty() && records.iter().all(|it| it["corpus"] == "c"), "{records:?}");
+    // Alone, the run cannot tell where its file is.
+    let run = trained(&study).remove(0);
+    let error = study.fails(&format!("eval --run {run}"), 1);
+    assert!(error.contains("`c`") && error.contains("--corpus PATH --part test"), "{error}");
+    // What is said to be next can be typed.
+    let said = study.shell(
+        "$LMTRAIN fit --size 50K --corpus 'a folder/c.txt' --context 64 --batch 2 --steps 2 --name x 2>&1",
+    );
+    let next = said.lines().find_map(|line| line.strip_prefix("next: `lmtrain "));
+    let next = next.expect("a next command").trim_end_matches('`');
+    study.shell(&format!("$LMTRAIN {next} --sample-chunks 2"));
+}
+
+#[test]
+fn runs_of_which_only_records_are_here_are_left_as_they_are() {
+    let study = Study::new();
+    let flags = "sweep --size w16l1h1 --corpus markov:bytes=200K --tokens 20K --sample-chunks 3";
+    let measured = study.json(&format!("{flags} --json"));
+    let run = study.path("runs/work").join(trained(&study).remove(0));
+    std::fs::remove_file(run.join("weights.safetensors")).expect("removed");
+    std::fs::remove_dir_all(run.join("checkpoint")).expect("removed");
+    let jobs = study.json(&format!("{flags} --dry-run --json"));
+    assert_eq!((&jobs[0]["state"], &jobs[0]["seconds"]), (&"recorded".into(), &0.0.into()));
+    assert_eq!(study.json(&format!("{flags} --json")), measured);
+    assert!(trained(&study).is_empty());
+}
+
+#[test]
 fn wrong_sweeps_are_errors() {
     let study = Study::new();
     let error = study.fails("sweep", 1);
@@ -122,6 +161,7 @@ fn wrong_sweeps_are_errors() {
         ("[[fits]]\nsize = \"200K\"", "fits"),
         ("[[fit]]\nsize = []", "size"),
         ("", "neither"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n", "git lfs pull"),
         ("[[fit]]\nsize = \"50K\"\ncorpus = \"source\"\n[[eval]]\nchunk = \"x\"", "chunk"),
     ] {
         std::fs::write(study.path("wrong.toml"), text).expect("written");

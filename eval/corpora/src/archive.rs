@@ -266,6 +266,7 @@ pub(super) mod tests {
         let two = zipped(&[("a", b"1"), ("b", b"2")]);
         let message = unpacked(&two).expect_err("two").to_string();
         assert!(message.contains("it contains 2: `a`, `b`"), "{message}");
+        assert!(message.contains("--corpus raw:"), "{message}");
         let none = zipped(&[("a/", b"")]);
         assert!(unpacked(&none).expect_err("none").to_string().contains("no file"));
         let mac = zipped(&[("a", b"1"), ("__MACOSX/._a", b"2")]);

@@ -104,7 +104,10 @@ pub enum CorpusError {
         files: String,
     },
     /// A compressed file that is damaged, truncated, or not compressed at all.
-    #[error("cannot unpack {}: {reason}", path.display())]
+    #[error(
+        "cannot unpack {}: {reason}\nhint: `--corpus raw:{}` takes its bytes as they are",
+        path.display(), path.display()
+    )]
     Archive {
         /// The compressed file.
         path: PathBuf,

@@ -109,10 +109,21 @@ impl DataDirectory {
             };
             for entry in entries {
                 let path = entry.map_err(CorpusError::file("read", &folder))?.path();
-                let name = path.file_name().and_then(|name| name.to_str());
-                if let Some(name) = name.filter(|name| !name.starts_with('.') && path.is_dir()) {
-                    sets.insert((kind, name.to_owned()), self.set_listing(kind, name)?);
+                let name = shown_name(&path);
+                if name.starts_with('.') || !path.is_dir() {
+                    continue;
                 }
+                let listing = match obstacle_of_name(&path) {
+                    None => self.set_listing(kind, &name)?,
+                    obstacle => Listing {
+                        presence: Presence::Present,
+                        path: Some(path),
+                        holds: kind.name(),
+                        obstacle,
+                        ..absent(&name, None)
+                    },
+                };
+                sets.insert((kind, name), listing);
             }
         }
         Ok(sets)
@@ -164,7 +175,7 @@ impl DataDirectory {
         let mut files = BTreeMap::new();
         for entry in entries {
             let path = entry.map_err(CorpusError::file("read", &folder))?.path();
-            let Some(file_name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let file_name = shown_name(&path);
             let is_unfinished =
                 file_name.ends_with(PART_SUFFIX) || file_name.ends_with(ORIGIN_SUFFIX);
             if file_name.starts_with('.') || is_unfinished || !path.is_file() {
@@ -172,7 +183,7 @@ impl DataDirectory {
             }
             let stem = corpus_name(&path);
             let opens = self.file_of(&stem).as_deref() == Some(&path);
-            let name = if opens { stem } else { file_name.to_owned() };
+            let name = if opens { stem } else { file_name };
             files.insert(name, path);
         }
         Ok(files)
@@ -185,9 +196,20 @@ fn present(name: String, file: &Path) -> Listing {
         presence: Presence::Present,
         path: Some(file.to_owned()),
         bytes_on_disk: file.metadata().ok().map(|metadata| metadata.len()),
-        obstacle: format.as_ref().err().map(ToString::to_string),
+        obstacle: obstacle_of_name(file).or(format.as_ref().err().map(ToString::to_string)),
         ..absent(&name, format.ok().and_then(|format| unpacked_length(file, format)))
     }
+}
+
+/// The name of a file or folder; what is not UTF-8 of it is replaced.
+fn shown_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Why no name of a corpus can mean this file or folder.
+fn obstacle_of_name(path: &Path) -> Option<String> {
+    let is_utf8 = path.file_name().is_some_and(|name| name.to_str().is_some());
+    (!is_utf8).then(|| "its name is not valid UTF-8\nhint: rename it".to_owned())
 }
 
 /// Its chunks, the last one shorter if need be.

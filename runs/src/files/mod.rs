@@ -80,6 +80,17 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<(), FileError> {
     output.finish()
 }
 
+/// The same, unless the file has this content already, so that a damaged file is replaced.
+///
+/// # Errors
+/// If the file or its folder cannot be written.
+pub fn put(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    if fs::read(path).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
+    write_atomic(path, content)
+}
+
 /// For `#[serde(serialize_with)]`: a path in JSON as it is shown to users, since JSON is text and a path need not be.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use super::{default_tokens, file_safe};
 use crate::precision::Precision;
 use crate::recipe::{Recipe, Setting, text};
 use crate::tokenization::Tokenization;
-use crate::units::short_count;
+use crate::units::{shell_word, short_count};
 
 impl Plan {
     /// The stable name of a run: its choices, those that are not the usual ones included.
@@ -50,7 +50,7 @@ impl Plan {
         let mut command = format!("lmtrain fit --size {}", self.size);
         let mut add = |is_unusual: bool, flag: &str, value: String| {
             if is_unusual {
-                command += &format!(" --{flag} {value}");
+                command += &format!(" --{flag} {}", shell_word(&value));
             }
         };
         let tokenization = &self.tokenization;

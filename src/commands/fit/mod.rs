@@ -7,7 +7,7 @@ mod show;
 
 use anyhow::{Result, bail};
 use lmtrain_corpora::Mixture;
-use lmtrain_runs::units::{short_count, short_seconds};
+use lmtrain_runs::units::{shell_word, short_count, short_seconds};
 use lmtrain_runs::{Plan, Run, Setting, Size, Tokenization};
 use lmtrain_tokenizers::Tokenizer;
 use lmtrain_train::{Device, Fitted, Job};
@@ -164,7 +164,7 @@ fn train(resolved: Resolved, arguments: &Fit, context: &Context) -> Result<Print
         observe: Box::new(move |record| log.show(record)),
     };
     let fitted = arguments.device.fit(job)?;
-    finish(&plan, &run, fitted, arguments.device, context)
+    finish(&plan, &run, fitted, arguments, context)
 }
 
 /// Checks whether a run of this name exists already.
@@ -196,9 +196,10 @@ fn finish(
     plan: &Plan,
     run: &Run,
     fitted: Fitted,
-    device: Device,
+    arguments: &Fit,
     context: &Context,
 ) -> Result<PrintedFit> {
+    let device = arguments.device;
     let best = fitted.best_bits_per_byte;
     let validation =
         best.map_or(String::new(), |bits| format!(", {bits:.4} bits/byte on validation"));
@@ -209,7 +210,9 @@ fn finish(
             context.say(&utilisation(plan, fitted.seconds, device)?);
         }
         let corpus = if plan.parts.is_empty() {
-            format!(" --corpus {}", plan.corpus)
+            // As it was given: a plan has the name of a file without its folder.
+            let corpus = arguments.corpus.as_deref().unwrap_or(&plan.corpus);
+            format!(" --corpus {}", shell_word(corpus))
         } else {
             " --part test".to_owned()
         };

@@ -9,7 +9,7 @@ use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::{Plan, RateRecord};
 use serde::Serialize;
 
-use super::super::select::open_mixture;
+use super::super::select::{has_records_alone, open_mixture};
 use super::super::{eval, fit};
 use super::line::{Line, draft_of};
 use crate::cli::{Eval, Fit};
@@ -37,13 +37,24 @@ pub(super) enum State {
     Begun,
     /// All steps are done.
     Trained,
+    /// Its records are here, but not its weights: it was trained elsewhere, or its weights were deleted.
+    Recorded,
 }
 
 impl Job {
     /// Trains what is left to train, and measures what is not recorded.
     pub(super) fn run(&self, evals: &[Eval], context: &Context) -> Result<Vec<RateRecord>> {
-        if self.state != State::Trained {
-            fit::fit_one(&self.flags, &self.corpus, &context.without_json())?;
+        match self.state {
+            State::New | State::Begun => {
+                fit::fit_one(&self.flags, &self.corpus, &context.without_json())?;
+            }
+            State::Trained => {}
+            State::Recorded => {
+                context.say(
+                    "its records are here without its weights: nothing is trained or measured anew",
+                );
+                return Ok(context.store.run(&self.plan.name).rates()?);
+            }
         }
         let mut records = Vec::new();
         for eval in evals {
@@ -51,7 +62,7 @@ impl Job {
                 break;
             }
             let eval = Eval { run: vec![self.plan.name.clone()], ..eval.clone() };
-            records.extend(eval::measure(&eval, context)?);
+            records.extend(eval::measure(&eval, Some(&self.corpus), context)?);
         }
         Ok(records)
     }
@@ -94,6 +105,12 @@ fn state(name: &str, context: &Context) -> Result<(State, Option<u64>)> {
     let run = context.store.run(name);
     let Some(saved) = run.plan()? else { return Ok((State::New, None)) };
     let last = run.steps()?.last().map_or(0, |record| record.step);
-    let trained = last >= saved.steps && run.weights_path().is_file();
-    Ok((if trained { State::Trained } else { State::Begun }, Some(saved.steps)))
+    let state = if has_records_alone(&run)? {
+        State::Recorded
+    } else if last >= saved.steps && run.weights_path().is_file() {
+        State::Trained
+    } else {
+        State::Begun
+    };
+    Ok((state, Some(saved.steps)))
 }

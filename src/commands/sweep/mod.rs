@@ -32,8 +32,8 @@ pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
     let evals = parsed::<Eval>(&of_runs, arguments.device)?;
     let compressors = parsed::<Eval>(&of_compressors, Device::Cpu)?;
     let seconds = |job: &Job| match job.state {
-        State::Trained => 0.0,
-        _ => seconds(&job.plan, flops_per_s),
+        State::Trained | State::Recorded => 0.0,
+        State::New | State::Begun => seconds(&job.plan, flops_per_s),
     };
     let costs: Vec<f64> = jobs.iter().map(|job| cost(&job.plan)).collect();
     let mut takes = arguments.shard.takes(&costs).into_iter();
@@ -54,7 +54,7 @@ pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
     let mut done = Done::default();
     if arguments.shard.index == 1 {
         for eval in &compressors {
-            done.keep("compressors", eval::measure(eval, context), context);
+            done.keep("compressors", eval::measure(eval, None, context), context);
         }
     }
     for (index, job) in jobs.iter().enumerate() {

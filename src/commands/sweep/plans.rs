@@ -8,7 +8,7 @@ use lmtrain_corpora::{CorpusIdentity, Planned};
 use lmtrain_runs::plan::DEFAULT_CORPUS;
 use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::units::short_seconds;
-use lmtrain_runs::{Bytes, plans};
+use lmtrain_runs::{Bytes, GIT_LFS_POINTER, is_git_lfs_pointer, plans};
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -53,6 +53,9 @@ fn of_file(path: &Path) -> Result<Sweep> {
         );
     }
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    if is_git_lfs_pointer(text.as_bytes()) {
+        bail!("{}: {GIT_LFS_POINTER}", path.display());
+    }
     let sweep: Sweep = text.parse().with_context(|| path.display().to_string())?;
     if sweep.fit.is_empty() && sweep.eval.is_empty() {
         bail!("{} has neither a `[[fit]]` nor an `[[eval]]`", path.display());

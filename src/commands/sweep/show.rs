@@ -57,7 +57,10 @@ pub(super) fn tell(
                 short_count(shown.parameters),
                 shown.tokens.map_or_else(dash, short_count),
                 shown.flops.map_or_else(dash, |flops| format!("{flops:.1e}")),
-                if job.state == State::Trained { dash() } else { short_seconds(shown.seconds) },
+                match job.state {
+                    State::Trained | State::Recorded => dash(),
+                    State::New | State::Begun => short_seconds(shown.seconds),
+                },
                 format!("{:?}", job.state).to_lowercase(),
             ]
         })
