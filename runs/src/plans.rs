@@ -5,7 +5,7 @@
 pub const DEFAULT: &str = "pocket";
 
 /// Names and texts, short ones first.
-pub const PLANS: [(&str, &str); 10] = [
+pub const PLANS: [(&str, &str); 11] = [
     (DEFAULT, include_str!("../plans/pocket.toml")),
     ("media", include_str!("../plans/media.toml")),
     ("context", include_str!("../plans/context.toml")),
@@ -16,6 +16,7 @@ pub const PLANS: [(&str, &str); 10] = [
     ("recipe-1", include_str!("../plans/recipe-1.toml")),
     ("recipe-2", include_str!("../plans/recipe-2.toml")),
     ("recipe-3", include_str!("../plans/recipe-3.toml")),
+    ("recipe-4", include_str!("../plans/recipe-4.toml")),
 ];
 
 /// The text of the sweep of this name.

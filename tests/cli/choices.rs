@@ -6,20 +6,20 @@ use crate::Study;
 fn a_choice_is_in_plan_name_records_and_report() {
     let study = Study::new();
     let fit = "--size 50K --corpus markov:bytes=200K --context 64 --steps 12";
-    let set = "--set matrix-learning-rate=0.01 --set head-size=32 --set soft-cap=off";
+    let set = "--set matrix-learning-rate=0.01 --set head-size=16 --set soft-cap=off";
     let shown = study.json(&format!("fit {fit} {set} --dry-run --json"));
     assert_eq!(shown[0]["plan"]["choices"]["matrix_learning_rate"], 0.01);
-    assert_eq!(shown[0]["plan"]["choices"]["head_size"], 32);
+    assert_eq!(shown[0]["plan"]["choices"]["head_size"], 16);
     let fitted = study.json(&format!("fit {fit} {set} --json"));
     let name = fitted[0]["name"].as_str().expect("a name");
-    assert_eq!(name, "50K-bytes-modern-markov-bytes=200000-c64-12steps-sc=off-hs=32-mlr=0.01-s0");
+    assert_eq!(name, "50K-bytes-modern-markov-bytes=200000-c64-12steps-sc=off-hs=16-mlr=0.01-s0");
     let plan = std::fs::read_to_string(study.path("runs/work").join(name).join("plan.toml"));
     assert!(plan.expect("a plan").contains("matrix_learning_rate = 0.01"));
 
     let eval = format!("eval --run {name} --sample-chunks 2 --chunk 64 --json");
     let record = &study.json(&eval)[0]["choices"];
     let expected = serde_json::json!({
-        "matrix-learning-rate": 0.01, "head-size": 32, "soft-cap": null
+        "matrix-learning-rate": 0.01, "head-size": 16, "soft-cap": null
     });
     assert_eq!(*record, expected);
     study.succeeds(&format!("fit {fit} {set} --resume"));

@@ -234,7 +234,7 @@ pub(crate) mod tests {
             seed: 0,
             validate_every: 100,
             validation_sequences: 16,
-            choices: Recipe::Modern.row().choices,
+            choices: Recipe::Modern.row_for(size).choices,
             precision: Precision::F32,
         };
         plan.name = plan.name_of();

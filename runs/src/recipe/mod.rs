@@ -40,13 +40,16 @@ impl Recipe {
     /// Every recipe, the default first.
     pub const ALL: [Self; 2] = [Self::Modern, Self::Paper];
 
-    /// The row for networks of this size: rules of width, of tokens and of vocabulary belong here. A
-    /// shape that is written out says its heads itself.
+    /// The row for networks of this size: rules of width, of tokens and of vocabulary belong here. A row's head size is
+    /// the least that a named size gets, if its width is a multiple of it; a shape that is written out says its heads
+    /// itself.
     #[must_use]
     pub fn row_for(self, size: Size) -> Row {
         let mut row = self.row();
-        let fits = |dimensions: usize| size.is_named() && size.width.is_multiple_of(dimensions);
-        row.choices.head_size = row.choices.head_size.filter(|dimensions| fits(*dimensions));
+        let raises = |least: usize| {
+            size.is_named() && size.width / size.heads < least && size.width.is_multiple_of(least)
+        };
+        row.choices.head_size = row.choices.head_size.filter(|least| raises(*least));
         row
     }
 
@@ -69,21 +72,21 @@ impl Recipe {
                     matrix_scale: 1.0,
                     soft_cap: Some(15.0),
                     begin: Begin::OwnRow,
-                    head_size: None,
+                    head_size: Some(32),
                     rotary_dimensions: None,
                     depth_scale: false,
                     residual_scalars: false,
                     skips: false,
                     embedding_convolution: false,
-                    block_convolution: false,
+                    block_convolution: true,
                     qkv_convolution: false,
                     value_embeddings: ValueEmbeddings::None,
                     weights: Weights::F16,
                     optimizer: Optimizer::Muon,
                     matrix_learning_rate: 0.02,
                     embedding_learning_rate: 0.02,
-                    head_learning_rate: 0.005,
-                    scalar_learning_rate: 0.005,
+                    head_learning_rate: 0.01,
+                    scalar_learning_rate: 0.02,
                     momentum: 0.95,
                     momentum_start: None,
                     momentum_warmup: 0.1,
@@ -116,10 +119,13 @@ impl Recipe {
                     embedding_deviation: 0.02,
                     soft_cap: None,
                     begin: Begin::TokenZero,
+                    head_size: None,
+                    block_convolution: false,
                     optimizer: Optimizer::Adam,
                     matrix_learning_rate: 1e-4,
                     embedding_learning_rate: 1e-4,
                     head_learning_rate: 1e-4,
+                    scalar_learning_rate: 0.005,
                     beta1: 0.9,
                     beta2: 0.999,
                     epsilon: 1e-8,

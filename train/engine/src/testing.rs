@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lmtrain_runs::plan::{CONVOLUTION_TAPS, TrainOn};
-use lmtrain_runs::recipe::Recipe;
+use lmtrain_runs::recipe::{Choices, Recipe};
 use lmtrain_runs::{Budget, Bytes, Plan, Precision, Setting, Tokenization};
 
 use crate::shapes;
@@ -37,8 +37,23 @@ pub fn plan(recipe: Recipe) -> Plan {
         seed: 0,
         validate_every: STEPS,
         validation_sequences: 1,
-        choices: recipe.row().choices,
+        choices: plain(recipe),
         precision: Precision::F32,
+    }
+}
+
+/// What `make.py` computes: the recipes, but of `modern` its first row, to which the variants add choices.
+fn plain(recipe: Recipe) -> Choices {
+    let choices = recipe.row().choices;
+    match recipe {
+        Recipe::Paper => choices,
+        Recipe::Modern => Choices {
+            head_size: None,
+            block_convolution: false,
+            head_learning_rate: 0.005,
+            scalar_learning_rate: 0.005,
+            ..choices
+        },
     }
 }
 
@@ -47,6 +62,7 @@ pub fn plan(recipe: Recipe) -> Plan {
 pub fn variants() -> Vec<(String, Plan)> {
     let recipes = Recipe::ALL.map(|recipe| (recipe.to_string(), plan(recipe)));
     let chosen = [
+        "block-convolution=true head-size=32",
         "residual-scalars=true skips=true",
         "embedding-convolution=true block-convolution=true",
         "qkv-convolution=true",
