@@ -133,7 +133,7 @@ mod tests {
         let error = write(&Store::new(folder.path()), &out, &options()).expect_err("nothing there");
         let message = error.to_string();
         assert!(
-            message.contains("lmtrain quickstart") && message.contains("lmtrain fit"),
+            message.contains("lmtrain quickstart") && message.contains("lmtrain eval"),
             "{message}"
         );
         assert!(!out.exists());

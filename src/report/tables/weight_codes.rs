@@ -32,7 +32,7 @@ mod tests {
         let rows = &table.groups[0].rows;
         let texts =
             |row: &[Cell]| row[1..3].iter().map(|cell| cell.text.clone()).collect::<Vec<_>>();
-        assert_eq!(texts(&rows[0]), ["f16", "458,912"]);
+        assert_eq!(texts(&rows[0]), ["f16", "460,944"]);
         assert_eq!(texts(&rows[1]), ["int8", "231,000"]);
     }
 }
