@@ -18,12 +18,12 @@ const DIMENSIONS: [usize; 4] = [16, 32, 64, 128];
 /// The shape of an attention.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attention {
-    pub(super) batch: usize,
-    pub(super) time: usize,
-    pub(super) heads: Heads,
+    batch: usize,
+    time: usize,
+    heads: Heads,
     /// Of a head.
-    pub(super) dimensions: usize,
-    pub(super) has_gain: bool,
+    dimensions: usize,
+    has_gain: bool,
 }
 
 /// What the forward pass makes.

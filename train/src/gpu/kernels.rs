@@ -1,31 +1,25 @@
-//! The operations of networks in bf16 by our own kernels: matrices of weights in bf16 ask for them. What is f32 has
-//! burn's operations, but for the sums over rows, which burn would try in many forms first.
+//! The operations of networks by our own kernels: products, attention and the head's loss where the matrices of weights
+//! are bf16; embeddings, norms and convolutions, which are f32 always, where our kernels know the width; and the
+//! optimizers' steps. The rest is burn's.
 
 use burn::tensor::{DType, Int, Tensor};
 
 use super::Cuda;
 use super::attention::{Attended, Attention};
-use super::launch::{Held, empty, held, held_tokens, tensor};
-use super::products::{Product, dims, halves};
+use super::head::HalfHead;
+use super::launch::{Held, halves, held, held_tokens, tensor};
+use super::products::Product;
 use super::{optimizer, rows};
 use crate::ops::{
     AttentionHalf, AttentionKept, Head, HeadGradients, Heads, Kernels, MlpHalf, MuonStep,
     blocked_attention, blocked_rows, half_blocks, reference,
 };
 
-/// Numbers of logits that are made at a time, in f32: 1 GiB.
-const LOGITS: usize = 1 << 28;
-
 type Matrix = Tensor<Cuda, 2>;
 
 /// Whether products of these weights are ours.
 fn is_half<const D: usize>(weights: &Tensor<Cuda, D>) -> bool {
     weights.dtype() == DType::BF16
-}
-
-/// The same in bf16.
-fn half(x: &Held) -> Held {
-    if x.dtype == DType::BF16 { x.clone() } else { rows::round(x) }
 }
 
 /// A matrix whose width our kernels of rows know.
@@ -69,21 +63,23 @@ impl Kernels for Cuda {
 
     fn project_forward(x: Matrix, weights: Matrix) -> Matrix {
         match is_half(&weights) {
-            true => tensor(Product::of(&half(&held(x)), &held(weights)).single()),
+            true => tensor(Product::of(&rows::half(&held(x)), &held(weights)).single()),
             false => reference::single(reference::product(x, weights)),
         }
     }
 
     fn project_input_backward(weights: Matrix, gradient: Matrix) -> Matrix {
         match is_half(&weights) {
-            true => tensor(Product::back(&half(&held(gradient)), &held(weights)).single()),
+            true => tensor(Product::back(&rows::half(&held(gradient)), &held(weights)).single()),
             false => reference::single(reference::product(gradient, weights.transpose())),
         }
     }
 
     fn project_weight_backward(x: Matrix, gradient: Matrix, numbers: DType) -> Matrix {
         match numbers == DType::BF16 {
-            true => tensor(Product::of_gradient(&half(&held(x)), &half(&held(gradient))).single()),
+            true => tensor(
+                Product::of_gradient(&rows::half(&held(x)), &rows::half(&held(gradient))).single(),
+            ),
             false => reference::weight_gradient(x, gradient),
         }
     }
@@ -137,7 +133,7 @@ impl Kernels for Cuda {
             return blocked_attention::attention_backward(None, heads, kept, gain, gradient);
         };
         let attended = Attended { mixed: held(output), log_sum: held(log_sum) };
-        let (qkv, gain, upstream) = (held(qkv), gain.map(held), half(&held(gradient)));
+        let (qkv, gain, upstream) = (held(qkv), gain.map(held), rows::half(&held(gradient)));
         let (gradients, gain) = attention.backward(&qkv, gain.as_ref(), &attended, &upstream);
         (tensor::<2>(gradients).reshape(shape), gain.map(tensor))
     }
@@ -202,7 +198,7 @@ impl Kernels for Cuda {
         let x = held(x);
         let normed = rows::normalize(&x, DType::BF16);
         let both = Product::of(&normed, &held(half.up.clone())).activated(half.activation);
-        let after = second_half(&both);
+        let [_, after] = halves(&both);
         let output = Product::of(&after, &held(half.down.clone())).plus(&x);
         (tensor(output), tensor(both))
     }
@@ -216,11 +212,11 @@ impl Kernels for Cuda {
         if !is_half(&half.up) || !is_wide(&x) {
             return half_blocks::mlp_backward(half, x, kept, gradient);
         }
-        let (x, both, gradient) = (held(x), held(kept), held(gradient));
+        let (x, gradient) = (held(x), held(gradient));
         let (up, down) = (held(half.up), held(half.down));
-        let [before, _] = halves(&both);
+        let [before, after] = halves(&held(kept));
         let upstream = rows::round(&gradient);
-        let down_gradient = Product::of_gradient(&second_half(&both), &upstream).single();
+        let down_gradient = Product::of_gradient(&after, &upstream).single();
         let upstream = Product::back(&upstream, &down).through_activation(half.activation, &before);
         let normed = rows::normalize(&x, DType::BF16);
         let up_gradient = Product::of_gradient(&normed, &upstream).single();
@@ -234,43 +230,10 @@ impl Kernels for Cuda {
         hidden: Matrix,
         targets: Tensor<Self, 1, Int>,
     ) -> (Tensor<Self, 1>, HeadGradients<Self>) {
-        if !is_half(&head.weights) {
-            let rows = hidden.dims()[0];
-            let upstream = Tensor::ones([rows], &hidden.device()).div_scalar(rows as f64);
-            let (nats, gradients) =
-                blocked_rows::head_loss_and_gradients(None, &head, hidden, targets, upstream);
-            return (nats.mean(), gradients);
+        match is_half(&head.weights) {
+            true => HalfHead::new(head, hidden, targets).mean_with_gradients(),
+            false => blocked_rows::mean_head_loss_and_gradients(head, hidden, targets),
         }
-        let (hidden, weights) = (half(&held(hidden)), held(head.weights));
-        let bias = head.bias.map(held);
-        let ([rows, _], [_, vocabulary]) = (dims(&hidden), dims(&weights));
-        let targets = held_tokens(targets);
-        let nats = empty([rows], DType::F32, &hidden);
-        let (mut weight_sum, mut bias_sum) = (None, None);
-        let mut upstream = Vec::new();
-        for (first, count) in blocks(rows, vocabulary) {
-            let part = row_range(&hidden, first, count);
-            let logits = Product::of(&part, &weights).single();
-            let loss = rows::HeadLoss {
-                logits: &logits,
-                bias: bias.as_ref(),
-                soft_cap: head.soft_cap,
-                targets: &row_range(&targets, first, count),
-                nats: &row_range(&nats, first, count),
-            };
-            let slope = loss.with_slope(rows);
-            add(&mut weight_sum, tensor::<2>(Product::of_gradient(&part, &slope).single()));
-            if bias.is_some() {
-                add(&mut bias_sum, tensor::<1>(rows::column_sums(&slope)));
-            }
-            upstream.push(tensor(Product::back(&slope, &weights).single()));
-        }
-        let weights = weight_sum.expect("at least one row");
-        let upstream = match upstream.len() {
-            1 => upstream.remove(0),
-            _ => Tensor::cat(upstream, 0),
-        };
-        (tensor(rows::mean(&nats)), (upstream, weights, bias_sum))
     }
 
     fn head_loss_forward(
@@ -278,26 +241,10 @@ impl Kernels for Cuda {
         hidden: Matrix,
         targets: Tensor<Self, 1, Int>,
     ) -> Tensor<Self, 1> {
-        if !is_half(&head.weights) {
-            return blocked_rows::head_loss(None, &head, hidden, targets);
+        match is_half(&head.weights) {
+            true => HalfHead::new(head, hidden, targets).losses(),
+            false => blocked_rows::head_loss(None, &head, hidden, targets),
         }
-        let (hidden, weights) = (half(&held(hidden)), held(head.weights));
-        let bias = head.bias.map(held);
-        let ([rows, _], [_, vocabulary]) = (dims(&hidden), dims(&weights));
-        let targets = held_tokens(targets);
-        let nats = empty([rows], DType::F32, &hidden);
-        for (first, count) in blocks(rows, vocabulary) {
-            let logits = Product::of(&row_range(&hidden, first, count), &weights).single();
-            let loss = rows::HeadLoss {
-                logits: &logits,
-                bias: bias.as_ref(),
-                soft_cap: head.soft_cap,
-                targets: &row_range(&targets, first, count),
-                nats: &row_range(&nats, first, count),
-            };
-            loss.alone();
-        }
-        tensor(nats)
     }
 
     fn squared_norm(x: Tensor<Self, 1>) -> Tensor<Self, 1> {
@@ -325,39 +272,7 @@ impl Kernels for Cuda {
     }
 }
 
-/// Adds to a sum that may be empty yet.
-fn add<const D: usize>(sum: &mut Option<Tensor<Cuda, D>>, more: Tensor<Cuda, D>) {
-    *sum = Some(match sum.take() {
-        None => more,
-        Some(sum) => sum + more,
-    });
-}
-
 /// The attention of qkv in bf16, if the kernels know such heads.
 fn of_half(heads: Heads, qkv: &Tensor<Cuda, 3>, has_gain: bool) -> Option<Attention> {
     Attention::of(heads, qkv.dims(), has_gain).filter(|_| is_half(qkv))
-}
-
-/// The second of the two halves [rows, columns] of a tensor [2 · rows, columns].
-fn second_half(both: &Held) -> Held {
-    let rows = dims(both)[0] / 2;
-    row_range(both, rows, rows)
-}
-
-/// Rows of a tensor from `first` on, in the same memory.
-fn row_range(x: &Held, first: usize, count: usize) -> Held {
-    let mut shape = x.meta.shape().clone();
-    let a_row = (x.meta.shape().num_elements() / shape[0] * x.dtype.size()) as u64;
-    let after = shape[0] - first - count;
-    shape[0] = count;
-    let handle = x.handle.clone();
-    let handle = handle.offset_start(first as u64 * a_row).offset_end(after as u64 * a_row);
-    Held::new_contiguous(x.client.clone(), x.device.clone(), shape, handle, x.dtype)
-}
-
-/// Rows whose logits are made at a time: their first, and their count.
-fn blocks(rows: usize, vocabulary: usize) -> impl Iterator<Item = (usize, usize)> {
-    // So many that 16-byte copies stay aligned.
-    let block = (LOGITS / vocabulary).next_multiple_of(1024);
-    (0..rows).step_by(block).map(move |first| (first, block.min(rows - first)))
 }

@@ -1,6 +1,5 @@
 //! Our own CUDA kernels beside burn's: the text of `kernels/*.cu` with its shapes as macros, compiled by NVRTC at the
-//! first launch of each, on the streams and in the memory that CubeCL manages. burn keeps no tune of them: a matrix
-//! product that burn tries in dozens of forms takes it minutes before the first training step.
+//! first launch of each, on the streams and in the memory that CubeCL manages.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -123,7 +122,10 @@ impl Kernel<'_> {
         let numbers: Vec<u64> = numbers.chunks(2).map(bits).collect();
         let arguments = KernelArguments::new()
             .with_buffers(buffers.iter().map(|buffer| (*buffer).clone().binding()).collect())
-            .with_info(MetadataBindingInfo::new(numbers.clone(), numbers.len()));
+            .with_info(MetadataBindingInfo {
+                dynamic_metadata_offset: numbers.len(),
+                data: numbers,
+            });
         near.client.launch(task, CubeCount::Static(x, y, z), arguments);
         if *WAITS {
             let done = cubecl::future::block_on(near.client.sync());
@@ -153,4 +155,21 @@ pub(super) fn empty(shape: impl Into<Shape>, dtype: DType, near: &Held) -> Held 
     let bytes = shape.num_elements() * dtype.size();
     let handle = near.client.empty(bytes);
     CubeTensor::new_contiguous(near.client.clone(), near.device.clone(), shape, handle, dtype)
+}
+
+/// The two halves [rows, columns] of a tensor [2 · rows, columns], in the same memory.
+pub(super) fn halves(both: &Held) -> [Held; 2] {
+    let rows = both.meta.shape()[0] / 2;
+    [0, rows].map(|first| row_range(both, first, rows))
+}
+
+/// Rows of a tensor from `first` on, in the same memory.
+pub(super) fn row_range(x: &Held, first: usize, count: usize) -> Held {
+    let mut shape = x.meta.shape().clone();
+    let a_row = (shape.num_elements() / shape[0] * x.dtype.size()) as u64;
+    let after = shape[0] - first - count;
+    shape[0] = count;
+    let handle = x.handle.clone();
+    let handle = handle.offset_start(first as u64 * a_row).offset_end(after as u64 * a_row);
+    CubeTensor::new_contiguous(x.client.clone(), x.device.clone(), shape, handle, x.dtype)
 }

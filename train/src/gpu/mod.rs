@@ -1,8 +1,9 @@
 //! NVIDIA GPUs: which there are, asked without a panic where there is no driver; and burn's CUDA backend with kernels of
-//! our own (`kernels/*.cu`) for networks in bf16. burn loads the driver and NVRTC, CUDA's run-time compiler, when it
-//! runs; networks in f32 have burn's own operations.
+//! our own (`kernels/*.cu`), for networks in bf16 above all: most operations of those in f32 are burn's. burn loads the
+//! driver and NVRTC, CUDA's run-time compiler, when it runs.
 
 mod attention;
+mod head;
 mod kernels;
 mod launch;
 mod optimizer;

@@ -4,16 +4,18 @@ use burn::tensor::DType;
 use cubecl::server::Handle;
 use lmtrain_runs::recipe::Activation;
 
-use super::launch::{Held, Kernel, empty};
+use super::launch::{Held, Kernel, empty, halves};
 use super::rows;
 
 const SOURCE: &str = include_str!("kernels/products.cu");
 
-/// Inner numbers of a step, and steps that are under way.
+/// Inner numbers of a step, and steps that are in shared memory at a time.
 const STEP: usize = 32;
 const STAGES: usize = 4;
-/// Inner numbers up to which the left operand's rows stay in shared memory.
+/// Inner numbers up to which the left operand's rows stay in shared memory for all tiles of a block.
 const MOST_RESIDENT: usize = 256;
+/// Inner numbers up to which the left operand's rows stay in L2 from one tile of a block to the next.
+const MOST_IN_L2: usize = 512;
 /// Tiles that fill a GPU twice, roughly.
 const FILLED: usize = 264;
 /// Rows of a usual batch: as many blocks as these make are enough.
@@ -37,7 +39,7 @@ pub(super) struct Product<'a> {
     pub(super) batch: usize,
 }
 
-/// The shape of a launch.
+/// The tiles of a result.
 struct Tiles {
     rows: usize,
     columns: usize,
@@ -45,12 +47,22 @@ struct Tiles {
     a_block: usize,
     /// Whether the left operand's rows stay in shared memory for all of them.
     resident: bool,
-    parts: usize,
 }
 
-/// What becomes of the sums: the epilogue's number, what it reads and writes, and its macros.
+/// What becomes of the sums, as the kernel numbers it, from 0 on.
+#[derive(Clone, Copy)]
+enum Epilogue {
+    Half,
+    Single,
+    Add,
+    Activate,
+    ActivateBackward,
+    Scaled,
+}
+
+/// The same with what it reads and writes, and its macros.
 struct Finish<'a> {
-    epilogue: usize,
+    epilogue: Epilogue,
     buffers: Vec<&'a Handle>,
     macros: Vec<(&'static str, f64)>,
 }
@@ -59,17 +71,9 @@ impl<'a> Product<'a> {
     /// x [rows, inner] · weights [inner, columns].
     pub(super) fn of(x: &'a Held, weights: &'a Held) -> Self {
         let ([rows, inner], [_, columns]) = (dims(x), dims(weights));
+        let (left, right) = (x, weights);
         let (left_transposed, right_transposed) = (false, false);
-        Self {
-            left: x,
-            right: weights,
-            rows,
-            columns,
-            inner,
-            left_transposed,
-            right_transposed,
-            batch: 1,
-        }
+        Self { left, right, rows, columns, inner, left_transposed, right_transposed, batch: 1 }
     }
 
     /// gradient [rows, outputs] · weightsᵀ, of weights [inputs, outputs].
@@ -90,47 +94,44 @@ impl<'a> Product<'a> {
 
     /// The product in bf16.
     pub(super) fn half(self) -> Held {
-        self.into_new(DType::BF16, 0, &[], Vec::new())
+        self.into_new(DType::BF16, Epilogue::Half, &[], Vec::new())
     }
 
     /// The product in f32.
     pub(super) fn single(self) -> Held {
         let parts = self.parts();
         if parts == 1 {
-            return self.into_new(DType::F32, 1, &[], Vec::new());
+            return self.into_new(DType::F32, Epilogue::Single, &[], Vec::new());
         }
         let sums = empty([parts, self.rows, self.columns], DType::F32, self.left);
-        let finish = Finish { epilogue: 1, buffers: vec![&sums.handle], macros: Vec::new() };
-        self.launch(finish, parts);
+        let (epilogue, buffers) = (Epilogue::Single, vec![&sums.handle]);
+        self.launch(Finish { epilogue, buffers, macros: Vec::new() }, parts);
         rows::sum_parts(&sums.handle, parts, [self.rows, self.columns], self.left)
     }
 
     /// other + the product, in f32.
     pub(super) fn plus(self, other: &Held) -> Held {
-        self.into_new(DType::F32, 2, &[other], Vec::new())
+        self.into_new(DType::F32, Epilogue::Add, &[other], Vec::new())
     }
 
-    /// The product and its activation, one after the other in one tensor [2 · rows, columns] of bf16.
+    /// The product and its activation, the [`halves`] of one tensor [2 · rows, columns] of bf16.
     pub(super) fn activated(self, activation: Activation) -> Held {
         let both = empty([2 * self.rows, self.columns], DType::BF16, self.left);
         let [before, after] = halves(&both);
-        let macros = vec![("ACTIVATION", number(activation))];
-        self.launch(Finish { epilogue: 3, buffers: vec![&before, &after], macros }, 1);
+        let (epilogue, buffers) = (Epilogue::Activate, vec![&before.handle, &after.handle]);
+        self.launch(Finish { epilogue, buffers, macros: macros_of(activation) }, 1);
         both
     }
 
     /// The product times the activation's slope, for what was `before` it, in bf16.
-    pub(super) fn through_activation(self, activation: Activation, before: &Handle) -> Held {
-        let out = empty(self.shape(), DType::BF16, self.left);
-        let macros = vec![("ACTIVATION", number(activation))];
-        self.launch(Finish { epilogue: 4, buffers: vec![before, &out.handle], macros }, 1);
-        out
+    pub(super) fn through_activation(self, activation: Activation, before: &Held) -> Held {
+        self.into_new(DType::BF16, Epilogue::ActivateBackward, &[before], macros_of(activation))
     }
 
     /// a · other + b · the product, in bf16.
     pub(super) fn scaled(self, [a, b]: [f64; 2], other: &Held) -> Held {
         let macros = vec![("FACTOR_A", a), ("FACTOR_B", b)];
-        self.into_new(DType::BF16, 5, &[other], macros)
+        self.into_new(DType::BF16, Epilogue::Scaled, &[other], macros)
     }
 
     fn shape(&self) -> Vec<usize> {
@@ -143,7 +144,7 @@ impl<'a> Product<'a> {
     fn into_new(
         self,
         dtype: DType,
-        epilogue: usize,
+        epilogue: Epilogue,
         read: &[&Held],
         macros: Vec<(&'static str, f64)>,
     ) -> Held {
@@ -170,6 +171,8 @@ impl<'a> Product<'a> {
         (filled / tiles).min(most).max(1)
     }
 
+    /// Tiles are large, so that little is read from L2 for each product, where there are enough of them to fill a GPU;
+    /// and a block makes as many as leave enough blocks.
     fn tiles(&self, parts: usize) -> Tiles {
         let large = self.rows.div_ceil(128) * self.columns.div_ceil(128) * self.batch;
         let tall = match parts {
@@ -187,15 +190,16 @@ impl<'a> Product<'a> {
         };
         let [down, across] = [self.rows.div_ceil(rows), self.columns.div_ceil(columns)];
         let enough = BATCH_ROWS / rows;
-        let a_block = if parts > 1 || self.inner > 512 || down * across * self.batch < 2 * enough {
+        let tiles = down * across * self.batch;
+        let a_block = if parts > 1 || self.inner > MOST_IN_L2 || tiles < 2 * enough {
             1
         } else if down * self.batch >= enough {
             across
         } else {
-            down * across * self.batch / enough
+            tiles / enough
         };
         let resident = a_block > 1 && self.steps(parts) * STEP <= MOST_RESIDENT;
-        Tiles { rows, columns, a_block, resident, parts }
+        Tiles { rows, columns, a_block, resident }
     }
 
     /// Of a part of the sum.
@@ -216,7 +220,7 @@ impl<'a> Product<'a> {
             ("RIGHT_TRANSPOSED", usize::from(self.right_transposed)),
             ("BATCH", self.batch),
             ("PARTS", parts),
-            ("EPILOGUE", finish.epilogue),
+            ("EPILOGUE", finish.epilogue as usize),
             ("STAGES", STAGES),
             ("TILE_ROWS", tiles.rows),
             ("TILE_COLUMNS", tiles.columns),
@@ -234,26 +238,21 @@ impl<'a> Product<'a> {
             shared: 2 * STEP * (left_stages * tiles.rows + STAGES * tiles.columns),
         };
         let blocks_a_row = self.columns.div_ceil(tiles.columns).div_ceil(tiles.a_block);
-        let grid = [self.rows.div_ceil(tiles.rows) * blocks_a_row, tiles.parts, self.batch];
+        let grid = [self.rows.div_ceil(tiles.rows) * blocks_a_row, parts, self.batch];
         let mut buffers = vec![&self.left.handle, &self.right.handle];
         buffers.extend(finish.buffers);
         kernel.launch(grid, &buffers, &[], self.left);
     }
 }
 
-/// The two halves of a tensor.
-pub(super) fn halves(both: &Held) -> [Handle; 2] {
-    let half = both.handle.size() / 2;
-    [both.handle.clone().offset_end(half), both.handle.clone().offset_start(half)]
-}
-
-/// As the kernels number them.
-fn number(activation: Activation) -> f64 {
-    match activation {
+/// The macro of an activation, as the kernel numbers it.
+fn macros_of(activation: Activation) -> Vec<(&'static str, f64)> {
+    let number = match activation {
         Activation::SquaredRelu => 0.0,
         Activation::LeakySquaredRelu => 1.0,
         Activation::Gelu => 2.0,
-    }
+    };
+    vec![("ACTIVATION", number)]
 }
 
 /// Rows and columns of a matrix.

@@ -7,7 +7,6 @@ use super::launch::{Held, Kernel, empty};
 use super::products::dims;
 
 const SOURCE: &str = include_str!("kernels/rows.cu");
-const HEAD: &str = include_str!("kernels/head.cu");
 
 /// Blocks that fill a GPU a few times.
 const BLOCKS: usize = 528;
@@ -44,19 +43,14 @@ fn launch_scaled(
 
 /// The macros and blocks of a kernel whose groups of lanes have whole rows.
 fn of_rows([rows, width]: [usize; 2]) -> ([(&'static str, usize); 2], usize) {
-    let lanes = if width <= 32 {
-        8
-    } else if width <= 64 {
-        16
-    } else {
-        32
+    let a_block = match width {
+        0..=32 => 128,
+        33..=64 => 64,
+        65..=128 => 32,
+        129..=384 => 16,
+        _ => 8,
     };
-    let at_once = match (width / 4).div_ceil(lanes) {
-        1 => 4,
-        2 | 3 => 2,
-        _ => 1,
-    };
-    ([("ROWS", rows), ("WIDTH", width)], rows.div_ceil(256 / lanes * at_once))
+    ([("ROWS", rows), ("WIDTH", width)], rows.div_ceil(a_block))
 }
 
 /// RMS norm of rows f32 [rows, width], without scale, in bf16 or f32.
@@ -123,6 +117,11 @@ pub(super) fn round(x: &Held) -> Held {
     out
 }
 
+/// The same where it is f32; what is bf16 stays as it is.
+pub(super) fn half(x: &Held) -> Held {
+    if x.dtype == DType::BF16 { x.clone() } else { round(x) }
+}
+
 /// Rows of a table f32 [entries, width] for tokens [rows], times `scale`.
 pub(super) fn embed(table: &Held, tokens: &Held, scale: f64) -> Held {
     let (rows, width) = (tokens.meta.shape().num_elements(), dims(table)[1]);
@@ -174,68 +173,14 @@ pub(super) fn sum_parts(
 ) -> Held {
     let out = empty(shape, DType::F32, near);
     let numbers = out.meta.shape().num_elements();
-    let groups = if count >= 64 {
-        16
-    } else if count >= 16 {
-        4
-    } else {
-        1
+    let groups = match count {
+        0..16 => 1,
+        16..64 => 4,
+        _ => 16,
     };
     let piece = if numbers.is_multiple_of(4) { 4 } else { 1 };
     let blocks = numbers.div_ceil(256 / groups * piece);
     let macros = [("COUNT", numbers), ("PARTS", count)];
     launch("sum_parts", &macros, [256, blocks, 1, 1], &[parts, &out.handle], near);
     out
-}
-
-/// The mean of some numbers.
-pub(super) fn mean(x: &Held) -> Held {
-    let out = empty([1], DType::F32, x);
-    let macros = [("COUNT", x.meta.shape().num_elements() as f64)];
-    let kernel = Kernel { source: HEAD, entry: "mean", macros: &macros, threads: 256, shared: 0 };
-    kernel.launch([1, 1, 1], &[&x.handle, &out.handle], &[], x);
-    out
-}
-
-/// Logits f32 [rows, vocabulary], and where their loss goes: nats f32 [rows].
-pub(super) struct HeadLoss<'a> {
-    pub(super) logits: &'a Held,
-    /// f32 [vocabulary], added to the logits.
-    pub(super) bias: Option<&'a Held>,
-    pub(super) soft_cap: Option<f64>,
-    /// [rows].
-    pub(super) targets: &'a Held,
-    pub(super) nats: &'a Held,
-}
-
-impl HeadLoss<'_> {
-    /// Writes −ln p of the targets.
-    pub(super) fn alone(&self) {
-        self.launch("nats_only", None, &[]);
-    }
-
-    /// The same, and the slope of the sum of them over `divisor`, bf16 [rows, vocabulary].
-    pub(super) fn with_slope(&self, divisor: usize) -> Held {
-        let slope = empty(dims(self.logits), DType::BF16, self.logits);
-        self.launch("head_loss", Some(divisor), &[&slope.handle]);
-        slope
-    }
-
-    fn launch(&self, entry: &'static str, divisor: Option<usize>, more: &[&Handle]) {
-        let [rows, vocabulary] = dims(self.logits);
-        let mut macros = vec![("ROWS", rows as f64), ("VOCABULARY", vocabulary as f64)];
-        macros.extend(self.bias.map(|_| ("HAS_BIAS", 1.0)));
-        macros.extend(self.soft_cap.map(|_| ("HAS_CAP", 1.0)));
-        macros.extend(self.soft_cap.map(|cap| ("SOFT_CAP", cap)));
-        macros.extend(divisor.map(|divisor| ("DIVISOR", divisor as f64)));
-        let blocks = if vocabulary > 1024 { rows } else { rows.div_ceil(8) };
-        let Self { logits, targets, nats, .. } = self;
-        let bias = self.bias.unwrap_or(logits);
-        let mut buffers = [logits, bias, targets, nats].map(|held| &held.handle).to_vec();
-        buffers.extend(more);
-        let threads = if vocabulary > 4096 { 512 } else { 256 };
-        let shared = if vocabulary > 1024 { 4 * vocabulary } else { 0 };
-        let kernel = Kernel { source: HEAD, entry, macros: &macros, threads, shared };
-        kernel.launch([blocks, 1, 1], &buffers, &[], logits);
-    }
 }

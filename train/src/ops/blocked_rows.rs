@@ -120,6 +120,18 @@ pub(crate) fn head_loss_and_gradients<B: Backend>(
     (Tensor::cat(losses, 0).squeeze_dim(1), gradients)
 }
 
+/// The mean of the loss, and its gradients.
+pub(crate) fn mean_head_loss_and_gradients<B: Backend>(
+    head: Head<B>,
+    hidden: Tensor<B, 2>,
+    targets: Tensor<B, 1, Int>,
+) -> (Tensor<B, 1>, HeadGradients<B>) {
+    let rows = hidden.dims()[0];
+    let gradient = Tensor::ones([rows], &hidden.device()).div_scalar(rows as f64);
+    let (nats, gradients) = head_loss_and_gradients(None, &head, hidden, targets, gradient);
+    (nats.mean(), gradients)
+}
+
 /// The gradient through c · tanh(x / c), for its values.
 fn through_cap<B: Backend>(
     soft_cap: Option<f64>,

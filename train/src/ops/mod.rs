@@ -300,11 +300,7 @@ pub trait Kernels: Backend {
         hidden: Tensor<Self, 2>,
         targets: Tensor<Self, 1, Int>,
     ) -> (Tensor<Self, 1>, HeadGradients<Self>) {
-        let rows = hidden.dims()[0];
-        let upstream = Tensor::ones([rows], &hidden.device()).div_scalar(rows as f64);
-        let (nats, gradients) =
-            blocked_rows::head_loss_and_gradients(None, &head, hidden, targets, upstream);
-        (nats.mean(), gradients)
+        blocked_rows::mean_head_loss_and_gradients(head, hidden, targets)
     }
 
     /// See [`Ops::head_loss`].
