@@ -107,7 +107,7 @@ fn wrong_choices_are_errors() {
         ("--batch 0", 2, &["batch", "from 1"]),
         ("--set biases=true", 1, &["biases=true", "norm=post-layer"]),
         ("--set skips=true --set norm=post-layer", 1, &["skips", "norm=pre-rms"]),
-        ("--set rotary-dimensions=32", 1, &["rotary-dimensions", "16"]),
+        ("--set rotary-dimensions=64", 1, &["rotary-dimensions", "32"]),
         ("--set head-size=64", 1, &["heads of 64", "32", "hint: "]),
     ];
     for (flags, status, parts) in cases {

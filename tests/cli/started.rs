@@ -1,6 +1,6 @@
 //! A program that runs beside the test: until when it works, what it is told, how it ends.
 
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,21 @@ use crate::Study;
 /// Longer than anything here takes on any machine; only what never ends gets there.
 const FOREVER: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Makes a program hear the signals that these tests send, although the shell that runs the tests in the background, or
+/// `nohup`, has them ignored.
+#[expect(unsafe_code, reason = "the standard library does not set what a child ignores")]
+fn hears_signals(command: &mut Command) {
+    let hear = || {
+        for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGTERM] {
+            // SAFETY: `signal` may be called between fork and exec, and no handler is set.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: it calls nothing but `signal`.
+    unsafe { command.pre_exec(hear) };
+}
 
 /// A program that is killed if the test leaves it.
 pub(crate) struct Started {
@@ -30,6 +45,7 @@ impl Started {
 
     /// Starts a command whose streams are made ready too.
     pub(crate) fn as_it_is(command: &mut Command, line: &str) -> Self {
+        hears_signals(command);
         Self { child: command.spawn().expect("the program starts"), line: line.to_owned() }
     }
 

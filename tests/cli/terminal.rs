@@ -112,9 +112,15 @@ fn recorded(study: &Study) -> u64 {
     last.and_then(Result::ok).and_then(|record| record["step"].as_u64()).unwrap_or(0)
 }
 
+/// Whether the run's lock is free, or is so in a moment: asked for the size of a terminal that is gone, crossterm starts
+/// `tput`, and a process that has just been forked holds the lock until it has become that program.
 fn is_free(study: &Study) {
     let lock = std::fs::File::open(study.path("runs/work/watched/lock")).expect("there");
-    lock.try_lock().expect("the run's lock is free");
+    let start = Instant::now();
+    while lock.try_lock().is_err() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the run's lock is still held");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

@@ -308,8 +308,9 @@ pub(crate) mod tests {
     #[test]
     fn parameters_are_counted() {
         let mut plan = example();
-        assert_eq!(plan.parameters(), 196_608 + (257 + 256) * 64 + 4 * 4);
+        assert_eq!(plan.parameters(), 196_608 + (257 + 256) * 64 + 4 * (2 + 4 * 64));
         plan.choices.head_size = Some(64);
+        plan.choices.block_convolution = false;
         assert_eq!(plan.parameters(), 196_608 + (257 + 256) * 64 + 4, "one head, one gain a layer");
         plan.recipe = Recipe::Paper;
         plan.choices = Recipe::Paper.row().choices;

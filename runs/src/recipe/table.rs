@@ -416,8 +416,9 @@ mod tests {
     fn every_value_that_is_read_is_one_of_its_field() {
         // With one norm or the other every other choice is possible.
         let norms = ["norm=post-layer", "norm=pre-rms"].map(|norm| {
-            let norm: Setting = norm.parse().expect("a setting");
-            Recipe::Modern.row().with(&[norm]).expect("a row")
+            let settings = [norm, "block-convolution=false"];
+            let settings = settings.map(|it| it.parse::<Setting>().expect("a setting"));
+            Recipe::Modern.row().with(&settings).expect("a row")
         });
         for choice in CHOICES {
             let texts: Vec<String> = match &choice.kind {

@@ -7,6 +7,7 @@ mod show;
 
 use anyhow::{Result, bail};
 use lmtrain_corpora::Mixture;
+use lmtrain_runs::plan::DEFAULT_CONTEXT;
 use lmtrain_runs::units::{shell_word, short_count, short_seconds};
 use lmtrain_runs::{Plan, Run, Setting, Size, Tokenization};
 use lmtrain_tokenizers::Tokenizer;
@@ -216,7 +217,12 @@ fn finish(
         } else {
             " --part test".to_owned()
         };
-        context.say(&format!("next: `lmtrain eval --run {}{corpus}`", plan.name));
+        // Chunks are 2048 bytes unless something else is said.
+        let chunk = match plan.context {
+            short if short < DEFAULT_CONTEXT => format!(" --chunk {short}"),
+            _ => String::new(),
+        };
+        context.say(&format!("next: `lmtrain eval --run {}{corpus}{chunk}`", plan.name));
     } else {
         let (step, steps) = (fitted.step, plan.steps);
         context.say(&format!("{}: stopped after step {step} of {steps}{validation}", plan.name));

@@ -56,7 +56,7 @@ fn an_answer_has_an_interval_and_says_where_it_was_extrapolated() {
     let within = trend.answer(100_000_000);
     assert!(within.starts_with("for 100 MB: about ") && !within.contains("extra"), "{within}");
     let beyond = trend.answer(2_000_000_000);
-    assert!(beyond.contains("extrapolated beyond the measured 230K to 6.42M"), "{beyond}");
+    assert!(beyond.contains("extrapolated beyond the measured 230K to 6.43M"), "{beyond}");
     let far = trend.answer(1_000_000_000_000);
     assert!(far.contains("far larger than those measured"), "{far}");
 }

@@ -330,7 +330,7 @@ mod tests {
             ),
             (r#"{"rope_scaling": {"type": "linear"}}"#, "`factor`"),
             (r#"{"rope_scaling": {"type": "llama3", "factor": 8}}"#, "low_freq_factor"),
-            (r#"{"rope_theta": 0.5}"#, "base 0.5"),
+            (r#"{"rope_theta": 0.5}"#, "is 0.5"),
             (r#"{"rope_theta": 1e12}"#, "4e8"),
             (r#"{"rope_theta": -1}"#, "`rope_theta`"),
             (r#"{"rope_scaling": 3}"#, "`rope_scaling`"),
