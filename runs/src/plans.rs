@@ -5,8 +5,9 @@
 pub const DEFAULT: &str = "pocket";
 
 /// Names and texts, short ones first.
-pub const PLANS: [(&str, &str); 11] = [
+pub const PLANS: [(&str, &str); 12] = [
     (DEFAULT, include_str!("../plans/pocket.toml")),
+    ("study", include_str!("../plans/study.toml")),
     ("media", include_str!("../plans/media.toml")),
     ("context", include_str!("../plans/context.toml")),
     ("speedrun", include_str!("../plans/speedrun.toml")),

@@ -175,7 +175,7 @@ fn the_plans_that_come_along_are_sweeps() {
     let study = Study::new();
     let plans = study.json("sweep --list --json");
     let plans = plans.as_array().expect("a list");
-    for name in ["table1", "figure2", "table2", "speedrun", "pocket", "media", "context"] {
+    for name in ["table1", "figure2", "table2", "speedrun", "pocket", "study", "media", "context"] {
         let listed = plans.iter().find(|plan| plan["name"] == name).expect("listed");
         assert!(listed["training_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
         let file = format!("{}/runs/plans/{name}.toml", env!("CARGO_MANIFEST_DIR"));

@@ -105,7 +105,7 @@ impl LawCurve {
     pub(super) fn note(&self) -> Option<String> {
         let Optimum { parameters, interval: [low, high], .. } = self.optimum?;
         let count = format::short_count;
-        Some(format!("law: lowest at {} ({} to {})", count(parameters), count(low), count(high)))
+        Some(format!("law: lowest at {} ({}–{})", count(parameters), count(low), count(high)))
     }
 }
 
