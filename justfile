@@ -16,9 +16,8 @@ ci: format clippy docs msrv deny test quickstart without-burn hub sanitize arm
 format:
     cargo fmt --all --check
 
-# Lints: as it is built by default, with every feature, and without burn.
+# Lints: with every feature, and without burn.
 clippy:
-    cargo clippy --locked --workspace --all-targets -- -D warnings
     cargo clippy --locked --workspace --all-targets --features cuda,hub -- -D warnings
     cargo clippy --locked --all-targets --no-default-features -- -D warnings
 
@@ -32,8 +31,9 @@ msrv:
     set -euo pipefail
     promised="$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)"
     case "$(rustc --version)" in
-        "rustc $promised."*) cargo check --locked ;;
-        *) rustup toolchain install "$promised" --profile minimal && cargo "+$promised" check --locked ;;
+        "rustc $promised."*) cargo check --locked --features cuda,hub ;;
+        *) rustup toolchain install "$promised" --profile minimal &&
+            cargo "+$promised" check --locked --features cuda,hub ;;
     esac
 
 # Licences, sources and duplicate bans of the dependencies.

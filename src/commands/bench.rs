@@ -216,7 +216,8 @@ fn precision(arguments: &Bench) -> Result<Precision> {
 }
 
 fn plan(arguments: &Bench, size: Size) -> Result<Plan> {
-    let row = arguments.recipe.row_for(size).with(&arguments.set).map_err(anyhow::Error::msg)?;
+    let row = arguments.recipe.row_for(size, arguments.context);
+    let row = row.with(&arguments.set).map_err(anyhow::Error::msg)?;
     row.choices.check_size(size).map_err(anyhow::Error::msg)?;
     Ok(Plan {
         name: format!("bench-{size}"),

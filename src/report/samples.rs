@@ -41,7 +41,7 @@ pub(crate) fn plan(size: &str, seed: u64) -> Plan {
         seed,
         validate_every: 100,
         validation_sequences: 16,
-        choices: Recipe::Modern.row_for(size).choices,
+        choices: Recipe::Modern.row_for(size, 2048).choices,
         precision: lmtrain_runs::Precision::F32,
     };
     plan.name = plan.name_of();

@@ -120,7 +120,7 @@ impl Plan {
     /// The row that its recipe has for a plan like it.
     #[must_use]
     pub fn usual(&self) -> Row {
-        self.recipe.row_for(self.size)
+        self.recipe.row_for(self.size, self.context)
     }
 
     /// The choices that are not those of its recipe.
@@ -234,7 +234,7 @@ pub(crate) mod tests {
             seed: 0,
             validate_every: 100,
             validation_sequences: 16,
-            choices: Recipe::Modern.row_for(size).choices,
+            choices: Recipe::Modern.row_for(size, 2048).choices,
             precision: Precision::F32,
         };
         plan.name = plan.name_of();

@@ -49,7 +49,8 @@ impl Draft {
         data: Planned,
     ) -> Result<Self> {
         let recipe = arguments.recipe.unwrap_or(Recipe::Modern);
-        let row = recipe.row_for(size).with(&arguments.settings()).map_err(anyhow::Error::msg)?;
+        let row = recipe.row_for(size, arguments.context.unwrap_or(DEFAULT_CONTEXT));
+        let row = row.with(&arguments.settings()).map_err(anyhow::Error::msg)?;
         row.choices.check_size(size).map_err(anyhow::Error::msg)?;
         let precision = arguments.device.precision(arguments.precision);
         let mut draft = Self {
