@@ -261,8 +261,8 @@ fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
     let root = context.store.root().display();
     if let Some(copy) = damaged {
         bail!(
-            "{}, the copy of the weights that was kept for this archive ({identity}…), is damaged, and no run in \
-             {root} has these weights\n\
+            "{}, the copy of the weights that was kept for this archive ({identity}…), is damaged or cannot be \
+             read, and no run in {root} has these weights\n\
              hint: restore that file from a backup, or give the folder of the runs that has the weights with \
              `--runs-dir`",
             copy.display()

@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context) -> Result<()> {
     context.say("values in brackets have no effect, given the recipe's other choices");
     context.say(
         "`head-size` of a recipe is the smallest that a named size gets; larger sizes keep their own. With a --context \
-         longer than 2048, `modern` has a smaller `batch`: a step sees no more tokens",
+         longer than 2048, `modern` has `batch` 1",
     );
     context.say("to change one: `lmtrain fit --set KEY=VALUE`, or in a plan `set.KEY = [VALUES]`");
     Ok(())

@@ -43,8 +43,9 @@ impl Recipe {
 
     /// The row for a network of this size and sequences of this many tokens: rules of width, of length and of vocabulary
     /// belong here. A row's head size is the least that a named size gets, if its width is a multiple of it; a shape that
-    /// is written out says its heads itself. Sequences longer than [`DEFAULT_CONTEXT`] come fewer at a time, so that a step
-    /// of `modern` sees no more tokens: twice as many cost 1.2 % at 200K and five million bytes (`runs/LOG.md`).
+    /// is written out says its heads itself. Sequences longer than [`DEFAULT_CONTEXT`] come fewer at a time, so that steps
+    /// of `modern` do not grow more than they must: twice as many tokens a step cost 1.2 % at 200K and five million bytes
+    /// (`runs/LOG.md`).
     #[must_use]
     pub fn row_for(self, size: Size, context: usize) -> Row {
         let mut row = self.row();
