@@ -148,6 +148,38 @@ fn runs_of_which_only_records_are_here_are_left_as_they_are() {
 }
 
 #[test]
+fn a_run_that_only_shares_the_name_is_not_taken_for_the_sweeps() {
+    let study = Study::new();
+    std::fs::write(study.path("c.txt"), "some words of a text\n".repeat(5000)).expect("written");
+    let flags = "--size w16l1h1 --corpus ./c.txt --context 64 --steps 3";
+    let plan = |choices: &str| {
+        let text = format!(
+            "[[fit]]\nsize = \"w16l1h1\"\ncorpus = \"./c.txt\"\ncontext = 64\nsteps = 3\nname = \"one\"\n{choices}"
+        );
+        std::fs::write(study.path("plan.toml"), text).expect("written");
+    };
+    study.succeeds(&format!("fit {flags} --name one --batch 2 --set head-learning-rate=0.001"));
+    // With the recipe's choices of today.
+    plan("");
+    let jobs = study.json("sweep plan.toml --dry-run --json");
+    assert_eq!(jobs[0]["state"], "other");
+    let told = String::from_utf8_lossy(&study.run("sweep plan.toml --dry-run").stderr).into_owned();
+    let error = study.fails("sweep plan.toml", 1);
+    for text in [&told, &error] {
+        assert!(text.contains("head-learning-rate: 0.001 in the plan"), "{text}");
+        assert!(text.contains("batch: 2 in the plan") && text.contains("--runs-dir"), "{text}");
+    }
+    // With its own, whether said by the sweep or not.
+    plan("batch = 2\nset.head-learning-rate = 0.001\n");
+    assert_eq!(study.json("sweep plan.toml --dry-run --json")[0]["state"], "trained");
+    // On another text of the same name.
+    std::fs::write(study.path("c.txt"), "other words of a text\n".repeat(5000)).expect("written");
+    assert_eq!(study.json("sweep plan.toml --dry-run --json")[0]["state"], "other");
+    let error = study.fails("sweep plan.toml", 1);
+    assert!(error.contains("corpus: `c` of 105000 bytes"), "{error}");
+}
+
+#[test]
 fn wrong_sweeps_are_errors() {
     let study = Study::new();
     let error = study.fails("sweep", 1);

@@ -1,5 +1,18 @@
 //! Bytes ⇄ tokens. Every tokenizer is lossless for every sequence of bytes. This crate is used by everything that codes
 //! tokens or trains on them; it depends only on `lmtrain-runs` and knows nothing of networks.
+//!
+//! ```
+//! use lmtrain_tokenizers::{BpeTokenizer, Tokenizer};
+//!
+//! // Byte-pair encoding learns which neighbours to merge from a text, and encodes any bytes with that.
+//! let text = "the cat and the hat and the bat; ".repeat(100);
+//! let tokenizer = BpeTokenizer::train(text.as_bytes(), 300)?;
+//! let bytes = b"the hat \xff\x00";
+//! let tokens = tokenizer.encode(bytes);
+//! assert!(tokens.len() < bytes.len());
+//! assert_eq!(tokenizer.decode(&tokens)?, bytes);
+//! # Ok::<(), lmtrain_tokenizers::TokenizerError>(())
+//! ```
 
 mod bpe;
 mod bytes;

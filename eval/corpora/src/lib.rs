@@ -10,6 +10,22 @@
 //! mixture: several corpora to train on   encoded: a part's tokens, kept as a file
 //! fetch, verify: downloads and their hashes      split: which bytes train, which were trained on
 //! ```
+//!
+//! ```
+//! use lmtrain_corpora::{DataDirectory, Part, Split, open};
+//! use lmtrain_runs::plan::TrainOn;
+//!
+//! // A source whose entropy is known; a file is opened in the same way, by its name or its path.
+//! let corpus = open("markov:bytes=100K,seed=7", &DataDirectory::at("data"))?;
+//! assert_eq!(corpus.length(), 100_000);
+//! assert!(corpus.entropy_rate().is_some());
+//!
+//! // The last tenth is not trained on: half of it validates, half of it tests.
+//! let split = Split::of_corpus(&corpus, TrainOn::Split);
+//! let held_out = corpus.slice(split.span(Part::Test));
+//! assert_eq!(held_out.len(), 5_000);
+//! # Ok::<(), lmtrain_corpora::CorpusError>(())
+//! ```
 
 mod archive;
 mod cache;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use lmtrain_corpora::Mixture;
 use lmtrain_runs::sweep::Sweep;
-use lmtrain_runs::{Plan, RateRecord};
+use lmtrain_runs::{Plan, RateRecord, Run};
 use serde::Serialize;
 
 use super::super::select::{has_records_alone, open_mixture};
-use super::super::{eval, fit};
+use super::super::{eval, fit, resume};
 use super::line::{Line, draft_of};
 use crate::cli::{Eval, Fit};
 use crate::context::Context;
@@ -25,6 +25,8 @@ pub(super) struct Job {
     /// Its steps, if they are known before some are timed.
     pub(super) steps: Option<u64>,
     pub(super) state: State,
+    /// What the run of its name was started with instead, if that is another plan.
+    pub(super) other: Option<String>,
 }
 
 /// How far a run is.
@@ -39,12 +41,16 @@ pub(super) enum State {
     Trained,
     /// Its records are here, but not its weights: it was trained elsewhere, or its weights were deleted.
     Recorded,
+    /// A run of this name is here, but of another plan: its recipe, its corpus or a choice was another.
+    Other,
 }
 
 impl Job {
     /// Trains what is left to train, and measures what is not recorded.
     pub(super) fn run(&self, evals: &[Eval], context: &Context) -> Result<Vec<RateRecord>> {
+        let run = context.store.run(&self.plan.name);
         match self.state {
+            State::Other => bail!("{}", self.other.as_deref().unwrap_or_default()),
             State::New | State::Begun => {
                 fit::fit_one(&self.flags, &self.corpus, &context.without_json())?;
             }
@@ -53,7 +59,7 @@ impl Job {
                 context.say(
                     "its records are here without its weights: nothing is trained or measured anew",
                 );
-                return Ok(context.store.run(&self.plan.name).rates()?);
+                return Ok(run.rates()?);
             }
         }
         let mut records = Vec::new();
@@ -84,9 +90,17 @@ pub(super) fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<V
             }
         };
         let draft = draft_of(&flags, &line, corpus.planned(flags.trains_on()))?;
-        let (state, saved) = state(&draft.name(), context)?;
-        let steps = saved.or(draft.known_steps());
+        let run = context.store.run(&draft.name());
+        let saved = run.plan()?;
+        let steps = saved.as_ref().map(|plan| plan.steps).or(draft.known_steps());
         let plan = draft.with_steps(steps.unwrap_or(1));
+        let (state, other) = match &saved {
+            None => (State::New, None),
+            Some(saved) => match resume::check_whole(saved, &flags, &plan, &run) {
+                Err(error) => (State::Other, Some(error.to_string())),
+                Ok(()) => (state(&run, saved)?, None),
+            },
+        };
         if let Some(same) = jobs.iter().find(|job| job.plan.name == plan.name) {
             let (name, command) = (&plan.name, &same.command);
             bail!(
@@ -95,22 +109,19 @@ pub(super) fn jobs(sweep: &Sweep, device: Device, context: &Context) -> Result<V
             );
         }
         let command = format!("lmtrain fit {}", line.join(" "));
-        jobs.push(Job { flags, command, corpus, plan, steps, state });
+        jobs.push(Job { flags, command, corpus, plan, steps, state, other });
     }
     Ok(jobs)
 }
 
-/// The progress of a run, and the number of steps in its plan.
-fn state(name: &str, context: &Context) -> Result<(State, Option<u64>)> {
-    let run = context.store.run(name);
-    let Some(saved) = run.plan()? else { return Ok((State::New, None)) };
+/// The progress of a run that was begun.
+fn state(run: &Run, saved: &Plan) -> Result<State> {
     let last = run.steps()?.last().map_or(0, |record| record.step);
-    let state = if has_records_alone(&run)? {
+    Ok(if has_records_alone(run)? {
         State::Recorded
     } else if last >= saved.steps && run.weights_path().is_file() {
         State::Trained
     } else {
         State::Begun
-    };
-    Ok((state, Some(saved.steps)))
+    })
 }

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
     let evals = parsed::<Eval>(&of_runs, arguments.device)?;
     let compressors = parsed::<Eval>(&of_compressors, Device::Cpu)?;
     let seconds = |job: &Job| match job.state {
-        State::Trained | State::Recorded => 0.0,
+        State::Trained | State::Recorded | State::Other => 0.0,
         State::New | State::Begun => seconds(&job.plan, flops_per_s),
     };
     let costs: Vec<f64> = jobs.iter().map(|job| cost(&job.plan)).collect();

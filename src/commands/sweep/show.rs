@@ -58,7 +58,7 @@ pub(super) fn tell(
                 shown.tokens.map_or_else(dash, short_count),
                 shown.flops.map_or_else(dash, |flops| format!("{flops:.1e}")),
                 match job.state {
-                    State::Trained | State::Recorded => dash(),
+                    State::Trained | State::Recorded | State::Other => dash(),
                     State::New | State::Begun => short_seconds(shown.seconds),
                 },
                 format!("{:?}", job.state).to_lowercase(),
@@ -69,6 +69,9 @@ pub(super) fn tell(
         print_table(&["run", "parameters", "tokens", "FLOPs", "about", "state"], &rows)?;
     } else {
         rows.iter().for_each(|row| context.say(&format!("  {}", row.join("  "))));
+    }
+    if arguments.dry_run {
+        jobs.iter().filter_map(|job| job.other.as_deref()).for_each(|other| context.say(other));
     }
     let total: f64 = jobs.iter().map(seconds).sum();
     let share = match arguments.shard.of {

@@ -9,6 +9,23 @@
 //! - threads split outputs, never a sum.
 //!
 //! Every kernel is written once over 16 lanes (`lanes::Lanes`) and compiled once per level (`lanes::dispatch`).
+//!
+//! ```
+//! use lmtrain_kernels::{Factors, Level, LinearShape, linear, with_level};
+//!
+//! // y [2, 3] = x [2, 4] · w [4, 3]
+//! let shape = LinearShape { rows: 2, inputs: 4, outputs: 3, factors: Factors::Single };
+//! let x: Vec<f32> = (0..8).map(|i| 1.0 / (1.0 + i as f32)).collect();
+//! let w: Vec<f32> = (0..12).map(|i| (i as f32).sqrt()).collect();
+//! let at = |level| {
+//!     let mut y = [0.0; 6];
+//!     with_level(level, || linear(shape, &x, &w, None, &mut y));
+//!     y.map(f32::to_bits)
+//! };
+//! for level in Level::all_available() {
+//!     assert_eq!(at(level), at(Level::SCALAR), "{level}");
+//! }
+//! ```
 
 // The only part of the project with `unsafe`: intrinsics and the pointers of the inner loops.
 #![allow(unsafe_code)]

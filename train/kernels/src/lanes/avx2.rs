@@ -190,6 +190,20 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn halves(self, pairs: Pair) -> [Pair; 2] {
+        // SAFETY: see the impl.
+        unsafe {
+            let mask = _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000));
+            let lower =
+                |half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(half)));
+            [
+                Pair(_mm256_and_ps(pairs.0, mask), _mm256_and_ps(pairs.1, mask)),
+                Pair(lower(pairs.0), lower(pairs.1)),
+            ]
+        }
+    }
+
+    #[inline(always)]
     fn shift_exponent(self, a: Pair, count: Pair) -> Pair {
         // SAFETY: see the impl.
         unsafe { Pair(shift_half(a.0, count.0), shift_half(a.1, count.1)) }

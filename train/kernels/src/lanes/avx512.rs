@@ -192,6 +192,16 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn halves(self, pairs: __m512) -> [__m512; 2] {
+        // SAFETY: see the impl.
+        unsafe {
+            let bits = _mm512_castps_si512(pairs);
+            let upper = _mm512_and_si512(bits, _mm512_set1_epi32(-0x1_0000));
+            [upper, _mm512_slli_epi32::<16>(bits)].map(|bits| _mm512_castsi512_ps(bits))
+        }
+    }
+
+    #[inline(always)]
     fn pair(self, lower: __m512, upper: __m512) -> __m512 {
         if !BF16 {
             return bfloat::pair(self, lower, upper);

@@ -41,23 +41,19 @@ pub(super) fn fma_pairs<L: Lanes>(
     b: L::Vector,
     sum: L::Vector,
 ) -> L::Vector {
-    let half = |pairs: L::Vector, half: fn(u32) -> u32| {
-        lanes.vector(&lanes.array(pairs).map(|pair| f32::from_bits(half(pair.to_bits()))))
-    };
-    let (upper, lower) = (|pair| pair & 0xffff_0000, |pair| pair << 16);
-    let sum = lanes.fma(half(a, upper), half(b, upper), sum);
-    lanes.fma(half(a, lower), half(b, lower), sum)
+    let ([a_upper, a_lower], [b_upper, b_lower]) = (lanes.halves(a), lanes.halves(b));
+    lanes.fma(a_lower, b_lower, lanes.fma(a_upper, b_upper, sum))
 }
 
-/// `Lanes::pair`.
-#[inline(always)]
+/// `Lanes::pair`: outside what calls it, for it is long.
+#[inline(never)]
 pub(super) fn pair<L: Lanes>(lanes: L, lower: L::Vector, upper: L::Vector) -> L::Vector {
     let (lower, upper) = (lanes.array(lower).map(round), lanes.array(upper).map(round));
     lanes.vector(&std::array::from_fn(|i| f32::from_bits(lower[i] | upper[i] << 16)))
 }
 
-/// `Lanes::pair_neighbours`.
-#[inline(always)]
+/// `Lanes::pair_neighbours`: the same.
+#[inline(never)]
 pub(super) fn pair_neighbours<L: Lanes>(
     lanes: L,
     first: L::Vector,

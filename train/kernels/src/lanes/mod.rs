@@ -42,10 +42,14 @@ pub(super) fn dispatch<K: Kernel>(level: Level, kernel: K) -> K::Output {
         Instructions::Scalar => kernel.run(scalar::Scalar),
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a `Level` is made by detection alone, so the machine has these instructions.
-        Instructions::Avx2 => unsafe { avx2::run(kernel) },
+        Instructions::Avx512Bf16 if K::PAIRS => unsafe { avx512::run_pairs(kernel) },
+        // Pairs that no instruction multiplies are computed otherwise, once for both levels.
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above; with AVX-512 there is AVX2.
+        Instructions::Avx512 if K::PAIRS => unsafe { avx2::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Instructions::Avx512Bf16 if K::PAIRS => unsafe { avx512::run_pairs(kernel) },
+        Instructions::Avx2 => unsafe { avx2::run(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above; with BF16 there is all that the level without it has.
         Instructions::Avx512 | Instructions::Avx512Bf16 => unsafe { avx512::run(kernel) },

@@ -227,6 +227,18 @@ impl Lanes for Neon {
     }
 
     #[inline(always)]
+    fn halves(self, pairs: Vector) -> [Vector; 2] {
+        // SAFETY: see the impl.
+        let bits = pairs.map(|part| unsafe { vreinterpretq_u32_f32(part) });
+        // SAFETY: see the impl.
+        let upper =
+            |part| unsafe { vreinterpretq_f32_u32(vandq_u32(part, vdupq_n_u32(0xffff_0000))) };
+        // SAFETY: see the impl.
+        let lower = |part| unsafe { vreinterpretq_f32_u32(vshlq_n_u32::<16>(part)) };
+        [bits.map(upper), bits.map(lower)]
+    }
+
+    #[inline(always)]
     fn shift_exponent(self, a: Vector, count: Vector) -> Vector {
         // SAFETY: see the impl.
         zip(a, count, |a, count| unsafe {

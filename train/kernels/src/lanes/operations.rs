@@ -108,6 +108,8 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     fn fma_pairs(self, a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector {
         bfloat::fma_pairs(self, a, b, sum)
     }
+    /// The upper numbers of pairs, and the lower ones.
+    fn halves(self, pairs: Self::Vector) -> [Self::Vector; 2];
     /// In each lane the pair of both numbers, rounded as `bfloat` says.
     #[inline(always)]
     fn pair(self, lower: Self::Vector, upper: Self::Vector) -> Self::Vector {

@@ -1,4 +1,4 @@
-//! Each kernel's speed by itself: `cargo bench -p lmtrain-kernels`. Shapes are those of a batch of
+//! Each kernel's speed by itself: `cargo bench -p lmtrain-engine`. Shapes are those of a batch of
 //! 4 × 2048 at 200K (width 64, 4 heads) and at 3.2M (width 256, 8 heads); the throughput counts
 //! multiply-adds, or numbers where there are none. Products are of singles and of bfloat16.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
