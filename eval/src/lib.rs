@@ -18,7 +18,7 @@
 //! }
 //! let bytes = encoder.finish();
 //! // 14 · 0.23 + 2 · 4.32 = 11.9 bits, where two bits a token would be 32.
-//! assert_eq!(bytes.len(), 2);
+//! assert!(bytes.len() <= 2);
 //!
 //! let mut decoder = Decoder::new(&bytes);
 //! for &token in &tokens {

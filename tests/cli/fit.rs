@@ -16,7 +16,7 @@ fn a_killed_run_resumes_to_the_same_weights() {
         bytes[8 + usize::try_from(header).expect("small")..].to_vec()
     };
     // With every choice whose state goes on from step to step.
-    let fit = "--size 50K --corpus markov:bytes=200K --context 64 --batch 2 --accumulate 2 --steps 400 \
+    let fit = "--size w32l2h1 --corpus markov:bytes=200K --context 64 --batch 2 --accumulate 2 --steps 400 \
                --set average=0.99 --set momentum-start=0.85 --set weight-decay=0.1 \
                --set cautious-decay=true --set weight-decay-schedule=to-zero";
     study.succeeds(&format!("fit {fit} --name whole"));

@@ -89,9 +89,9 @@ fn shares_of_a_sweep_are_the_sweep_and_nothing_is_done_twice() {
 #[test]
 fn a_killed_sweep_goes_on_where_it_was() {
     let study = Study::new();
-    let flags = "sweep --size 50K --seed 0,1 --corpus markov:bytes=200K --tokens 400K";
+    let flags = "sweep --size 50K --seed 0,1 --corpus markov:bytes=200K --tokens 160K";
     let mut sweep = study.command(flags).stderr(Stdio::null()).spawn().expect("it starts");
-    let first = study.path("runs/work/50K-bytes-modern-markov-bytes=200000-400Ktok-s0/checkpoint");
+    let first = study.path("runs/work/50K-bytes-modern-markov-bytes=200000-160Ktok-s0/checkpoint");
     let start = std::time::Instant::now();
     while !first.exists() && start.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(20));
@@ -158,7 +158,7 @@ fn a_run_that_only_shares_the_name_is_not_taken_for_the_sweeps() {
         );
         std::fs::write(study.path("plan.toml"), text).expect("written");
     };
-    study.succeeds(&format!("fit {flags} --name one --batch 2 --set head-learning-rate=0.001"));
+    study.succeeds(&format!("fit {flags} --name one --batch 3 --set head-learning-rate=0.001"));
     // With the recipe's choices of today.
     plan("");
     let jobs = study.json("sweep plan.toml --dry-run --json");
@@ -167,10 +167,10 @@ fn a_run_that_only_shares_the_name_is_not_taken_for_the_sweeps() {
     let error = study.fails("sweep plan.toml", 1);
     for text in [&told, &error] {
         assert!(text.contains("head-learning-rate: 0.001 in the plan"), "{text}");
-        assert!(text.contains("batch: 2 in the plan") && text.contains("--runs-dir"), "{text}");
+        assert!(text.contains("batch: 3 in the plan") && text.contains("--runs-dir"), "{text}");
     }
     // With its own, whether said by the sweep or not.
-    plan("batch = 2\nset.head-learning-rate = 0.001\n");
+    plan("batch = 3\nset.head-learning-rate = 0.001\n");
     assert_eq!(study.json("sweep plan.toml --dry-run --json")[0]["state"], "trained");
     // On another text of the same name.
     std::fs::write(study.path("c.txt"), "other words of a text\n".repeat(5000)).expect("written");
