@@ -6,7 +6,7 @@
 //!
 //! // Byte-pair encoding learns which neighbours to merge from a text, and encodes any bytes with that.
 //! let text = "the cat and the hat and the bat; ".repeat(100);
-//! let tokenizer = BpeTokenizer::train(text.as_bytes(), 300)?;
+//! let tokenizer = BpeTokenizer::train(text.as_bytes(), 264)?;
 //! let bytes = b"the hat \xff\x00";
 //! let tokens = tokenizer.encode(bytes);
 //! assert!(tokens.len() < bytes.len());
