@@ -10,7 +10,7 @@ default:
     @just --list
 
 # Everything that CI runs, in its order.
-ci: format clippy docs msrv deny test quickstart without-burn sanitize arm
+ci: format clippy docs msrv deny test quickstart without-burn arm sanitize
 
 # Formatting.
 format:
@@ -55,7 +55,7 @@ without-burn:
     cargo test --locked --no-default-features --test cli golden
 
 # The kernels, nearly all of the `unsafe` code, under AddressSanitizer at every SIMD level.
-# An unstable flag of the compiler, hence the bootstrap variable.
+# An unstable flag of the compiler, hence the bootstrap variable, for which build scripts run again: it comes last.
 sanitize:
     RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --lib -p lmtrain-kernels --target {{ host }}
 
