@@ -62,8 +62,8 @@ pub(super) fn check_whole(saved: &Plan, arguments: &Fit, asked: &Plan, run: &Run
         &differences,
         run,
         "by this sweep",
-        "sweep into another folder with `--runs-dir`, give the run another `name`, or set in the plan what the run \
-         has",
+        "sweep into another folder with `--runs-dir`, give the run another `name`, or set in the sweep's plan what \
+         the run has",
     )
 }
 
