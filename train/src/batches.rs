@@ -10,8 +10,8 @@ use std::sync::Arc;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use lmtrain_corpora::{Corpus, Encoded};
-use lmtrain_runs::Plan;
 use lmtrain_runs::random::SplitMix64;
+use lmtrain_runs::{Choices, Plan};
 
 use crate::error::TrainError;
 
@@ -119,6 +119,8 @@ pub struct Batch<B: Backend> {
     pub inputs: Tensor<B, 2, Int>,
     /// [batch, time].
     pub targets: Tensor<B, 2, Int>,
+    /// Whether the network computes with rounded weights, where its plan has such.
+    pub rounds: bool,
 }
 
 impl<B: Backend> Batch<B> {
@@ -132,7 +134,7 @@ impl<B: Backend> Batch<B> {
         }
         let shape = [targets.len() / time, time];
         let tensor = |tokens| Tensor::from_data(TensorData::new(tokens, shape), device);
-        Self { inputs: tensor(inputs), targets: tensor(targets) }
+        Self { inputs: tensor(inputs), targets: tensor(targets), rounds: true }
     }
 }
 
@@ -150,6 +152,8 @@ pub struct Batches {
     batch: usize,
     accumulation: usize,
     begin_token: u32,
+    steps: u64,
+    choices: Choices,
     sources: Vec<Source>,
 }
 
@@ -186,6 +190,8 @@ impl Batches {
             batch: plan.batch,
             accumulation: plan.accumulation,
             begin_token: plan.begin_token(),
+            steps: plan.steps,
+            choices: plan.choices,
         })
     }
 
@@ -222,7 +228,8 @@ impl Batches {
         for (lane, sequence) in targets.chunks_exact_mut(self.context).enumerate() {
             self.tokens.read(self.start(first + lane as u64), sequence);
         }
-        Batch::new(self.begin_token, targets, self.context, device)
+        let rounds = self.choices.rounds_at(step, self.steps);
+        Batch { rounds, ..Batch::new(self.begin_token, targets, self.context, device) }
     }
 
     /// Where the sequence of this number starts.
@@ -329,6 +336,8 @@ fn permuted(index: u64, count: u64, seed: u64, pass: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use burn::backend::Flex;
+    use burn::backend::flex::FlexDevice;
     use lmtrain_engine::testing::plan;
     use lmtrain_runs::Recipe;
 
@@ -377,6 +386,20 @@ mod tests {
         fn stretches(&self) -> Vec<Stretch> {
             vec![Stretch { range: 0..self.0, share: 1.0, whole_chunks: self.1 }]
         }
+    }
+
+    #[test]
+    fn rounding_starts_at_its_step() {
+        let rounds = |start: Option<f64>| {
+            let mut plan = Plan { context: 10, batch: 1, steps: 10, ..plan(Recipe::Modern) };
+            plan.choices.rounding_start = start;
+            let batches = Batches::new(&plan, Arc::new(Row(1000, false))).expect("long enough");
+            (0..10)
+                .map(|step| batches.get::<Flex>(step, 0, &FlexDevice).rounds)
+                .take_while(|rounds| !rounds)
+                .count()
+        };
+        assert_eq!([None, Some(0.0), Some(0.7), Some(1.0)].map(rounds), [0, 0, 7, 10]);
     }
 
     #[test]

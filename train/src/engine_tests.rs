@@ -59,6 +59,13 @@ fn levels_that_train_are_those_that_are_saved() {
             gradients(&network.with_gradients(), batch)
         };
         assert_eq!(gradients(&plan, weights(&plan)), gradients(&floats, saved), "{chosen:?}");
+        // Before rounding starts, nothing is rounded.
+        let network = network_from::<Flex>(&plan, &mut weights(&plan), &device);
+        let batch = Batch::<Flex>::new(plan.begin_token(), targets.clone(), 64, &device);
+        let nats_before = network.expect("every tensor").unrounded();
+        let nats_before = nats_before.loss(batch.inputs, batch.targets).into_data();
+        let nats_before: Vec<f64> = nats_before.iter::<f64>().collect();
+        assert_eq!(nats_before, nats(&floats, weights(&plan)), "{chosen:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use lmtrain_engine::depth_scale;
 use lmtrain_engine::weight_code::rounding;
 use lmtrain_runs::plan::CONVOLUTION_TAPS;
 use lmtrain_runs::random::SplitMix64;
-use lmtrain_runs::recipe::Norm;
+use lmtrain_runs::recipe::{Norm, Weights};
 use lmtrain_runs::{Choices, Plan, Precision};
 
 use crate::ops::{AttentionHalf, Head, Heads, MlpHalf, Ops, Rounding, number_type};
@@ -87,6 +87,14 @@ impl<B: Backend> Network<B> {
         let heads = Heads { count: plan.heads(), rotated };
         let architecture = Architecture { width, heads, choices, precision: plan.precision };
         Self { embedding, embedding_convolution, blocks, head, head_bias, architecture }
+    }
+
+    /// The same weights, computed with as they are, whatever the plan rounds them to.
+    #[must_use]
+    pub fn unrounded(&self) -> Self {
+        let mut network = self.clone();
+        network.architecture.choices.weights = Weights::F16;
+        network
     }
 
     /// The same weights as leaves of a graph, each of which gets a gradient.

@@ -218,7 +218,7 @@ fn trained(plan: &Plan) -> (Vec<f64>, Vec<f32>) {
     let mut losses = Vec::new();
     for step in 0..plan.steps {
         let factor = plan.choices.factor(step, plan.steps);
-        let Batch { inputs, targets } = batch(plan, step);
+        let Batch { inputs, targets, .. } = batch(plan, step);
         let loss = network.mean_loss(inputs, targets);
         losses.push(f64::from(loss.clone().into_scalar()));
         let gradients = GradientsParams::from_grads(loss.backward(), &network);

@@ -136,6 +136,8 @@ pub struct Choices {
     pub value_embeddings: ValueEmbeddings,
     #[serde(default)]
     pub weights: Weights,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounding_start: Option<f64>,
     pub optimizer: Optimizer,
     pub matrix_learning_rate: f64,
     pub embedding_learning_rate: f64,
@@ -227,6 +229,12 @@ impl Choices {
         (self.skips && from + 1 < block).then_some(from)
     }
 
+    /// Whether a step of so many computes with weights rounded as [`Self::weights`] says.
+    #[must_use]
+    pub fn rounds_at(&self, step: u64, steps: u64) -> bool {
+        self.rounding_start.is_none_or(|start| step as f64 >= start * steps as f64)
+    }
+
     /// Whether there is anything that the scalars' step size moves.
     fn has_scalars(&self) -> bool {
         self.residual_scalars
@@ -281,6 +289,7 @@ impl Choices {
                 "`weight-decay` is 0",
             ),
             (self.decay == 0.0, &["decay-form", "decay-floor"], "`decay` is 0"),
+            (self.weights == Weights::F16, &["rounding-start"], "`weights` is f16"),
             (
                 !self.has_scalars(),
                 &["scalar-learning-rate"],

@@ -88,6 +88,7 @@ impl Recipe {
                     qkv_convolution: false,
                     value_embeddings: ValueEmbeddings::None,
                     weights: Weights::F16,
+                    rounding_start: None,
                     optimizer: Optimizer::Muon,
                     matrix_learning_rate: 0.02,
                     embedding_learning_rate: 0.02,

@@ -171,8 +171,15 @@ pub const CHOICES: &[Choice] = &[
         "weights",
         "w",
         Kind::Word(&["f16", "int8", "int4"]),
-        "number format that weights are trained for and saved in; int8, int4 round at every step",
+        "number format that weights are trained for and saved in; int8, int4 round in training",
     ),
+    row(
+        "rounding-start",
+        "rs",
+        SHARE,
+        "share of the steps before training rounds to int8 or int4; off: it rounds from the start",
+    )
+    .or_off(),
     row("optimizer", "opt", Kind::Word(&["muon", "adam"]), "optimizer of the blocks' matrices"),
     row("matrix-learning-rate", "mlr", RATE, "learning rate of the blocks' matrices"),
     row("embedding-learning-rate", "elr", RATE, "learning rate of the embedding table"),

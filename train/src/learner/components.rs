@@ -61,7 +61,8 @@ impl<B: Kernels> TrainStep for Network<Autodiff<B>> {
     type Output = StepOutput<B>;
 
     fn step(&self, batch: Self::Input) -> TrainOutput<Self::Output> {
-        let loss = self.mean_loss(batch.inputs, batch.targets);
+        let network = if batch.rounds { self } else { &self.unrounded() };
+        let loss = network.mean_loss(batch.inputs, batch.targets);
         let output = StepOutput { loss: loss.clone().inner(), shown: Shown::default() };
         TrainOutput::new(self, loss.backward(), output)
     }
