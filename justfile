@@ -50,9 +50,9 @@ quickstart:
     cargo test --locked --features hub --no-run
     "{{ target }}/debug/lmtrain" quickstart --offline --minutes 0.5 --runs-dir "$(mktemp -d)" --data-dir "$(mktemp -d)"
 
-# The program without burn: it builds, and restores every golden archive.
+# The program without burn: it builds, restores every golden archive, and compresses with the networks that are built in.
 without-burn:
-    cargo test --locked --no-default-features --test cli golden
+    cargo test --locked --no-default-features --test cli -- golden builtin
 
 # The kernels, nearly all of the `unsafe` code, under AddressSanitizer at every SIMD level.
 # An unstable flag of the compiler, hence the bootstrap variable, for which build scripts run again: it comes last.

@@ -23,6 +23,7 @@
 //! ```
 
 pub mod arithmetic;
+pub mod builtin;
 pub mod curve;
 pub mod drawn;
 pub mod files;

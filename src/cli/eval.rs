@@ -20,7 +20,7 @@ pub(crate) struct Eval {
     /// Measure runs of this recipe
     #[arg(long)]
     pub(crate) recipe: Option<Recipe>,
-    /// Measure these runs or packed networks (.lmw)
+    /// Measure these runs, packed networks (.lmw) or networks that are built in (listed by `lmtrain help compress`)
     #[arg(long, value_delimiter = ',', value_name = "NAME|FILE.lmw")]
     pub(crate) run: Vec<String>,
     /// Measure pretrained models: folders with config.json, model.safetensors and tokenizer.json

@@ -14,7 +14,8 @@ of every row, and the right half is sampled; in sound, it is the first half of t
 is printed as it is; several get headings, and bytes that are not valid text are shown as \\xNN. Images are \
 written as PNG files, sounds as WAV files with a figure. Samples are recorded for `lmtrain report`.")]
 pub(crate) struct Generate {
-    /// What to sample from: runs by name, packed networks (.lmw), compressors such as gzip, folders of pretrained models
+    /// What to sample from: runs by name, packed networks (.lmw), networks that are built in (listed by `lmtrain help
+    /// compress`), compressors such as gzip, folders of pretrained models
     #[arg(long, required = true, value_delimiter = ',', value_name = "NAME|FILE|DIR")]
     pub(crate) with: Vec<String>,
     #[command(flatten)]

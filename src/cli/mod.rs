@@ -37,6 +37,8 @@ A run is a network trained by `fit`, kept in a folder with its plan, weights and
 
 Examples:
   lmtrain quickstart                                  try everything in a few minutes
+  lmtrain compress notes.txt                          to notes.txt.lmz, with a network that is built in
+  lmtrain decompress notes.txt.lmz -o restored.txt
   lmtrain fit --size 200K --corpus enwik8 --minutes 10
   lmtrain eval --size 200K --corpus enwik8 --compressor gzip,lzma2
   lmtrain eval --model ./Llama-3.2-1B --corpus enwik8 --sample-chunks 500
@@ -99,7 +101,7 @@ pub(crate) enum Command {
     Sweep(Sweep),
     /// Measure compression rates of runs, pretrained models and compressors on corpora
     Eval(Eval),
-    /// Compress a file with a run or a pretrained model
+    /// Compress a file with a network that is built in, a run or a pretrained model
     Compress(Compress),
     /// Restore a file from an archive that `compress` made
     Decompress(Decompress),

@@ -46,12 +46,20 @@ fn runs_have_tokens_of_their_own() {
 }
 
 #[test]
-fn a_run_or_a_model_compresses() {
+fn a_network_that_is_built_in_a_run_or_a_model_compresses() {
     let parse = |line: &str| Arguments::try_parse_from(line.split(' '));
-    assert!(parse("lmtrain compress a -o b --model c").is_ok());
-    assert!(parse("lmtrain compress a -o b --run c --embed-model").is_ok());
-    for line in ["", " --run c --model d", " --model c --embed-model"] {
+    for line in ["", " -o b", " --embed-model", " --model c", " --run c --embed-model"] {
+        assert!(parse(&format!("lmtrain compress a{line}")).is_ok(), "{line}");
+    }
+    for line in [" --run c --model d", " --model c --embed-model"] {
         assert!(parse(&format!("lmtrain compress a -o b{line}")).is_err(), "{line}");
+    }
+    assert!(parse("lmtrain decompress a.lmz").is_ok());
+    for command in ["compress", "pack"] {
+        let help = Arguments::try_parse_from(["lmtrain", command, "--help"]).expect_err("help");
+        for builtin in lmtrain_runs::builtin::BUILTINS {
+            assert!(help.to_string().contains(builtin.name), "{help}");
+        }
     }
 }
 

@@ -1,10 +1,23 @@
 //! Values that several commands take.
 
+use lmtrain_runs::Bytes;
 #[cfg(feature = "train")]
 use lmtrain_runs::Tokenization;
+use lmtrain_runs::builtin::BUILTINS;
 #[cfg(feature = "train")]
 use lmtrain_runs::plan::MOST_CONTEXT;
 use lmtrain_runs::units::parse_count;
+
+/// The networks that are built in, as the help of commands that take them ends.
+pub(super) fn built_in() -> String {
+    let mut text =
+        "Networks that are built into the program, to be named as a run is:\n".to_owned();
+    for builtin in BUILTINS {
+        let bytes = Bytes(builtin.packed.len() as u64).to_string();
+        text += &format!("  {:<16} {bytes}, trained on {}\n", builtin.name, builtin.trained_on);
+    }
+    text
+}
 
 /// What `--model` takes.
 pub(super) const MODEL: &str = if cfg!(feature = "hub") { "DIR|OWNER/NAME" } else { "DIR" };

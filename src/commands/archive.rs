@@ -1,36 +1,37 @@
-//! `lmtrain compress` and `lmtrain decompress`: files are compressed with a run or a pretrained model, and restored bit
-//! for bit.
+//! `lmtrain compress` and `lmtrain decompress`: files are compressed with a network that is built in, a run or a
+//! pretrained model, and restored bit for bit.
 
 use std::io::{self, BufWriter};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use lmtrain_engine::SavedWeights;
 use lmtrain_eval::Predictor;
 use lmtrain_eval::archive::{
-    self, ArchiveOptions, ArchiveProgress, ArchiveReader, ArchiveSummary, Embedded, Header,
+    self, ArchiveOptions, ArchiveProgress, ArchiveReader, ArchiveSummary, Embedded,
 };
-use lmtrain_runs::files::{Input, Output, put};
+use lmtrain_runs::Bytes;
+use lmtrain_runs::files::{Input, Output};
 use lmtrain_runs::units::hex;
-use lmtrain_runs::{Bytes, Tokenization};
 use lmtrain_tokenizers::{Tokenizer, from_packed};
 use serde::Serialize;
 
 use super::output::print_json;
-use super::pretrained;
 use super::select::{weights, weights_file};
-use super::tokenizer::{keep, of_weights};
+use super::tokenizer::of_weights;
+use super::{builtin, kept, output_path, pretrained};
 use crate::cli;
 use crate::context::Context;
 use crate::progress::ShownProgress;
 
-/// The suffixes of weights kept for archives: those of runs, and packed networks.
-const KEPT: [&str; 2] = ["safetensors", "lmw"];
-
-/// Where an archive's bytes went, as it is printed in JSON.
+/// What made an archive, and where its bytes went, as it is printed in JSON.
 #[derive(Serialize)]
 pub(super) struct Summary {
+    /// The network's name, as the archive has it.
+    model: String,
+    /// The identity of its weights.
+    weights: String,
     raw_bytes: Bytes,
     archive_bytes: Bytes,
     payload_bytes: Bytes,
@@ -44,42 +45,31 @@ pub(super) struct Summary {
 
 pub(super) fn compress(arguments: &cli::Compress, context: &Context) -> Result<()> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
+    let (file, embed) = (&arguments.file, arguments.embed_model);
+    let output = &output_path::of_archive(arguments.output.as_deref(), file)?;
     if let Some(model) = &arguments.by.model {
         let model = pretrained::open(model, context)?;
         let options = ArchiveOptions::new(model.archive_name(), model.model.predictor());
-        let (file, output) = (&arguments.file, &arguments.output);
         let by: (&dyn Predictor, &dyn Tokenizer) =
             (model.model.predictor(), model.model.tokenizer());
         let summary = compress_with(file, output, by, &options, context)?;
         return tell(&summary, output, context);
     }
-    let run = arguments.by.run.as_deref().unwrap_or_default();
-    let weights = weights(run, context)?;
-    Output::is_not(&arguments.output, &weights_file(run, context))?;
-    if !arguments.embed_model {
-        keep_weights(&weights, context)?;
-        keep(of_weights(&weights, context)?.as_ref(), context)?;
+    let weights = match &arguments.by.run {
+        Some(run) => {
+            let weights = weights(run, context)?;
+            if let Some(read) = weights_file(run, context) {
+                Output::is_not(output, &read)?;
+            }
+            weights
+        }
+        None => builtin::by_default(context)?,
+    };
+    if !embed {
+        kept::keep(&weights, context)?;
     }
-    let summary = compress_file(
-        &arguments.file,
-        &arguments.output,
-        &weights,
-        arguments.embed_model,
-        context,
-    )?;
-    tell(&summary, &arguments.output, context)
-}
-
-/// The folder of weights that archives depend on: a run's own weights may be trained further or deleted, and an
-/// archive must still be decoded.
-fn kept_weights(identity: &[u8; 32], extension: &str, context: &Context) -> PathBuf {
-    context.store.root().join("weights").join(format!("{}.{extension}", hex(identity)))
-}
-
-fn keep_weights(weights: &SavedWeights, context: &Context) -> Result<()> {
-    let extension = KEPT[usize::from(weights.is_packed())];
-    let path = kept_weights(&weights.identity, extension, context);
-    Ok(put(&path, &weights.bytes)?)
+    let summary = compress_file(file, output, &weights, embed, context)?;
+    tell(&summary, output, context)
 }
 
 /// Compresses one file with saved weights.
@@ -127,7 +117,8 @@ fn compress_with(
     drop(shown);
     tell_stored(&summary, context);
     finish(output)?;
-    Ok(summarise(summary, start.elapsed().as_secs_f64()))
+    let by = (options.model.clone(), &predictor.identity());
+    Ok(summarise(summary, by, start.elapsed().as_secs_f64()))
 }
 
 /// Says how much of a file is not coded, and why.
@@ -149,7 +140,8 @@ fn tell_stored(summary: &ArchiveSummary, context: &Context) {
 
 pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Result<()> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
-    let (file, output) = (&arguments.file, &arguments.output);
+    let file = &arguments.file;
+    let output = &output_path::of_restored(arguments.output.as_deref(), file)?;
     let model = arguments.model.as_ref().map(|name| pretrained::open(name, context));
     let model = model.transpose()?;
     let run = arguments.run.as_ref().map(|name| weights(name, context)).transpose()?;
@@ -159,12 +151,12 @@ pub(super) fn decompress(arguments: &cli::Decompress, context: &Context) -> Resu
         (None, None) => By::Found,
     };
     let summary = decompress_file(file, output, by, context)?;
-    tell(&summary, &arguments.output, context)
+    tell(&summary, output, context)
 }
 
 /// What restores an archive.
 pub(super) enum By<'a> {
-    /// The weights within it, else those of the run that it names.
+    /// The weights within it, else those that it was made with, wherever they are.
     Found,
     Run(&'a SavedWeights),
     Model(&'a pretrained::Named),
@@ -198,7 +190,7 @@ pub(super) fn decompress_file(
         None => {
             let weights = match by {
                 By::Run(weights) => weights.clone(),
-                By::Found | By::Model(_) => find(reader.header(), context)?,
+                By::Found | By::Model(_) => kept::find(reader.header(), context)?,
             };
             let tokenizer = of_weights(&weights, context)?;
             (weights, tokenizer)
@@ -218,6 +210,7 @@ fn restore(
     context: &Context,
 ) -> Result<Summary> {
     let mut output = BufWriter::new(output);
+    let (model, identity) = (reader.header().model.clone(), reader.header().predictor_identity);
     let mut shown = ShownProgress::new(format!("decompressing {}", file.display()), context.quiet);
     let summary = reader
         .decompress(predictor, tokenizer, &mut output, &mut |progress| {
@@ -225,69 +218,13 @@ fn restore(
         })
         .with_context(|| format!("cannot decompress {}", file.display()))?;
     finish(output)?;
-    Ok(summarise(summary, start.elapsed().as_secs_f64()))
+    Ok(summarise(summary, (model, &identity), start.elapsed().as_secs_f64()))
 }
 
 /// Writes what is left in the buffer, and gives the output its name.
 fn finish(output: BufWriter<Output>) -> Result<()> {
     let output = output.into_inner().map_err(io::IntoInnerError::into_error);
     Ok(output.context("cannot write the output")?.finish()?)
-}
-
-/// The weights that an archive was made with: those kept for it, its run's, or those of any run that has the same
-/// weights.
-fn find(header: &Header, context: &Context) -> Result<SavedWeights> {
-    if let Tokenization::Pretrained(_) = header.tokenization {
-        let name = &header.model;
-        bail!(
-            "the archive was made with the pretrained model `{name}`\nhint: give its folder with `--model`"
-        );
-    }
-    let named = context.store.run(&header.model);
-    let others = context.store.runs()?;
-    let kept = KEPT.map(|end| kept_weights(&header.predictor_identity, end, context));
-    let runs = std::iter::once(&named).chain(&others).map(lmtrain_runs::Run::weights_path);
-    let damaged = kept.iter().find(|path| path.is_file()).cloned();
-    for path in kept.into_iter().chain(runs) {
-        // Damaged weights of some other run are no reason to stop looking; the right ones have the
-        // identity, whether or not they have a digest.
-        let Ok(bytes) = std::fs::read(&path) else { continue };
-        match SavedWeights::from_bytes(bytes, &path.display().to_string()) {
-            Ok(weights) if weights.identity == header.predictor_identity => return Ok(weights),
-            _ => {}
-        }
-    }
-    let identity = hex(&header.predictor_identity[..4]);
-    let root = context.store.root().display();
-    if let Some(copy) = damaged {
-        bail!(
-            "{}, the copy of the weights that was kept for this archive ({identity}…), is damaged or cannot be \
-             read, and no run in {root} has these weights\n\
-             hint: restore that file from a backup, or give the folder of the runs that has the weights with \
-             `--runs-dir`",
-            copy.display()
-        );
-    }
-    if named.weights_path().is_file() {
-        bail!(
-            "run `{}` in {root} does not have the weights that the archive was made with ({identity}…)\n\
-             hint: give the folder of the runs that has them with `--runs-dir`",
-            header.model
-        );
-    }
-    if named.plan_path().is_file() {
-        bail!(
-            "the archive was made with run `{}` (weights {identity}…), of which {root} has the records but \
-             not the weights\nhint: give the folder of the runs that has them with `--runs-dir`",
-            header.model
-        );
-    }
-    bail!(
-        "the archive was made with run `{}` (weights {identity}…), which is not in {root}\n\
-         hint: give the folder that has it with `--runs-dir`, or its packed network with `--run FILE.lmw`; \
-         `compress --embed-model` makes archives that need no run",
-        header.model
-    )
 }
 
 fn step(
@@ -303,10 +240,17 @@ fn step(
     if context.is_stopping() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-fn summarise(summary: ArchiveSummary, seconds: f64) -> Summary {
+/// `model` is the name of what predicted, and its identity.
+fn summarise(
+    summary: ArchiveSummary,
+    (model, identity): (String, &[u8; 32]),
+    seconds: f64,
+) -> Summary {
     let archive_bytes = summary.archive_bytes();
     let raw = summary.raw_bytes;
     Summary {
+        model,
+        weights: hex(identity),
         raw_bytes: raw,
         archive_bytes,
         payload_bytes: summary.payload_bytes,
@@ -331,11 +275,14 @@ impl Summary {
 fn tell(summary: &Summary, output: &Path, context: &Context) -> Result<()> {
     if is_standard(output) || !context.json {
         let rate = summary.rate.map_or(String::new(), |rate| format!(" ({:.2} %)", 100.0 * rate));
+        let file =
+            if is_standard(output) { String::new() } else { format!("{}: ", output.display()) };
         context.say(&format!(
-            "{} ⇄ {}{rate} in {}",
+            "{file}{} ⇄ {}{rate} in {} by `{}`",
             summary.raw_bytes,
             summary.archive_bytes,
-            lmtrain_runs::units::short_seconds(summary.seconds)
+            lmtrain_runs::units::short_seconds(summary.seconds),
+            summary.model
         ));
         return Ok(());
     }

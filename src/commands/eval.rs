@@ -56,7 +56,7 @@ pub(super) fn measure(
         runs.extend(found.map(|(run, plan)| Chosen { run, plan, packed: None }));
     }
     for name in &packed {
-        let packed = open_packed(name)?;
+        let packed = open_packed(name, context)?;
         let plan = packed.origin.plan.clone();
         let run = context.store.packed(&plan.name);
         runs.push(Chosen { run, plan, packed: Some(packed) });

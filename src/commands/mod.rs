@@ -3,6 +3,7 @@
 mod archive;
 #[cfg(feature = "train")]
 mod bench;
+mod builtin;
 mod data;
 mod eval;
 #[cfg(feature = "train")]
@@ -10,8 +11,10 @@ mod fit;
 mod generate;
 #[cfg(feature = "hub")]
 mod hub;
+mod kept;
 mod measure;
 mod output;
+mod output_path;
 mod pack;
 mod pretrained;
 #[cfg(feature = "train")]

@@ -1,4 +1,5 @@
-//! `lmtrain pack`: writes a run's network to one file, `.lmw`. Also the use of such files in place of a run's name.
+//! `lmtrain pack`: writes a run's network to one file, `.lmw`. Also the use of packed networks in place of a run's name:
+//! such files, and those that are built into the program.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,11 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use lmtrain_engine::SavedWeights;
 use lmtrain_runs::Bytes;
+use lmtrain_runs::builtin::is_reserved;
 use lmtrain_runs::files::{Input, Output, serialize_path};
 use lmtrain_runs::record::WeightCode;
 use lmtrain_runs::units::short_count;
 use serde::Serialize;
 
+use super::builtin;
 use super::output::print_json;
 use super::select::{weights, weights_file};
 use super::tokenizer::of_weights;
@@ -36,10 +39,11 @@ struct Summary {
 
 pub(super) fn run(arguments: &cli::Pack, context: &Context) -> Result<()> {
     let saved = weights(&arguments.run, context)?;
-    let tokenizer = of_weights(&saved, context)?;
-    let packed = saved.packed(arguments.weights.unwrap_or(saved.code), tokenizer.packed())?;
-    let input = Input::open(&weights_file(&arguments.run, context))?;
-    let mut output = Output::of(&input, &arguments.output)?;
+    let packed = packed(&saved, arguments.weights.unwrap_or(saved.code), context)?;
+    let mut output = match weights_file(&arguments.run, context) {
+        Some(file) => Output::of(&Input::open(&file)?, &arguments.output)?,
+        None => Output::of_no_input(&arguments.output)?,
+    };
     output.write_all(&packed.bytes)?;
     output.finish()?;
     let (bytes, vocabulary) = (packed.bytes.len() as u64, packed.vocabulary.len() as u64);
@@ -71,13 +75,32 @@ pub(super) fn run(arguments: &cli::Pack, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// The packed network in a code. What is packed in it already stays the same to the byte, since archives know a network
+/// by its bytes.
+fn packed(saved: &SavedWeights, code: WeightCode, context: &Context) -> Result<SavedWeights> {
+    let tokenizer = of_weights(saved, context)?;
+    let is_whole = saved.vocabulary[..] == *tokenizer.packed();
+    match saved.is_packed() && saved.code == code && is_whole {
+        true => Ok(saved.clone()),
+        false => Ok(saved.packed(code, tokenizer.packed())?),
+    }
+}
+
 /// Whether a name means a packed network, and no run.
 pub(super) fn is_packed(name: &str) -> bool {
+    is_file(name) || is_reserved(name)
+}
+
+/// Whether a name is that of a packed network's file.
+pub(super) fn is_file(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|end| end == EXTENSION)
 }
 
-/// Opens a packed network, which is called what its file is.
-pub(super) fn open(name: &str) -> Result<SavedWeights> {
+/// Opens a packed network: one that is built in, or a file, by whose name it is called.
+pub(super) fn open(name: &str, context: &Context) -> Result<SavedWeights> {
+    if !is_file(name) {
+        return builtin::open(name, context);
+    }
     let path = Path::new(name);
     if !path.is_file() {
         bail!(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use lmtrain_engine::pretrained::PretrainedModel;
 use lmtrain_eval::Predictor;
+use lmtrain_runs::builtin::is_reserved;
 use lmtrain_runs::record::WeightCode;
 use lmtrain_runs::units::short_count;
 
@@ -61,6 +62,11 @@ fn find(name: &str, context: &Context) -> Result<(String, PathBuf)> {
         bail!(
             "{name} is a file, but a model is given by its folder\nhint: `--model {}`",
             folder.display()
+        );
+    }
+    if !path.exists() && is_reserved(name) {
+        bail!(
+            "there is no folder {name}\nhint: networks that are built into the program are runs: `--run {name}`"
         );
     }
     if !path.exists() {

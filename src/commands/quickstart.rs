@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lmtrain_corpora::{Corpus, FetchOptions, Part, Split};
+use lmtrain_engine::SavedWeights;
 use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
+use lmtrain_runs::Medium;
 use lmtrain_runs::files::write_atomic;
 use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::sweep::Shard;
 
 use super::measure::{Coded, Cut, Settings, Task, rates};
-use super::{archive, data, fit, output, report, select};
+use super::{archive, builtin, data, fit, output, report, select};
 use crate::cli::{self, BudgetArguments, Fit, Quickstart};
 use crate::context::Context;
 
@@ -66,7 +68,7 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
     records.extend(rates(&coded, &task)?);
     stop_if_asked(context)?;
 
-    context.say("\n3. compress, decompress: round trip of held-out text through an archive");
+    context.say("\n3. compress, decompress: held-out data through archives and back, bit for bit");
     round_trip(&name, &corpus, context)?;
 
     context.say("\n4. report");
@@ -159,7 +161,8 @@ fn stop_if_asked(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Compresses some held-out bytes with the weights inside, restores them, and compares.
+/// Compresses some held-out bytes with the run and, if they are text, with the network that is built in, restores them
+/// from each archive, and compares.
 fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
     let test = Split::of_corpus(corpus, TrainOn::Split).span(Part::Test);
     let end = test.end.min(test.start + ROUND_TRIP_BYTES);
@@ -167,30 +170,39 @@ fn round_trip(name: &str, corpus: &Corpus, context: &Context) -> Result<()> {
     let folder = context.store.run(name).folder().to_owned();
     let file = |name: &str| -> PathBuf { folder.join(name) };
     write_atomic(&file("held-out.txt"), original)?;
-    let weights = select::weights(name, context)?;
-    let packed = archive::compress_file(
-        &file("held-out.txt"),
-        &file("held-out.lmz"),
-        &weights,
-        false,
-        context,
-    )?;
-    let restored = file("restored.txt");
-    archive::decompress_file(&file("held-out.lmz"), &restored, archive::By::Found, context)?;
-    if std::fs::read(file("restored.txt"))? != original {
-        bail!(
-            "round trip failed: the restored file differs from the original; please report this bug"
-        );
+    let there_and_back = |name: &str, weights: &SavedWeights, archive: &str| -> Result<()> {
+        let (text, archive, restored) = (file("held-out.txt"), file(archive), file("restored.txt"));
+        let packed = archive::compress_file(&text, &archive, weights, false, context)?;
+        archive::decompress_file(&archive, &restored, archive::By::Found, context)?;
+        if std::fs::read(restored)? != original {
+            bail!(
+                "round trip failed: the restored file differs from the original; please report this bug"
+            );
+        }
+        let rate = packed.rate().map_or(String::new(), |rate| format!(", {:.2} %", 100.0 * rate));
+        let bytes = original.len();
+        context.say(&format!("by `{name}`: {bytes} bytes{rate}, restored bit for bit"));
+        Ok(())
+    };
+    there_and_back(name, &select::weights(name, context)?, "held-out.lmz")?;
+    if corpus.medium() == Medium::Text {
+        let built_in = lmtrain_runs::builtin::default();
+        let weights = builtin::weights(built_in)?;
+        there_and_back(built_in.name, &weights, "held-out-builtin.lmz")?;
+        context.say(&format!(
+            "(`{}` is built into the program; it was trained on {}, and suits such text best)",
+            built_in.name, built_in.trained_on
+        ));
     }
-    let rate = packed.rate().map_or(String::new(), |rate| format!(", {:.2} %", 100.0 * rate));
-    context.say(&format!("{} bytes{rate}, restored bit for bit", original.len()));
     Ok(())
 }
 
 fn next_steps(name: &str, context: &Context) {
+    let built_in = lmtrain_runs::builtin::default().name;
     context.say(&format!(
         "\nNext:\n  \
-         lmtrain compress FILE -o FILE.lmz --run {name}    compress a file of your own\n  \
+         lmtrain compress FILE                             compress a file of your own to FILE.lmz, by `{built_in}`\n  \
+         lmtrain compress FILE -o FILE.lmz --run {name}    the same by the network that was just trained\n  \
          lmtrain data fetch enwik8                         download the paper's training text\n  \
          lmtrain fit --size 3.2M --minutes 60              train a larger network for longer\n  \
          lmtrain eval --size 3.2M --compressor gzip,lzma2  measure it"

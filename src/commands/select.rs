@@ -12,7 +12,7 @@ use lmtrain_runs::plan::DEFAULT_CORPUS;
 use lmtrain_runs::recipe::Recipe;
 use lmtrain_runs::{Plan, Run, Size, StepRecord, Tokenization};
 
-use super::pack;
+use super::{builtin, pack};
 use crate::context::Context;
 use crate::progress::ShownProgress;
 
@@ -62,7 +62,7 @@ impl Selection<'_> {
                 bail!(
                     "there is no run `{name}` in {}\n{}",
                     context.store.root().display(),
-                    known(context)?
+                    known_networks(context)?
                 );
             }
         }
@@ -166,10 +166,15 @@ pub(super) fn known(context: &Context) -> Result<String> {
     })
 }
 
+/// The same, with the networks that are built in.
+pub(super) fn known_networks(context: &Context) -> Result<String> {
+    Ok(format!("{}; built into the program: {}", known(context)?, builtin::names()))
+}
+
 /// The weights of a run by name, or of a packed network.
 pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
     if pack::is_packed(name) {
-        return pack::open(name);
+        return pack::open(name, context);
     }
     let run = context.store.run(name);
     if !run.weights_path().is_file() {
@@ -179,17 +184,17 @@ pub(super) fn weights(name: &str, context: &Context) -> Result<SavedWeights> {
         bail!(
             "there is no run `{name}` in {}\n{}",
             context.store.root().display(),
-            known(context)?
+            known_networks(context)?
         );
     }
     weights_of(&run)
 }
 
-/// The file that [`weights`] reads.
-pub(super) fn weights_file(name: &str, context: &Context) -> PathBuf {
+/// The file that [`weights`] reads; none for a network that is built in.
+pub(super) fn weights_file(name: &str, context: &Context) -> Option<PathBuf> {
     match pack::is_packed(name) {
-        true => PathBuf::from(name),
-        false => context.store.run(name).weights_path(),
+        true => pack::is_file(name).then(|| PathBuf::from(name)),
+        false => Some(context.store.run(name).weights_path()),
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{FIT, Study};
 #[test]
 fn errors_name_the_thing_and_the_next_command() {
     let study = Study::new();
-    let cases: [(&str, i32, &[&str]); 13] = [
+    let cases: [(&str, i32, &[&str]); 14] = [
         ("fit --size 3.3M", 2, &["3.3M", "3.2M"]),
         ("fit --size 50K --corpus nowhere", 1, &["nowhere", "hint: "]),
         ("fit --size 50K --corpus enwik8", 1, &["enwik8", "lmtrain data fetch enwik8"]),
@@ -21,6 +21,11 @@ fn errors_name_the_thing_and_the_next_command() {
             "fit --size 50K --tokenizer bpe-90000 --corpus markov:bytes=2K --context 8",
             1,
             &["gives a vocabulary of", "hint: `--tokenizer bpe-"],
+        ),
+        (
+            "fit --size 50K --corpus markov:bytes=200K --context 64 --name builtin-mine",
+            1,
+            &["`builtin-mine`", "built into the program", "hint: choose another with `--name`"],
         ),
         ("eval --compressor gzip --sample-chunks 5 --chunk 64tokens", 1, &["hint: `--chunk 64`"]),
     ];

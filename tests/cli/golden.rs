@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use lmtrain_runs::builtin::BUILTINS;
+
 use crate::Study;
 use crate::models::model;
 
@@ -39,4 +41,22 @@ fn golden_archives_are_restored() {
     restores(&study, "v4/pretrained.lmz", "--model qwen3");
     // Its weights are random: this version stores what coding would make longer.
     restores(&study, "v5/pretrained-stored.lmz", "--model qwen3");
+}
+
+/// One of each network that is built in, made from the root of the repository by
+/// `lmtrain compress tests/golden/plain -o tests/golden/v5/NAME.lmz --run NAME`, when its row was added.
+#[test]
+fn golden_archives_of_networks_that_are_built_in_are_restored() {
+    let study = Study::new();
+    for builtin in BUILTINS {
+        let archive = format!("v5/{}.lmz", builtin.name);
+        assert!(golden().join(&archive).is_file(), "{archive} is to be made: see above");
+        restores(&study, &archive, "");
+        let path = golden().join(&archive);
+        let summary = study.json(&format!("decompress --json {} -o restored", path.display()));
+        assert_eq!(
+            (&summary["model"], &summary["stored_bytes"]),
+            (&builtin.name.into(), &0.into())
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 mod archives;
 mod bench;
+mod builtin;
 mod choices;
 mod closed;
 mod digests;

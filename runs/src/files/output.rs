@@ -104,9 +104,22 @@ impl Output {
     /// # Errors
     /// If it is the input, by whatever name, or cannot be written.
     pub fn of(input: &Input, path: &Path) -> Result<Self, FileError> {
+        Self::named(path, Some(input))
+    }
+
+    /// The same for what is made from no file, such as a network that is built into the program.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn of_no_input(path: &Path) -> Result<Self, FileError> {
+        Self::named(path, None)
+    }
+
+    /// An output by the name that a user gave.
+    fn named(path: &Path, input: Option<&Input>) -> Result<Self, FileError> {
         match is_standard(path) {
-            true => Self::open(path, |_| place::standard_output(), Some(input)),
-            false => Self::open(path, place::find, Some(input)),
+            true => Self::open(path, |_| place::standard_output(), input),
+            false => Self::open(path, place::find, input),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use lmtrain_corpora::Planned;
+use lmtrain_runs::builtin::{PREFIX, is_reserved};
 use lmtrain_runs::plan::{DEFAULT_CONTEXT, Plan, TrainOn, default_tokens};
 use lmtrain_runs::recipe::{Recipe, Row};
 use lmtrain_runs::{Budget, Precision, Size, Tokenization};
@@ -149,6 +150,13 @@ fn check_name(name: &str) -> Result<()> {
              hint: choose a shorter one with `--name`"
         );
     }
+    if is_reserved(name) {
+        bail!(
+            "`{name}` cannot be the name of a run: names that begin with `{PREFIX}` are those of networks that are \
+             built into the program\n\
+             hint: choose another with `--name`; a run that is there already gets one when its folder is renamed"
+        );
+    }
     let safe = |letter: char| letter.is_ascii_alphanumeric() || "._=-".contains(letter);
     if name.is_empty() || name.starts_with('.') || name == "compressors" || !name.chars().all(safe)
     {
@@ -201,7 +209,7 @@ mod tests {
         for name in ["200K-bytes-modern-s0", "a.b_c=1"] {
             check_name(name).expect("a good name");
         }
-        for name in ["", "..", "a/b", "a\\b", ".hidden", "compressors", "a b"] {
+        for name in ["", "..", "a/b", "a\\b", ".hidden", "compressors", "a b", "builtin-x"] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }

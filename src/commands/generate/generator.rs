@@ -15,7 +15,7 @@ use lmtrain_tokenizers::Tokenizer;
 
 use super::super::pack::is_packed;
 use super::super::pretrained::{self, Named};
-use super::super::select::{known, weights};
+use super::super::select::{known_networks, weights};
 use super::super::tokenizer::of_weights;
 use super::subject::Subject;
 use crate::context::Context;
@@ -56,7 +56,7 @@ impl Generator {
             "`{name}` is neither a compressor ({}), nor a run in {}, nor a model's folder\n{}",
             names.join(", "),
             context.store.root().display(),
-            known(context)?
+            known_networks(context)?
         )
     }
 
