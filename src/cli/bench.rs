@@ -25,7 +25,7 @@ pub(crate) struct Bench {
     #[arg(long, default_value = "4", value_parser = parse_positive)]
     pub(crate) batch: usize,
     /// Length of a sequence, in tokens
-    #[arg(long, default_value_t = lmtrain_runs::plan::DEFAULT_CONTEXT, value_parser = parse_context)]
+    #[arg(long, default_value_t = lmtrain_runs::recipe::DEFAULT_CONTEXT, value_parser = parse_context)]
     pub(crate) context: usize,
     /// Number of timed steps, of which the median counts
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=1000))]

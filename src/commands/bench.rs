@@ -14,8 +14,8 @@ use lmtrain_runs::{Budget, Bytes, Plan, Precision, Size, Tokenization, machine};
 use lmtrain_tokenizers::{BpeTokenizer, ByteTokenizer, Tokenizer};
 use serde::{Deserialize, Serialize};
 
+use super::corpora::open_corpus;
 use super::output::{print_json, print_line, print_table};
-use super::select::open_corpus;
 use crate::cli::{Bench, Surface};
 use crate::context::Context;
 use crate::statistics::median;

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use lmtrain_corpora::{self as corpora, FetchOptions, Listing, Presence, Verdict};
 use lmtrain_runs::Bytes;
 
+use super::corpora::{open_silently, show};
 use super::output::{print_json, print_line, print_table};
-use super::select::{open_silently, show};
 use crate::cli::Data;
 use crate::context::Context;
 use crate::progress::ShownProgress;

@@ -13,11 +13,12 @@ use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::{Plan, RateRecord, Run};
 
+use super::corpora::open_for;
 use super::measure::{Coded, Cut, Settings, Task, curve_of, rates};
 use super::output::print_rates;
-use super::pack::{is_packed, open as open_packed};
+use super::packed::{is_packed, open as open_packed};
 use super::pretrained;
-use super::select::{Selection, open_for};
+use super::select::Selection;
 use crate::cli::{self, Eval};
 use crate::context::Context;
 

@@ -4,6 +4,7 @@ mod archive;
 #[cfg(feature = "train")]
 mod bench;
 mod builtin;
+mod corpora;
 mod data;
 mod eval;
 #[cfg(feature = "train")]
@@ -16,6 +17,7 @@ mod measure;
 mod output;
 mod output_path;
 mod pack;
+mod packed;
 mod pretrained;
 #[cfg(feature = "train")]
 mod quickstart;

@@ -1,27 +1,21 @@
-//! `lmtrain pack`: writes a run's network to one file, `.lmw`. Also the use of packed networks in place of a run's name:
-//! such files, and those that are built into the program.
+//! `lmtrain pack`: writes a run's network to one file, `.lmw`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use lmtrain_engine::SavedWeights;
 use lmtrain_runs::Bytes;
-use lmtrain_runs::builtin::is_reserved;
 use lmtrain_runs::files::{Input, Output, serialize_path};
 use lmtrain_runs::record::WeightCode;
 use lmtrain_runs::units::short_count;
 use serde::Serialize;
 
-use super::builtin;
 use super::output::print_json;
 use super::select::{weights, weights_file};
 use super::tokenizer::of_weights;
 use crate::cli;
 use crate::context::Context;
-
-/// What a packed network's file ends with.
-const EXTENSION: &str = "lmw";
 
 /// A packed network, as it is printed in JSON.
 #[derive(Serialize)]
@@ -84,29 +78,4 @@ fn packed(saved: &SavedWeights, code: WeightCode, context: &Context) -> Result<S
         true => Ok(saved.clone()),
         false => Ok(saved.packed(code, tokenizer.packed())?),
     }
-}
-
-/// Whether a name means a packed network, and no run.
-pub(super) fn is_packed(name: &str) -> bool {
-    is_file(name) || is_reserved(name)
-}
-
-/// Whether a name is that of a packed network's file.
-pub(super) fn is_file(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|end| end == EXTENSION)
-}
-
-/// Opens a packed network: one that is built in, or a file, by whose name it is called.
-pub(super) fn open(name: &str, context: &Context) -> Result<SavedWeights> {
-    if !is_file(name) {
-        return builtin::open(name, context);
-    }
-    let path = Path::new(name);
-    if !path.is_file() {
-        bail!(
-            "there is no file {name}\nhint: `lmtrain pack RUN -o {name}` writes a packed network"
-        );
-    }
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    Ok(SavedWeights::read(path)?.of_run(&stem))
 }

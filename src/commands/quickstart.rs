@@ -16,7 +16,7 @@ use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::sweep::Shard;
 
 use super::measure::{Coded, Cut, Settings, Task, rates};
-use super::{archive, builtin, data, fit, output, report, select};
+use super::{archive, builtin, corpora, data, fit, output, report, select};
 use crate::cli::{self, BudgetArguments, Fit, Quickstart};
 use crate::context::Context;
 
@@ -94,12 +94,12 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
 /// the project's own text.
 fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
     if let Some(name) = &arguments.corpus {
-        return select::open_corpus(name, context);
+        return corpora::open_corpus(name, context);
     }
-    if let Some(name) = select::best_text(context)? {
+    if let Some(name) = corpora::best_text(context)? {
         context
             .say(&format!("training on `{name}`, which is in {}", context.data.text().display()));
-        return select::open_corpus(&name, context);
+        return corpora::open_corpus(&name, context);
     }
     if !arguments.offline {
         context.say(
@@ -108,7 +108,7 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
         let options =
             FetchOptions { connect_timeout: CONNECT_TIMEOUT, retries: 1, ..Default::default() };
         match data::fetch_shown("enwik8", &options, context) {
-            Ok(_) => return select::open_corpus("enwik8", context),
+            Ok(_) => return corpora::open_corpus("enwik8", context),
             Err(error) if error.is_interrupted() => return Err(error.into()),
             Err(error) => {
                 let first = error.to_string();
@@ -120,7 +120,7 @@ fn corpus(arguments: &Quickstart, context: &Context) -> Result<Arc<Corpus>> {
         }
     }
     context.say("training on `source`, this project's own text, which is built in");
-    select::open_corpus("source", context)
+    corpora::open_corpus("source", context)
 }
 
 fn fit_arguments(name: &str, corpus: String, minutes: f64) -> Fit {

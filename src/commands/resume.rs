@@ -7,7 +7,8 @@ use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::recipe::{Setting, text};
 use lmtrain_runs::{Budget, Plan, Run};
 
-use super::select::{known, open_mixture};
+use super::corpora::open_mixture;
+use super::select::known;
 use crate::cli::Fit;
 use crate::context::Context;
 

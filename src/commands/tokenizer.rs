@@ -15,8 +15,8 @@ use lmtrain_tokenizers::{
 };
 use serde::Serialize;
 
+use super::corpora::open_corpus;
 use super::output::{print_json, print_table};
-use super::select::open_corpus;
 use crate::cli;
 use crate::context::Context;
 

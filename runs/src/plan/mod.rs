@@ -186,8 +186,6 @@ const LONGEST_MIXTURE: usize = 40;
 
 /// Corpus that a run trains on if none is named.
 pub const DEFAULT_CORPUS: &str = "enwik8";
-/// Tokens of a sequence if nothing is said: the paper's.
-pub const DEFAULT_CONTEXT: usize = 2048;
 
 /// The longest context: attention's time grows with its square, and tables of positions with it.
 pub const MOST_CONTEXT: usize = 65_536;

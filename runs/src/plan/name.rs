@@ -1,9 +1,9 @@
 //! The name of a run, and the command that trains it.
 
-use super::{Budget, DEFAULT_CONTEXT, DEFAULT_CORPUS, LONGEST_MIXTURE, Plan, PlannedPart, TrainOn};
+use super::{Budget, DEFAULT_CORPUS, LONGEST_MIXTURE, Plan, PlannedPart, TrainOn};
 use super::{default_tokens, file_safe};
 use crate::precision::Precision;
-use crate::recipe::{Recipe, Setting, text};
+use crate::recipe::{DEFAULT_CONTEXT, Recipe, Setting, text};
 use crate::tokenization::Tokenization;
 use crate::units::{shell_word, short_count};
 

@@ -16,11 +16,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::DEFAULT_CONTEXT;
 use crate::size::Size;
 
 /// Base of the rotary positions' wavelengths (RoPE, arXiv 2104.09864).
 pub const ROPE_BASE: f64 = 10_000.0;
+/// Tokens of a sequence if nothing is said: the paper's.
+pub const DEFAULT_CONTEXT: usize = 2048;
 
 pub use choices::{
     Activation, Begin, Choices, DecayForm, DecaySchedule, Norm, Optimizer, ValueEmbeddings, Weights,

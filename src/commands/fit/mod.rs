@@ -7,16 +7,17 @@ mod show;
 
 use anyhow::{Result, bail};
 use lmtrain_corpora::Mixture;
-use lmtrain_runs::plan::DEFAULT_CONTEXT;
+use lmtrain_runs::recipe::DEFAULT_CONTEXT;
 use lmtrain_runs::units::{shell_word, short_count, short_seconds};
 use lmtrain_runs::{Plan, Run, Setting, Size, Tokenization};
 use lmtrain_tokenizers::Tokenizer;
 use lmtrain_train::{Device, Fitted, Job};
 use serde::Serialize;
 
+use super::corpora::open_mixture;
 use super::output::print_json;
 use super::resume;
-use super::select::{has_records_alone, open_mixture};
+use super::select::has_records_alone;
 use super::tokenizer::put_with_run;
 use super::training_data::TrainingData;
 use crate::cli::Fit;

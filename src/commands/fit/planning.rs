@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use lmtrain_corpora::Planned;
 use lmtrain_runs::builtin::{PREFIX, is_reserved};
-use lmtrain_runs::plan::{DEFAULT_CONTEXT, Plan, TrainOn, default_tokens};
-use lmtrain_runs::recipe::{Recipe, Row};
+use lmtrain_runs::plan::{Plan, TrainOn, default_tokens};
+use lmtrain_runs::recipe::{DEFAULT_CONTEXT, Recipe, Row};
 use lmtrain_runs::{Budget, Precision, Size, Tokenization};
 use lmtrain_train::Tokens;
 

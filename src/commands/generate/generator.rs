@@ -13,7 +13,7 @@ use lmtrain_runs::units::hex;
 use lmtrain_runs::{Medium, Run};
 use lmtrain_tokenizers::Tokenizer;
 
-use super::super::pack::is_packed;
+use super::super::packed::is_packed;
 use super::super::pretrained::{self, Named};
 use super::super::select::{known_networks, weights};
 use super::super::tokenizer::of_weights;

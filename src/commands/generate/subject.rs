@@ -10,7 +10,7 @@ use lmtrain_runs::files::Input;
 use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use lmtrain_runs::{Medium, Span};
 
-use super::super::select::open_corpus;
+use super::super::corpora::open_corpus;
 use crate::cli::Generate;
 use crate::context::Context;
 

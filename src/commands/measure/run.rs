@@ -8,7 +8,8 @@ use lmtrain_runs::record::{Chunking, Facts, NetworkFacts, RateRecord, RunFacts, 
 use lmtrain_runs::units::hex;
 use lmtrain_runs::{ARITHMETIC, Bits, Bytes, Plan, Run, Span};
 
-use super::super::select::{open_again, weights_of};
+use super::super::corpora::open_again;
+use super::super::select::weights_of;
 use super::super::tokenizer::of_weights;
 use super::network;
 use super::settings::length_of;

@@ -9,7 +9,8 @@ use lmtrain_runs::sweep::Sweep;
 use lmtrain_runs::{Plan, RateRecord, Run};
 use serde::Serialize;
 
-use super::super::select::{has_records_alone, open_mixture};
+use super::super::corpora::open_mixture;
+use super::super::select::has_records_alone;
 use super::super::{eval, fit, resume};
 use super::line::{Line, draft_of};
 use crate::cli::{Eval, Fit};

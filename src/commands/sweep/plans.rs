@@ -12,8 +12,8 @@ use lmtrain_runs::{Bytes, GIT_LFS_POINTER, is_git_lfs_pointer, plans};
 use serde::Serialize;
 use toml::{Table, Value};
 
+use super::super::corpora::best_text;
 use super::super::output::{print_json, print_table};
-use super::super::select::best_text;
 use super::cost::seconds;
 use super::line::{Line, draft_of};
 use crate::cli::{self, Fit};

@@ -134,7 +134,8 @@ pub(super) fn pack_rounded(
         Some(Rounded::output(&weights, bits))
     };
     let all: Vec<_> = (0..outputs).into_par_iter().map(output).collect();
-    rounded.count(matrices, bits, &all);
+    let names: Vec<&str> = matrices.iter().map(|matrix| matrix.tensor.name).collect();
+    rounded.count(&names, bits, &all);
     PackedWeights::pack_int8([inputs.filled(), outputs], |output, column| {
         column.fill(0);
         let Some((levels, scale)) = &all[output] else { return 0.0 };

@@ -7,7 +7,6 @@ use std::sync::{Mutex, PoisonError};
 
 use lmtrain_runs::record::WeightCode;
 
-use super::matrix::Matrix;
 use crate::level_code::LevelEncoder;
 use crate::levels::{Bits, Levels, Scaled};
 
@@ -54,15 +53,15 @@ impl Rounded {
         (levels, scales.first().copied().unwrap_or(0.0))
     }
 
-    /// Counts a matrix that was made of these.
-    pub(super) fn count(&self, matrices: &[Matrix<'_>], bits: Bits, outputs: &[Option<Output>]) {
+    /// Counts the outputs of a matrix that was made of tensors of these names.
+    pub(super) fn count(&self, tensors: &[&str], bits: Bits, outputs: &[Option<Output>]) {
         let mut coded = self.coded.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = matrices.first().map_or("", |matrix| kind(matrix.tensor.name));
+        let name = tensors.first().map_or("", |name| kind(name));
         for (levels, _) in outputs.iter().flatten() {
             coded.levels.add(name, bits, levels);
             coded.scales += 1;
         }
-        coded.tensors.extend(matrices.iter().map(|matrix| matrix.tensor.name.to_owned()));
+        coded.tensors.extend(tensors.iter().map(ToString::to_string));
     }
 
     /// The bytes of all levels and scales, and the tensors that these are.

@@ -1,7 +1,7 @@
 //! Sixteen lanes as one AVX-512 register.
 
 use super::bfloat;
-use super::operations::{Int8Panel, Kernel, LANES, Lanes};
+use super::operations::{self, Int8Panel, Kernel, LANES, Lanes};
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
@@ -179,7 +179,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     #[inline(always)]
     fn fma_pairs(self, a: __m512, b: __m512, sum: __m512) -> __m512 {
         if !BF16 {
-            return bfloat::fma_pairs(self, a, b, sum);
+            return operations::fma_pairs(self, a, b, sum);
         }
         // SAFETY: see the impl; any bits are pairs.
         unsafe {
@@ -204,7 +204,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     #[inline(always)]
     fn pair(self, lower: __m512, upper: __m512) -> __m512 {
         if !BF16 {
-            return bfloat::pair(self, lower, upper);
+            return operations::pair(self, lower, upper);
         }
         const INTERLEAVED: [u16; 2 * LANES] = {
             let mut order = [0; 2 * LANES];
@@ -226,7 +226,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     #[inline(always)]
     fn pair_neighbours(self, first: __m512, second: __m512) -> __m512 {
         if !BF16 {
-            return bfloat::pair_neighbours(self, first, second);
+            return operations::pair_neighbours(self, first, second);
         }
         // SAFETY: see the impl; any bits are sixteen numbers.
         unsafe {

@@ -1,4 +1,4 @@
-//! Products of bfloat16: pairs of numbers in the places of `f32`, and what a chain of them computes.
+//! The numbers of bfloat16 products, which `operations` computes: which factors and sums there are, and why.
 //!
 //! The order of operations is that of x86-64's `vdpbf16ps`, found by experiment (the tests below check it): of each
 //! pair, the upper halves are multiplied first, then the lower, each as a fused multiply-add that rounds to nearest
@@ -7,68 +7,28 @@
 //! But this instruction treats all subnormal numbers as zero: factors, sums and results, judged after rounding with an
 //! unlimited exponent range. No other instruction does that, so subnormal numbers must not occur. Factors below 2⁻⁵⁶
 //! are therefore rounded to zero. All other factors are multiples of 2⁻⁶³, and their products multiples of 2⁻¹²⁶, the
-//! least normal number. So are the sums, if their initial value is one too ([`above_subnormal`]); a sum that is not
+//! least normal number. So are the sums, if their initial value is one too (`above_subnormal`); a sum that is not
 //! zero is then normal.
-
-use super::operations::{LANES, Lanes};
 
 /// The least factor that is not rounded to zero: 2⁻⁵⁶.
 pub(super) const LEAST: f32 = f32::from_bits((127 - 56) << 23);
 /// The least `f32` that is sure to be a multiple of 2⁻¹²⁶: 2⁻¹⁰³.
-const LEAST_START: f32 = f32::from_bits((127 - 103) << 23);
-
-/// What a chain of pairs may start from: numbers below 2⁻¹⁰³ are zero.
-#[inline(always)]
-pub(crate) fn above_subnormal<L: Lanes>(lanes: L, start: L::Vector) -> L::Vector {
-    let size = lanes.max(start, lanes.sub(lanes.zero(), start));
-    lanes.select_greater(lanes.splat(LEAST_START), size, lanes.zero(), start)
-}
+pub(super) const LEAST_START: f32 = f32::from_bits((127 - 103) << 23);
 
 /// The nearest bfloat16, ties to even; zero below 2⁻⁵⁶.
 #[inline(always)]
-fn round(x: f32) -> u32 {
+pub(super) fn round(x: f32) -> u32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     let kept = if x.abs() < LEAST { 0 } else { rounded };
     if x.is_nan() { 0x7fc0 } else { kept }
 }
 
-/// `Lanes::fma_pairs`.
-#[inline(always)]
-pub(super) fn fma_pairs<L: Lanes>(
-    lanes: L,
-    a: L::Vector,
-    b: L::Vector,
-    sum: L::Vector,
-) -> L::Vector {
-    let ([a_upper, a_lower], [b_upper, b_lower]) = (lanes.halves(a), lanes.halves(b));
-    lanes.fma(a_lower, b_lower, lanes.fma(a_upper, b_upper, sum))
-}
-
-/// `Lanes::pair`: outside what calls it, for it is long.
-#[inline(never)]
-pub(super) fn pair<L: Lanes>(lanes: L, lower: L::Vector, upper: L::Vector) -> L::Vector {
-    let (lower, upper) = (lanes.array(lower).map(round), lanes.array(upper).map(round));
-    lanes.vector(&std::array::from_fn(|i| f32::from_bits(lower[i] | upper[i] << 16)))
-}
-
-/// `Lanes::pair_neighbours`: the same.
-#[inline(never)]
-pub(super) fn pair_neighbours<L: Lanes>(
-    lanes: L,
-    first: L::Vector,
-    second: L::Vector,
-) -> L::Vector {
-    let numbers = [lanes.array(first).map(round), lanes.array(second).map(round)];
-    let number = |i: usize| numbers[i / LANES][i % LANES];
-    lanes.vector(&std::array::from_fn(|i| f32::from_bits(number(2 * i) | number(2 * i + 1) << 16)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::super::level::Level;
     use super::super::super::testing::{Numbers, bits};
-    use super::super::{Kernel, dispatch};
+    use super::super::{Kernel, LANES, Lanes, above_subnormal, dispatch};
     use super::*;
 
     /// Sums, and the factors of each before they are rounded.

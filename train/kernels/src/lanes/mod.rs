@@ -14,8 +14,7 @@ mod operations;
 mod scalar;
 
 use super::level::{Instructions, Level};
-pub(super) use bfloat::above_subnormal;
-pub(super) use operations::{Int8Panel, Kernel, LANES, Lanes};
+pub(super) use operations::{Int8Panel, Kernel, LANES, Lanes, above_subnormal};
 
 /// Asks for the cache line at an address, which need not be the program's, ahead of its use.
 #[inline(always)]

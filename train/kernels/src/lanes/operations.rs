@@ -1,6 +1,6 @@
 //! The operations of a level, and code that is shared by all levels.
 
-use super::bfloat;
+use super::bfloat::{LEAST_START, round};
 
 /// How many `f32` a vector holds, at every level.
 pub(crate) const LANES: usize = 16;
@@ -106,19 +106,19 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// multiply-adds, the upper halves' first. What is subnormal is no case, if the sum came from none (`bfloat`).
     #[inline(always)]
     fn fma_pairs(self, a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector {
-        bfloat::fma_pairs(self, a, b, sum)
+        fma_pairs(self, a, b, sum)
     }
     /// The upper numbers of pairs, and the lower ones.
     fn halves(self, pairs: Self::Vector) -> [Self::Vector; 2];
     /// In each lane the pair of both numbers, rounded as `bfloat` says.
     #[inline(always)]
     fn pair(self, lower: Self::Vector, upper: Self::Vector) -> Self::Vector {
-        bfloat::pair(self, lower, upper)
+        pair(self, lower, upper)
     }
     /// 32 numbers that lie side by side, as pairs of neighbours.
     #[inline(always)]
     fn pair_neighbours(self, first: Self::Vector, second: Self::Vector) -> Self::Vector {
-        bfloat::pair_neighbours(self, first, second)
+        pair_neighbours(self, first, second)
     }
     /// The bits of `a` plus the bits of `count` shifted left by 23: `a·2ⁿ` where the low bits of `count` hold `n`.
     fn shift_exponent(self, a: Self::Vector, count: Self::Vector) -> Self::Vector;
@@ -209,4 +209,42 @@ pub(crate) trait Kernel {
     const PAIRS: bool = false;
     /// Does the work. Implementations must be `#[inline(always)]`, or the level's instructions do not reach it.
     fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+}
+
+/// What a chain of pairs may start from: numbers below 2⁻¹⁰³ are zero.
+#[inline(always)]
+pub(crate) fn above_subnormal<L: Lanes>(lanes: L, start: L::Vector) -> L::Vector {
+    let size = lanes.max(start, lanes.sub(lanes.zero(), start));
+    lanes.select_greater(lanes.splat(LEAST_START), size, lanes.zero(), start)
+}
+
+/// `Lanes::fma_pairs`.
+#[inline(always)]
+pub(super) fn fma_pairs<L: Lanes>(
+    lanes: L,
+    a: L::Vector,
+    b: L::Vector,
+    sum: L::Vector,
+) -> L::Vector {
+    let ([a_upper, a_lower], [b_upper, b_lower]) = (lanes.halves(a), lanes.halves(b));
+    lanes.fma(a_lower, b_lower, lanes.fma(a_upper, b_upper, sum))
+}
+
+/// `Lanes::pair`: outside what calls it, for it is long.
+#[inline(never)]
+pub(super) fn pair<L: Lanes>(lanes: L, lower: L::Vector, upper: L::Vector) -> L::Vector {
+    let (lower, upper) = (lanes.array(lower).map(round), lanes.array(upper).map(round));
+    lanes.vector(&std::array::from_fn(|i| f32::from_bits(lower[i] | upper[i] << 16)))
+}
+
+/// `Lanes::pair_neighbours`: the same.
+#[inline(never)]
+pub(super) fn pair_neighbours<L: Lanes>(
+    lanes: L,
+    first: L::Vector,
+    second: L::Vector,
+) -> L::Vector {
+    let numbers = [lanes.array(first).map(round), lanes.array(second).map(round)];
+    let number = |i: usize| numbers[i / LANES][i % LANES];
+    lanes.vector(&std::array::from_fn(|i| f32::from_bits(number(2 * i) | number(2 * i + 1) << 16)))
 }
