@@ -35,7 +35,7 @@ mod processor {
                 "auto" | "cpu" => Ok(Self::Cpu),
                 _ => Err(format!(
                     "`{text}` is not available: this build computes only on the processor, `cpu`; GPUs need a build \
-                     with `--features cuda`"
+                     with `--features cuda` or `--features wgpu`"
                 )),
             }
         }

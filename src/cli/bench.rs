@@ -33,7 +33,7 @@ pub(crate) struct Bench {
     /// What to measure [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Surface>,
-    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1, cuda:all or gpu (of any vendor)
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
     /// Precision of matrix products in training, and in scoring on a GPU [default: bf16 on a GPU that supports it,

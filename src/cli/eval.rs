@@ -73,7 +73,7 @@ pub(crate) struct Eval {
     /// Measure again even if a rate is recorded already
     #[arg(long)]
     pub(crate) again: bool,
-    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1, cuda:all or gpu (of any vendor)
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
     /// Precision of matrix products on a GPU; f32 agrees with the processor

@@ -71,7 +71,7 @@ pub(crate) struct Fit {
     /// Fail if an image or a sound does not decode, instead of leaving it out
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1, cuda:all or gpu (of any vendor)
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
     /// Precision of matrix products [default: bf16 on a GPU that supports it, otherwise f32]; on a processor bf16 is

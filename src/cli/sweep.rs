@@ -60,7 +60,7 @@ pub(crate) struct Sweep {
     /// Do only the I-th of N shares of the runs, such as 1/4; every run is in exactly one share
     #[arg(long, value_name = "I/N", default_value = "1/1")]
     pub(crate) shard: Shard,
-    /// Device to compute on: auto, cpu, cuda, cuda:1 or cuda:all
+    /// Device to compute on: auto, cpu, cuda, cuda:1, cuda:all or gpu (of any vendor)
     #[arg(long, default_value = "auto")]
     pub(crate) device: Device,
     /// Print what would be done without doing it

@@ -1,4 +1,4 @@
-//! Where networks compute: the CPU, which is always available, or a CUDA device in builds that support it.
+//! Where networks compute: the CPU, which is always available, or a GPU in builds that support it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,13 +12,16 @@ use lmtrain_engine::{SavedWeights, WeightsError};
 use lmtrain_eval::Predictor;
 use lmtrain_runs::{Plan, Precision};
 
+#[cfg(feature = "wgpu")]
+use crate::any_gpu::{self, Wgpu};
 use crate::batches::Tokens;
 use crate::error::TrainError;
 #[cfg(feature = "cuda")]
 use crate::gpu::{self, Cuda};
 use crate::learner::{self, Fitted, Job};
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::on_device::OnDevice;
+use crate::ops::Kernels;
 
 /// A place to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,18 @@ pub enum Device {
     /// Every CUDA device, each with a share of a step's passes.
     #[cfg(feature = "cuda")]
     EveryCuda,
+    /// The GPU that the system prefers, of any vendor, by wgpu.
+    #[cfg(feature = "wgpu")]
+    AnyGpu,
+}
+
+/// Work that is the same on every backend of burn.
+pub(crate) trait Work {
+    /// What it comes to.
+    type Done;
+
+    /// Does it; the devices are at least one.
+    fn on<B: Kernels>(self, devices: &[B::Device]) -> Result<Self::Done, TrainError>;
 }
 
 impl fmt::Display for Device {
@@ -44,6 +59,8 @@ impl fmt::Display for Device {
             Self::Cuda(index) => formatter.pad(&format!("cuda:{index}")),
             #[cfg(feature = "cuda")]
             Self::EveryCuda => formatter.pad("cuda:all"),
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => formatter.pad("gpu"),
         }
     }
 }
@@ -70,7 +87,13 @@ impl FromStr for Device {
             _ if text.starts_with("cuda") => Err("this build has no CUDA support; build it with \
                 `cargo build --release --features cuda`"
                 .to_owned()),
-            _ => Err(format!("`{text}` is not a device: write auto, cpu or cuda")),
+            #[cfg(feature = "wgpu")]
+            "gpu" => Ok(Self::AnyGpu),
+            #[cfg(not(feature = "wgpu"))]
+            "gpu" => Err("this build supports GPUs of any vendor only if it is built with `cargo build --release \
+                --features wgpu`; NVIDIA's are faster with `--features cuda`"
+                .to_owned()),
+            _ => Err(format!("`{text}` is not a device: write auto, cpu, cuda or gpu")),
         }
     }
 }
@@ -83,16 +106,42 @@ impl Device {
     pub fn open(self) -> Result<(Self, Option<String>), String> {
         match self {
             Self::Cpu => Ok((Self::Cpu, None)),
-            #[cfg(not(feature = "cuda"))]
-            Self::Auto => Ok((Self::Cpu, None)),
-            #[cfg(feature = "cuda")]
-            Self::Auto => Ok(match gpu::gpus() {
-                Ok(gpus) => (Self::Cuda(0), Some(format!("computing on cuda:0 ({})", gpus[0]))),
-                Err(reason) => (Self::Cpu, Some(format!("computing on the processor: {reason}"))),
-            }),
+            Self::Auto => Ok(Self::first()),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => self.open_cuda(),
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => {
+                let gpu = any_gpu::gpu().map_err(|reason| {
+                    format!(
+                        "cannot use `gpu`: {reason}\nhint: `--device cpu` computes on the processor"
+                    )
+                })?;
+                Ok((self, Some(format!("computing on {gpu}"))))
+            }
         }
+    }
+
+    /// What `auto` is here.
+    fn first() -> (Self, Option<String>) {
+        #[cfg_attr(not(any(feature = "cuda", feature = "wgpu")), expect(unused_mut))]
+        let mut reasons: Vec<String> = Vec::new();
+        #[cfg(feature = "cuda")]
+        match gpu::gpus() {
+            Ok(gpus) => {
+                return (Self::Cuda(0), Some(format!("computing on cuda:0 ({})", gpus[0])));
+            }
+            Err(reason) => reasons.push(reason),
+        }
+        #[cfg(feature = "wgpu")]
+        match any_gpu::gpu() {
+            Ok(gpu) if gpu.is_software => {
+                reasons.push(format!("{gpu} is a GPU that the processor imitates"));
+            }
+            Ok(gpu) => return (Self::AnyGpu, Some(format!("computing on {gpu}"))),
+            Err(reason) => reasons.push(reason),
+        }
+        let reasons = (!reasons.is_empty()).then(|| reasons.join("; "));
+        (Self::Cpu, reasons.map(|reasons| format!("computing on the processor: {reasons}")))
     }
 
     #[cfg(feature = "cuda")]
@@ -138,6 +187,12 @@ impl Device {
                     None => Ok(Precision::F32),
                 }
             }
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu if asked == Some(Precision::Bf16) => {
+                Err(refusal("`gpu` computes only in f32"))
+            }
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => Ok(Precision::F32),
         }
     }
 
@@ -160,6 +215,8 @@ impl Device {
             Self::Auto | Self::Cpu => lmtrain_kernels::multiplies_pairs(),
             #[cfg(feature = "cuda")]
             Self::Cuda(_) | Self::EveryCuda => self.precision(Some(Precision::Bf16)).is_ok(),
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => false,
         }
     }
 
@@ -167,7 +224,10 @@ impl Device {
     ///
     /// # Errors
     /// If a tensor is missing or misshapen, or a GPU fails.
-    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the processor has f32"))]
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "wgpu")),
+        expect(unused_variables, reason = "the processor has f32")
+    )]
     pub fn predictor(
         &self,
         saved: &SavedWeights,
@@ -184,6 +244,11 @@ impl Device {
                 let run = OnDevice::<Cuda>::new(&saved.exact()?, precision, device);
                 Ok(Box::new(run.map_err(WeightsError::Device)?))
             }
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => {
+                let run = OnDevice::<Wgpu>::new(&saved.exact()?, precision, any_gpu::device());
+                Ok(Box::new(run.map_err(WeightsError::Device)?))
+            }
         }
     }
 
@@ -192,7 +257,10 @@ impl Device {
     ///
     /// # Errors
     /// What the device failed with.
-    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "the model itself"))]
+    #[cfg_attr(
+        not(any(feature = "cuda", feature = "wgpu")),
+        expect(unused_variables, reason = "the model itself")
+    )]
     pub fn pretrained(
         &self,
         model: &PretrainedModel,
@@ -206,6 +274,12 @@ impl Device {
                 let model = OnDevice::<Cuda>::new(model.predictor(), precision, device)?;
                 Ok(Some(Box::new(model)))
             }
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => {
+                let device = any_gpu::device();
+                let model = OnDevice::<Wgpu>::new(model.predictor(), precision, device)?;
+                Ok(Some(Box::new(model)))
+            }
         }
     }
 
@@ -214,13 +288,7 @@ impl Device {
     /// # Errors
     /// See [`TrainError`].
     pub fn fit(&self, job: Job) -> Result<Fitted, TrainError> {
-        match self {
-            Self::Auto | Self::Cpu => learner::fit::<Flex>(job, &[FlexDevice]),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(_) | Self::EveryCuda => {
-                on_gpus(self.cuda_devices(), |devices| learner::fit::<Cuda>(job, devices))
-            }
-        }
+        self.perform(job)
     }
 
     /// Seconds of one step of a plan here.
@@ -233,14 +301,17 @@ impl Device {
         tokens: Arc<dyn Tokens>,
         stop: &AtomicBool,
     ) -> Result<f64, TrainError> {
+        self.perform(TimeStep { plan, tokens, stop })
+    }
+
+    /// Does work on this device's backend; a GPU's panics become errors.
+    pub(crate) fn perform<W: Work>(&self, work: W) -> Result<W::Done, TrainError> {
         match self {
-            Self::Auto | Self::Cpu => {
-                learner::seconds_per_step::<Flex>(plan, tokens, &[FlexDevice], stop)
-            }
+            Self::Auto | Self::Cpu => work.on::<Flex>(&[FlexDevice]),
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
-                learner::seconds_per_step::<Cuda>(plan, tokens, devices, stop)
-            }),
+            Self::Cuda(_) | Self::EveryCuda => on_gpu(|| work.on::<Cuda>(&self.cuda_devices())),
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => on_gpu(|| work.on::<Wgpu>(&[any_gpu::device()])),
         }
     }
 
@@ -249,6 +320,8 @@ impl Device {
     pub(crate) fn cuda_devices(&self) -> Vec<burn_cuda::CudaDevice> {
         match self {
             Self::Auto | Self::Cpu => Vec::new(),
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => Vec::new(),
             Self::Cuda(index) => vec![gpu::device(*index)],
             Self::EveryCuda => (0..gpu::gpus().map_or(1, <[_]>::len)).map(gpu::device).collect(),
         }
@@ -260,13 +333,32 @@ fn refusal(reason: &str) -> String {
     format!("`--precision bf16`: {reason}\nhint: `--precision f32`, or another `--device`")
 }
 
-/// Trains on GPUs, whose panics become errors.
-#[cfg(feature = "cuda")]
-pub(crate) fn on_gpus<T>(
-    devices: Vec<burn_cuda::CudaDevice>,
-    work: impl FnOnce(&[burn_cuda::CudaDevice]) -> Result<T, TrainError>,
-) -> Result<T, TrainError> {
-    crate::guard::guarded(|| work(&devices)).map_err(TrainError::Device).flatten()
+impl Work for Job {
+    type Done = Fitted;
+
+    fn on<B: Kernels>(self, devices: &[B::Device]) -> Result<Fitted, TrainError> {
+        learner::fit::<B>(self, devices)
+    }
+}
+
+struct TimeStep<'a> {
+    plan: &'a Plan,
+    tokens: Arc<dyn Tokens>,
+    stop: &'a AtomicBool,
+}
+
+impl Work for TimeStep<'_> {
+    type Done = f64;
+
+    fn on<B: Kernels>(self, devices: &[B::Device]) -> Result<f64, TrainError> {
+        learner::seconds_per_step::<B>(self.plan, self.tokens, devices, self.stop)
+    }
+}
+
+/// Work on a GPU, whose panics become errors.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+pub(crate) fn on_gpu<T>(work: impl FnOnce() -> Result<T, TrainError>) -> Result<T, TrainError> {
+    crate::guard::guarded(work).map_err(TrainError::Device).flatten()
 }
 
 #[cfg(test)]
@@ -278,7 +370,11 @@ mod tests {
         for device in [Device::Auto, Device::Cpu] {
             assert_eq!(device.to_string().parse(), Ok(device));
         }
-        assert!("gpu".parse::<Device>().is_err());
+        #[cfg(feature = "wgpu")]
+        assert_eq!("gpu".parse(), Ok(Device::AnyGpu));
+        #[cfg(not(feature = "wgpu"))]
+        assert!("gpu".parse::<Device>().is_err_and(|error| error.contains("--features wgpu")));
+        assert!("tpu".parse::<Device>().is_err());
         #[cfg(feature = "cuda")]
         {
             assert_eq!("cuda".parse(), Ok(Device::Cuda(0)));

@@ -46,6 +46,8 @@
 // Shapes stand in brackets, `[batch, time]`, which rustdoc takes for links.
 #![allow(rustdoc::broken_intra_doc_links)]
 
+#[cfg(feature = "wgpu")]
+mod any_gpu;
 mod batches;
 mod checkpoint;
 mod device;
@@ -54,14 +56,14 @@ mod engine_tests;
 mod error;
 #[cfg(feature = "cuda")]
 mod gpu;
-#[cfg(all(feature = "cuda", test))]
+#[cfg(all(any(feature = "cuda", feature = "wgpu"), test))]
 mod gpu_tests;
-#[cfg(any(feature = "cuda", test))]
+#[cfg(any(feature = "cuda", feature = "wgpu", test))]
 mod guard;
 mod learner;
 mod mixed;
 mod network;
-#[cfg(any(feature = "cuda", test))]
+#[cfg(any(feature = "cuda", feature = "wgpu", test))]
 mod on_device;
 mod ops;
 mod optimizer;

@@ -10,10 +10,12 @@ use lmtrain_runs::random::SplitMix64;
 use lmtrain_runs::{Plan, Precision};
 use rayon::prelude::*;
 
+#[cfg(feature = "wgpu")]
+use crate::any_gpu::{self, Wgpu};
 use crate::batches::Tokens;
-use crate::device::Device;
-#[cfg(feature = "cuda")]
-use crate::device::on_gpus;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::device::on_gpu;
+use crate::device::{Device, Work};
 use crate::error::TrainError;
 #[cfg(feature = "cuda")]
 use crate::gpu::{self, Cuda};
@@ -33,15 +35,18 @@ const COPIED: usize = 256 << 20;
 /// Floating-point operations of one trial of the processor: some milliseconds, so that some trials fall
 /// between what else the machine does.
 const MULTIPLY_ADDS: u64 = 1 << 28;
-/// Side of the square matrices that a GPU multiplies.
+/// Side of the square matrices that a GPU multiplies; one of any vendor may be a slow one.
 #[cfg(feature = "cuda")]
 const SIDE: usize = 8192;
+#[cfg(feature = "wgpu")]
+const SIDE_OF_ANY: usize = 2048;
 
 /// What a device can do at most.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Peak {
     /// Floating-point operations a second at most: of the processor multiply-adds in registers
-    /// ([`multiply_adds`]), measured; of GPUs what their tensor cores are made for, of all of them together.
+    /// ([`multiply_adds`]), measured; of CUDA devices what their tensor cores are made for, of all of them together; of
+    /// other GPUs only the product is known.
     pub flops_per_s: f64,
     /// The same in a product of large matrices, measured: by our own kernels or, on CUDA in f32, by burn's.
     pub gemm_flops_per_s: f64,
@@ -68,13 +73,20 @@ impl Device {
                 })
             }
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
+            Self::Cuda(_) | Self::EveryCuda => on_gpu(|| {
+                let devices = self.cuda_devices();
                 let device = &devices[0];
                 let gemm = gemm_flops_per_s::<Cuda>(SIDE, precision, device, Cuda::project_forward);
                 let gemm_flops_per_s = gemm * devices.len() as f64;
                 let copy_bytes_per_s = element_bytes_per_s::<Cuda>(device);
                 Ok(Peak { flops_per_s, gemm_flops_per_s, copy_bytes_per_s })
             }),
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => {
+                let copy = || Ok(element_bytes_per_s::<Wgpu>(&any_gpu::device()));
+                let copy_bytes_per_s = on_gpu(copy)?;
+                Ok(Peak { flops_per_s, gemm_flops_per_s: flops_per_s, copy_bytes_per_s })
+            }
         }
     }
 
@@ -94,6 +106,11 @@ impl Device {
                 let asked = (0..gpus.len()).filter(are_asked);
                 Ok(asked.map(|index| gpus[index].peak(precision)).sum())
             }
+            #[cfg(feature = "wgpu")]
+            Self::AnyGpu => on_gpu(|| {
+                let (device, product) = (any_gpu::device(), Wgpu::project_forward);
+                Ok(gemm_flops_per_s::<Wgpu>(SIDE_OF_ANY, precision, &device, product))
+            }),
         }
     }
 
@@ -105,15 +122,21 @@ impl Device {
         let count = 16 * plan.batch * plan.context;
         let vocabulary = plan.tokenization.vocabulary() as u64;
         let tokens = Arc::new(RandomTokens { count, vocabulary });
-        match self {
-            Self::Auto | Self::Cpu => {
-                learner::timed_steps::<Flex>(plan, tokens, &[FlexDevice], steps)
-            }
-            #[cfg(feature = "cuda")]
-            Self::Cuda(_) | Self::EveryCuda => on_gpus(self.cuda_devices(), |devices| {
-                learner::timed_steps::<Cuda>(plan, tokens, devices, steps)
-            }),
-        }
+        self.perform(TimedSteps { plan, tokens, steps })
+    }
+}
+
+struct TimedSteps<'a> {
+    plan: &'a Plan,
+    tokens: Arc<dyn Tokens>,
+    steps: u64,
+}
+
+impl Work for TimedSteps<'_> {
+    type Done = Vec<f64>;
+
+    fn on<B: Kernels>(self, devices: &[B::Device]) -> Result<Vec<f64>, TrainError> {
+        learner::timed_steps::<B>(self.plan, self.tokens, devices, self.steps)
     }
 }
 
@@ -219,7 +242,7 @@ fn copy_bytes_per_s() -> f64 {
     COPIED as f64 / seconds
 }
 
-#[cfg(feature = "cuda")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 fn element_bytes_per_s<B: Kernels>(device: &B::Device) -> f64 {
     let from = Tensor::<B, 1>::ones([COPIED], device);
     let seconds = shortest(|| {

@@ -56,6 +56,17 @@ fn gpu_scores_pretrained_models_as_the_processor_does() {
     }
 }
 
+#[cfg(feature = "wgpu")]
+#[test]
+#[ignore = "needs a GPU, or a program that stands in for one"]
+fn any_gpu_scores_pretrained_models_as_the_processor_does() {
+    for name in FIXTURES {
+        let (most, mean) = errors::<crate::any_gpu::Wgpu>(name, Precision::F32);
+        println!("{name}: {most:.1e} bits at most, {mean:.1e} in the mean");
+        assert!(most < 1e-3 && mean.abs() < 1e-4, "{name}: {most} {mean}");
+    }
+}
+
 #[test]
 fn a_device_without_kernels_scores_runs_as_the_processor_does() {
     for (name, plan) in variants() {
