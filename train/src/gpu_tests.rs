@@ -2,8 +2,6 @@
 //! --features cuda -- --ignored --nocapture gpu`. Those of any GPU, for which a Vulkan driver that computes on the
 //! processor is enough: `cargo test --features wgpu -- --ignored any_gpu`.
 
-use std::fmt::Write;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use burn::backend::Flex;
@@ -106,6 +104,9 @@ fn check_gradients<B: Kernels>(name: &str, exact: &Plan, precision: Precision, t
 
 #[cfg(feature = "cuda")]
 mod cuda {
+    use std::fmt::Write;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::device::on_gpu;
     use crate::gpu::{self, Cuda};
