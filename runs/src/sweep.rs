@@ -19,6 +19,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -167,7 +168,7 @@ fn texts(key: &str, value: &Value) -> Result<Vec<String>, SweepError> {
     }
 }
 
-/// One of several shares of a sweep's jobs: `2/3` is the second of three.
+/// One of several shares of a sweep's jobs or of a measurement's chunks: `2/3` is the second of three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// From 1 on.
@@ -184,6 +185,21 @@ impl Shard {
     #[must_use]
     pub fn holds(&self, part: u64) -> bool {
         part % self.of as u64 + 1 == self.index as u64
+    }
+
+    /// All shares of as many.
+    pub fn all(of: usize) -> impl Iterator<Item = Self> {
+        (1..=of).map(move |index| Self { index, of })
+    }
+
+    /// Which of so many parts are in this share, if all parts cost about the same and neighbours are to stay together.
+    /// The first shares have one more where the parts do not come out even.
+    #[must_use]
+    pub fn span(&self, parts: u64) -> Range<u64> {
+        let (before, of) = (self.index as u64 - 1, self.of as u64);
+        let (each, more) = (parts / of, parts % of);
+        let start = before * each + before.min(more);
+        start..start + each + u64::from(before < more)
     }
 
     /// Which jobs are in this share, for jobs of these costs: the most expensive first, each to the next share in
@@ -314,6 +330,13 @@ mod tests {
         assert_eq!("2/3".parse(), Ok(Shard { index: 2, of: 3 }));
         let held = |index| (0..7).filter(|part| Shard { index, of: 3 }.holds(*part)).count();
         assert_eq!([1, 2, 3].map(held), [3, 2, 2]);
+        for (parts, of) in [(0, 3), (2, 3), (7, 3), (9, 3), (1, 1), (u64::MAX, 7)] {
+            let spans: Vec<_> = Shard::all(of).map(|share| share.span(parts)).collect();
+            assert_eq!((spans[0].start, spans[of - 1].end), (0, parts), "{spans:?}");
+            assert!(spans.windows(2).all(|pair| pair[0].end == pair[1].start), "{spans:?}");
+            let each = parts / of as u64;
+            assert!(spans.iter().all(|span| (each..=each + 1).contains(&(span.end - span.start))));
+        }
         for text in ["0/3", "4/3", "1", "a/b", "1/0"] {
             assert!(text.parse::<Shard>().is_err(), "{text}");
         }

@@ -67,7 +67,8 @@ pub(crate) struct Eval {
     #[arg(long, value_delimiter = ',', value_name = "CODE")]
     pub(crate) weight_codes: Vec<WeightCode>,
     /// Measure only the I-th of N shares of each network's chunks, such as 1/4. Several jobs with the same folder of
-    /// runs can measure one share each; the last one to finish records the rate
+    /// runs can measure one share each; the last one to finish records the rate. The same command continues a share that
+    /// was cut off. Each compressor is measured whole, by one of the shares
     #[arg(long, value_name = "I/N", default_value = "1/1", conflicts_with = "again")]
     pub(crate) shard: Shard,
     /// Measure again even if a rate is recorded already

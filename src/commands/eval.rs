@@ -11,11 +11,11 @@ use lmtrain_eval::compressors;
 use lmtrain_eval::measure::Draw;
 use lmtrain_runs::medium::MEDIA_CHUNK_BYTES;
 use lmtrain_runs::record::{Chunking, WeightCode};
-use lmtrain_runs::{Plan, RateRecord, Run};
+use lmtrain_runs::{Plan, Run};
 
 use super::corpora::open_for;
-use super::measure::{Coded, Cut, Settings, Task, curve_of, rates};
-use super::output::print_rates;
+use super::measure::{Coded, Cut, Results, Settings, Task, curve_of, rates};
+use super::output::print_results;
 use super::packed::{is_packed, open as open_packed};
 use super::pretrained;
 use super::select::Selection;
@@ -23,8 +23,8 @@ use crate::cli::{self, Eval};
 use crate::context::Context;
 
 pub(super) fn run(arguments: &Eval, context: &Context) -> Result<()> {
-    let records = measure(arguments, None, context)?;
-    print_rates(&records, context.json)?;
+    let results = measure(arguments, None, context)?;
+    print_results(&results, context.json)?;
     if context.is_stopping() {
         bail!("stopped; run the same command to continue");
     }
@@ -37,7 +37,7 @@ pub(super) fn measure(
     arguments: &Eval,
     trained_on: Option<&Mixture>,
     context: &Context,
-) -> Result<Vec<RateRecord>> {
+) -> Result<Results> {
     lmtrain_engine::simd_level().map_err(anyhow::Error::msg)?;
     let (packed, names): (Vec<String>, Vec<String>) =
         arguments.run.iter().cloned().partition(|name| is_packed(name));
@@ -75,13 +75,13 @@ pub(super) fn measure(
     if !arguments.run.is_empty() {
         check_lengths(&runs, &settings)?;
     }
-    let mut records = Vec::new();
+    let mut results = Results::default();
     let corpora = corpora(arguments, &runs, trained_on, context)?;
     for (corpus, part) in &corpora {
         let settings = Settings { part: *part, ..settings };
         let task = Task { corpus, settings: &settings, context };
         check_chunking(corpus, settings.chunk)?;
-        // Each is one share's, whole.
+        // Each is one share's, whole: what it makes of a whole corpus cannot be divided.
         let own = (0..).zip(&compressors).filter(|(place, _)| settings.share.holds(*place));
         for &compressor in own.map(|(_, compressor)| compressor) {
             // They know no tokens.
@@ -89,7 +89,7 @@ pub(super) fn measure(
             let is_whole_too = compressor.takes_wholes || chunked.is_none();
             let whole = Some(Chunking::Whole).filter(|_| is_whole_too);
             for chunking in whole.into_iter().chain(chunked) {
-                records.extend(rates(&Cut { compressor, chunking }, &task)?);
+                results.add(rates(&Cut { compressor, chunking }, &task)?);
             }
             if settings.curve {
                 curve_of(&Cut { compressor, chunking: settings.chunk }, &task)?;
@@ -100,11 +100,11 @@ pub(super) fn measure(
             let saved = [packed.map_or_else(|| plan.choices.weights.into(), |it| it.code)];
             let codes = Some(&arguments.weight_codes[..]).filter(|codes| !codes.is_empty());
             for &code in codes.unwrap_or(&saved) {
-                records.extend(rates(&Coded { run, plan, code, packed }, &task)?);
+                results.add(rates(&Coded { run, plan, code, packed }, &task)?);
             }
         }
         for model in &models {
-            records.extend(rates(model, &task)?);
+            results.add(rates(model, &task)?);
         }
     }
     // One at a time: each is in memory whole.
@@ -114,11 +114,11 @@ pub(super) fn measure(
             let model = pretrained::open_coded(name, code, context)?;
             for (corpus, part) in &corpora {
                 let settings = Settings { part: *part, ..settings };
-                records.extend(rates(&model, &Task { corpus, settings: &settings, context })?);
+                results.add(rates(&model, &Task { corpus, settings: &settings, context })?);
             }
         }
     }
-    Ok(records)
+    Ok(results)
 }
 
 /// The codes that pretrained models are measured under, f16 if none is named: as their weights are stored, counted with

@@ -9,6 +9,8 @@ use lmtrain_runs::units::short_count;
 use lmtrain_runs::{Bits, RateRecord};
 use serde::Serialize;
 
+use super::measure::{Results, Unmeasured};
+
 /// Prints one JSON document.
 pub(super) fn print_json<T: Serialize>(value: &T) -> Result<()> {
     let mut out = std::io::stdout().lock();
@@ -83,6 +85,26 @@ impl<'a> RateWithRatios<'a> {
 /// Share of the raw bytes that the model was trained on, if that is known.
 fn in_sample_share(record: &RateRecord) -> Option<f64> {
     (record.kind() != Kind::Pretrained).then(|| record.in_sample_share())
+}
+
+/// What `eval` and `sweep` print in JSON, in one list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Printed<'a> {
+    Rate(Box<RateWithRatios<'a>>),
+    Unmeasured(&'a Unmeasured),
+}
+
+/// Prints what came of measurements, as JSON or as a table. A table has rates alone: to people, what other shares must
+/// still measure was said.
+pub(super) fn print_results(results: &Results, json: bool) -> Result<()> {
+    let Results { records, unmeasured } = results;
+    if json {
+        let rates = records.iter().map(|rate| Printed::Rate(Box::new(RateWithRatios::new(rate))));
+        let rest = unmeasured.iter().map(Printed::Unmeasured);
+        return print_json(&rates.chain(rest).collect::<Vec<_>>());
+    }
+    if records.is_empty() { Ok(()) } else { print_rates(records, json) }
 }
 
 /// Prints rates as a table or as JSON.

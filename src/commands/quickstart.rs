@@ -15,7 +15,7 @@ use lmtrain_runs::plan::TrainOn;
 use lmtrain_runs::record::{Chunking, WeightCode};
 use lmtrain_runs::sweep::Shard;
 
-use super::measure::{Coded, Cut, Settings, Task, rates};
+use super::measure::{Coded, Cut, Results, Settings, Task, rates};
 use super::{archive, builtin, corpora, data, fit, output, report, select};
 use crate::cli::{self, BudgetArguments, Fit, Quickstart};
 use crate::context::Context;
@@ -59,13 +59,14 @@ pub(super) fn run(arguments: &Quickstart, context: &Context) -> Result<()> {
         precision: lmtrain_runs::Precision::F32,
     };
     let task = Task { corpus: &corpus, settings: &settings, context };
-    let mut records = Vec::new();
+    let mut results = Results::default();
     for name in ["gzip", "lzma2"] {
         let compressor = compressors::by_name(name)?;
-        records.extend(rates(&Cut { compressor, chunking: settings.chunk }, &task)?);
+        results.add(rates(&Cut { compressor, chunking: settings.chunk }, &task)?);
     }
     let coded = Coded { run: &run, plan: &plan, code: WeightCode::F16, packed: None };
-    records.extend(rates(&coded, &task)?);
+    results.add(rates(&coded, &task)?);
+    let records = results.records;
     stop_if_asked(context)?;
 
     context.say("\n3. compress, decompress: held-out data through archives and back, bit for bit");

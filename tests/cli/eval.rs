@@ -189,6 +189,18 @@ fn a_curve_ends_at_the_rate_of_chunks_and_is_measured_once() {
     assert!(error.contains("hint: leave out `--curve`"), "{error}");
 }
 
+/// Records without what says when and how they were made: that of shares may differ.
+fn timeless(records: &serde_json::Value) -> Vec<serde_json::Value> {
+    let mut records = records.as_array().expect("a list").clone();
+    for record in &mut records {
+        let record = record.as_object_mut().expect("an object");
+        for key in ["seconds", "tokens_per_s", "command"] {
+            record.remove(key).unwrap_or_else(|| panic!("no {key} in {record:?}"));
+        }
+    }
+    records
+}
+
 #[test]
 fn shares_of_a_measurement_make_one_record() {
     let study = Study::new();
@@ -201,23 +213,102 @@ fn shares_of_a_measurement_make_one_record() {
     }
     let second = study.run(&format!("{eval} --shard 2/3"));
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(second.status.success() && said.contains("share 2/3 is measured; 7 of 10"), "{said}");
+    assert!(second.status.success(), "{said}");
+    for part in ["share 2/3 is measured; 7 of 10 groups", "in shares 1/3, 3/3", "records the rate"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // Its second compressor, whole and in chunks; and of the network, what is missing.
+    let second = study.json(&format!("{eval} --json --shard 2/3"));
+    assert_eq!((&second[0]["name"], &second[1]["name"]), (&"lzma2".into(), &"lzma2".into()));
+    let expected = serde_json::json!({
+        "name": "tiny", "corpus": "markov:bytes=40000", "share": "2/3", "groups": 10,
+        "missing_groups": 7, "missing_shares": ["1/3", "3/3"],
+    });
+    assert_eq!((&second[2], second.as_array().map(Vec::len)), (&expected, Some(3)));
+    assert!(!study.path("runs/work/tiny/rates.jsonl").exists(), "a part is no rate");
+    // The others at once: one of them is the last.
     let mut others = [1, 3].map(|share| {
         let mut command = study.command(&format!("{eval} --shard {share}/3"));
         command.stdout(std::process::Stdio::null()).spawn().expect("the program starts")
     });
     assert!(others.iter_mut().all(|other| other.wait().expect("ends").success()));
     let read = |path: &str| std::fs::read_to_string(study.path(path)).expect("records");
+    assert_eq!(read("runs/work/tiny/rates.jsonl").lines().count(), 1, "not by both");
     assert_eq!(read("runs/work/compressors/rates.jsonl").lines().count(), 4, "each once");
     let merged = study.json(&format!("{eval} --json"));
-    for (one, other) in
-        whole.as_array().expect("records").iter().zip(merged.as_array().expect("records"))
-    {
-        for key in ["name", "ideal_bits", "coded_bytes", "chunks", "bits_interval", "tokens"] {
-            assert_eq!(one[key], other[key], "{key} of {}", one["name"]);
-        }
-    }
+    assert_eq!(timeless(&merged), timeless(&whole));
+    assert_eq!(study.json(&format!("{eval} --json --shard 2/3"))[2], merged[4], "it is recorded");
     let error = study.fails(&format!("{eval} --shard 4/3"), 2);
     assert!(error.contains("not a share"), "{error}");
     study.fails(&format!("{eval} --shard 1/3 --again"), 2);
+}
+
+/// A share that was cut off is submitted again, another number of shares goes on with what is there, and without shares
+/// the rest is measured.
+#[test]
+fn what_shares_leave_is_finished_by_others() {
+    let study = Study::new();
+    study.fit("--steps 5");
+    let eval = "eval --json --run tiny --corpus markov:bytes=40K --chunk 64";
+    let missing = |share: &str| study.json(&format!("{eval} --shard {share}"))[0].clone();
+    assert_eq!(missing("1/2")["missing_groups"], 5);
+    let chunks = study.path("runs/work/tiny/chunks");
+    let of_share = |share: &str| {
+        let files =
+            std::fs::read_dir(&chunks).expect("there").map(|file| file.expect("one").path());
+        let mut own =
+            files.filter(|file| file.to_string_lossy().ends_with(&format!("{share}.jsonl")));
+        own.next().expect("the file of the share")
+    };
+    // Killed in the middle of its fourth line.
+    let path = of_share("1-of-2");
+    let text = std::fs::read_to_string(&path).expect("lines");
+    let place = text.match_indices('\n').nth(2).expect("five lines").0;
+    std::fs::write(&path, &text[..place + 20]).expect("written");
+    let other = missing("3/3");
+    assert_eq!((&other["missing_groups"], &other["missing_shares"][0]), (&4.into(), &"1/3".into()));
+    assert_eq!(missing("1/2")["missing_groups"], 2);
+    let again = std::fs::read_to_string(&path).expect("lines");
+    assert_eq!(again.lines().count(), 5, "what was whole is kept");
+    assert!(again.starts_with(&text[..=place]));
+    let merged = study.json(eval);
+    let journal =
+        chunks.join(path.file_name().expect("a name").to_string_lossy().replace(".1-of-2", ""));
+    assert_eq!(std::fs::read_to_string(journal).expect("lines").lines().count(), 2, "the rest");
+    assert_eq!(timeless(&study.json(&format!("{eval} --again"))), timeless(&merged));
+    assert_eq!(std::fs::read_dir(&chunks).expect("there").count(), 1, "the shares are forgotten");
+}
+
+/// Everything that a network's measurement can be, in two shares.
+#[test]
+fn whatever_is_measured_can_be_shared_out() {
+    let study = Study::new();
+    study.fit("--steps 5");
+    study.succeeds("pack tiny -o net.lmw");
+    crate::models::model(&study, "gpt2");
+    for (subject, how) in [
+        ("--run tiny", "--chunk 64 --curve"),
+        ("--run tiny", "--chunk 64 --protocol paper"),
+        ("--run tiny", "--stride 24"),
+        ("--run tiny", "--chunk 40tokens --ideal"),
+        ("--run tiny", "--chunk 64 --sample-chunks 200 --weight-codes int8"),
+        // A single group, so the second share has none.
+        ("--run net.lmw", "--chunk 64 --part test"),
+        ("--model gpt2", "--chunk 60"),
+    ] {
+        let eval = format!("eval --json {subject} --corpus markov:bytes=20K {how}");
+        let first = study.json(&format!("{eval} --shard 2/2"));
+        assert_eq!(first[0]["missing_shares"], serde_json::json!(["1/2"]), "{eval}");
+        let merged = study.json(&format!("{eval} --shard 1/2"));
+        assert_eq!(timeless(&study.json(&format!("{eval} --again"))), timeless(&merged), "{eval}");
+    }
+    let curves = std::fs::read_to_string(study.path("runs/work/tiny/curves.jsonl"));
+    let curves: Vec<serde_json::Value> = curves
+        .expect("recorded")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a record"))
+        .collect();
+    assert_eq!(curves.len(), 2, "of the shares, and again");
+    assert_eq!(curves[0]["points"], curves[1]["points"]);
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use lmtrain_runs::record::Chunking;
+use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::{Bytes, Medium};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,7 @@ impl CompressorMeasurement<'_> {
         let pieces = self.pieces()?;
         let header = self.compressor.header_bytes(self.medium);
         let header_bytes = Bytes(header.map_err(|error| self.failed(error))?);
-        let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
+        let mut journal: Journal<Group> = Journal::open(journal, Shard::WHOLE, self.fingerprint())?;
         let mut measured = Measured { sample: pieces.sample, header_bytes, ..Default::default() };
         measured.coded_bytes = Some(header_bytes);
         let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
@@ -96,6 +97,7 @@ impl CompressorMeasurement<'_> {
             so_far.raw_bytes_done = measured.raw_bytes.0;
             so_far.raw_bytes_resumed += if is_resumed { measured.raw_bytes.0 - before } else { 0 };
             so_far.bits = measured.coded_bytes.unwrap_or_default().as_bits().0;
+            so_far.position = ranges.last().map_or(so_far.position, |range| range.end);
             if progress(so_far).is_break() {
                 return Ok(MeasureOutcome::Stopped);
             }
@@ -146,6 +148,7 @@ impl CompressorMeasurement<'_> {
     ) -> Result<Option<u64>, MeasureError> {
         let rest = slice(self.corpus, &self.span);
         let about = Input { medium: self.medium, length: rest.len() as u64 };
+        let so_far = MeasureProgress { position: self.span.start, ..so_far };
         let mut input = Watched { rest, so_far, progress, stopped: false };
         let mut output = Counted(0);
         let result = self.compressor.compress(&mut input, &mut output, about);
@@ -190,6 +193,7 @@ impl Read for Watched<'_, '_> {
         let most = buffer.len().min(READ_BYTES);
         let count = self.rest.read(&mut buffer[..most])?;
         self.so_far.raw_bytes_done += count as u64;
+        self.so_far.position += count as u64;
         Ok(count)
     }
 }

@@ -10,6 +10,7 @@ mod network;
 mod pieces;
 mod positions;
 mod prefixes;
+mod share;
 mod strided;
 
 use std::io;
@@ -17,6 +18,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::PathBuf;
 
 use lmtrain_runs::record::{Chunking, Counts, Sample};
+use lmtrain_runs::sweep::Shard;
 use lmtrain_runs::{Bits, Bytes, FileError};
 
 use crate::block::BlockError;
@@ -24,6 +26,7 @@ use crate::interval::{self, ChunkBits};
 use crate::predictor::PredictorError;
 
 pub use compressor::CompressorMeasurement;
+pub use journal::forget;
 pub use network::Measurement;
 pub use pieces::Draw;
 pub use positions::{Curve, positions};
@@ -40,6 +43,8 @@ pub struct MeasureProgress {
     pub raw_bytes_resumed: u64,
     /// Bits of what is measured: ideal ones for a network.
     pub bits: f64,
+    /// One past the last byte of the corpus that was measured.
+    pub position: u64,
 }
 
 /// Called after each group, and more often where that is possible. A break stops with what is
@@ -60,6 +65,8 @@ pub enum MeasureOutcome {
         missing: u64,
         /// All groups.
         of: u64,
+        /// The shares that they are in.
+        shares: Vec<Shard>,
     },
 }
 

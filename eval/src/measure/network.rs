@@ -57,11 +57,11 @@ pub struct Measurement<'a> {
 }
 
 /// The ranges to go through; and if they are cut by tokens, all of these.
-type Cut = (Pieces, Option<Vec<u32>>);
+pub(super) type Cut = (Pieces, Option<Vec<u32>>);
 
 /// A finished group, a line of the journal.
 #[derive(Default, Serialize, Deserialize)]
-struct Group {
+pub(super) struct Group {
     /// Bits and raw bytes of each chunk.
     chunks: Vec<(f64, u64)>,
     tokens: u64,
@@ -111,51 +111,36 @@ impl Measurement<'_> {
         self.whole(&self.pieces()?, journal, progress)
     }
 
-    /// Measures what the journal does not hold of one share of the groups. All shares write one journal; the last to
-    /// end finds everything in it, and has the numbers that one process would have.
-    ///
-    /// # Errors
-    /// As [`MeasureError`] lists.
-    pub fn run_share(
+    /// The journal, to go on with a share.
+    pub(super) fn open(
         &self,
+        journal: Option<&Path>,
         share: Shard,
-        journal: &Path,
+    ) -> Result<Journal<Group>, MeasureError> {
+        Journal::open(journal, share, self.fingerprint())
+    }
+
+    /// Takes a group from the journal or measures it, and tells the progress; nothing if stopped.
+    pub(super) fn step(
+        &self,
+        (index, ranges): (u64, &[Range<u64>]),
+        cut: &Cut,
+        journal: &mut Journal<Group>,
+        so_far: &mut MeasureProgress,
         progress: &mut ProgressCallback,
-    ) -> Result<MeasureOutcome, MeasureError> {
-        let cut = self.pieces()?;
-        let groups = || (0_u64..).zip(cut.0.ranges.chunks(self.in_group()));
-        let mut found: Journal<Group> = Journal::open(Some(journal), self.fingerprint())?;
-        let own: Vec<_> = groups().filter(|(index, _)| share.holds(*index)).collect();
-        let raw_bytes = own.iter().map(|(_, ranges)| length_of(ranges)).sum();
-        let mut so_far = MeasureProgress { raw_bytes, ..Default::default() };
-        for (index, ranges) in own {
-            let Some((group, resumed)) =
-                self.found_or_measured((index, ranges), &cut, &mut found, &mut || {
-                    progress(so_far)
-                })?
-            else {
-                return Ok(MeasureOutcome::Stopped);
-            };
-            so_far.raw_bytes_resumed += resumed;
-            so_far.raw_bytes_done += group.raw_bytes();
-            so_far.bits += group.bits();
-            if progress(so_far).is_break() {
-                return Ok(MeasureOutcome::Stopped);
-            }
-        }
-        let mut found: Journal<Group> = Journal::open(Some(journal), self.fingerprint())?;
-        let is_missing = |(index, ranges): &(u64, &[Range<u64>])| {
-            found.take(*index).is_none_or(|group| group.raw_bytes() != length_of(ranges))
-        };
-        let missing = groups().filter(is_missing).count() as u64;
-        match missing {
-            0 => self.whole(&cut, Some(journal), progress),
-            _ => Ok(MeasureOutcome::Partial { missing, of: groups().count() as u64 }),
-        }
+    ) -> Result<Option<Group>, MeasureError> {
+        let mut pulse = || progress(*so_far);
+        let found = self.found_or_measured((index, ranges), cut, journal, &mut pulse)?;
+        let Some((group, resumed)) = found else { return Ok(None) };
+        so_far.raw_bytes_resumed += resumed;
+        so_far.raw_bytes_done += group.raw_bytes();
+        so_far.bits += group.bits();
+        so_far.position = ranges.last().map_or(so_far.position, |range| range.end);
+        Ok(progress(*so_far).is_continue().then_some(group))
     }
 
     /// Chunks of a group.
-    fn in_group(&self) -> usize {
+    pub(super) fn in_group(&self) -> usize {
         in_memory(self.group_chunks.max(1))
     }
 
@@ -164,7 +149,7 @@ impl Measurement<'_> {
         &self,
         (index, ranges): (u64, &[Range<u64>]),
         (_, tokens): &Cut,
-        journal: &mut Journal<'_, Group>,
+        journal: &mut Journal<Group>,
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<(Group, u64)>, MeasureError> {
         let found = journal.take(index).filter(|group| group.raw_bytes() == length_of(ranges));
@@ -179,14 +164,14 @@ impl Measurement<'_> {
     }
 
     /// Measures all that the journal does not hold.
-    fn whole(
+    pub(super) fn whole(
         &self,
         cut: &Cut,
         journal: Option<&Path>,
         progress: &mut ProgressCallback,
     ) -> Result<MeasureOutcome, MeasureError> {
         let pieces = &cut.0;
-        let mut journal: Journal<Group> = Journal::open(journal, self.fingerprint())?;
+        let mut journal = self.open(journal, Shard::WHOLE)?;
         let mut measured = Measured {
             tokens: Some(0),
             ideal_bits: Some(Bits(0.0)),
@@ -199,20 +184,10 @@ impl Measurement<'_> {
             ..Default::default()
         };
         let mut so_far = MeasureProgress { raw_bytes: pieces.raw_bytes(), ..Default::default() };
-        for (index, ranges) in (0_u64..).zip(pieces.ranges.chunks(self.in_group())) {
-            let Some((group, resumed)) =
-                self.found_or_measured((index, ranges), cut, &mut journal, &mut || {
-                    progress(so_far)
-                })?
-            else {
-                return Ok(MeasureOutcome::Stopped);
-            };
-            so_far.raw_bytes_resumed += resumed;
-            so_far.raw_bytes_done += group.raw_bytes();
-            so_far.bits += group.bits();
-            group.add_to(&mut measured);
-            if progress(so_far).is_break() {
-                return Ok(MeasureOutcome::Stopped);
+        for group in (0_u64..).zip(pieces.ranges.chunks(self.in_group())) {
+            match self.step(group, cut, &mut journal, &mut so_far, progress)? {
+                Some(group) => group.add_to(&mut measured),
+                None => return Ok(MeasureOutcome::Stopped),
             }
         }
         Ok(MeasureOutcome::Finished(measured))
@@ -227,7 +202,7 @@ impl Measurement<'_> {
     }
 
     /// The ranges to go through; and if they are cut by tokens, all of these.
-    fn pieces(&self) -> Result<Cut, MeasureError> {
+    pub(super) fn pieces(&self) -> Result<Cut, MeasureError> {
         let refuse = |why| Err(MeasureError::Chunking { chunking: self.chunking, why });
         let length = match self.chunking {
             Chunking::Strided { window, stride } => return self.windows(window, stride),
@@ -491,12 +466,12 @@ struct Scores {
     coded_bytes: Option<u64>,
 }
 
-fn length_of(ranges: &[Range<u64>]) -> u64 {
+pub(super) fn length_of(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 impl Group {
-    fn raw_bytes(&self) -> u64 {
+    pub(super) fn raw_bytes(&self) -> u64 {
         self.chunks.iter().map(|chunk| chunk.1).sum()
     }
 

@@ -59,6 +59,7 @@ impl PrefixMeasurement<'_> {
             so_far.bits += lengths.iter().filter_map(|chunk| chunk.last()).sum::<f64>();
             so_far.raw_bytes_done +=
                 ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+            so_far.position = ranges.last().map_or(so_far.position, |range| range.end);
             curve.chunks.extend(lengths);
         }
         Ok(Some((curve, Bytes(header))))

@@ -192,35 +192,114 @@ fn a_stopped_measurement_resumes_to_the_same_numbers() {
     }
 }
 
+/// All that a measurement of a network can be, each of five groups or so.
+fn kinds<'a>(one: &Measurement<'a>) -> Vec<Measurement<'a>> {
+    let chunking = |chunking| Measurement { chunking, ..one.clone() };
+    vec![
+        one.clone(),
+        Measurement { coding: true, ..one.clone() },
+        Measurement { curve: true, ..one.clone() },
+        Measurement { mask: Some(Mask::Cleared), coding: true, ..one.clone() },
+        Measurement { sample: Some(Draw { chunks: 17, seed: 3 }), ..one.clone() },
+        Measurement { span: 150..1501, ..one.clone() },
+        chunking(Chunking::Tokens(100)),
+        chunking(Chunking::Strided { window: 200, stride: 90 }),
+    ]
+}
+
 #[test]
-fn shares_together_are_the_whole() {
+fn shares_in_any_order_are_the_whole() {
+    let (model, corpus) = (CountModel::exact(300), corpus(1950));
+    let orders = [[1, 2, 3], [1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]];
+    for all in kinds(&measurement(&model, &PairTokenizer, &corpus)) {
+        let expected = finished(all.run(None, &mut go));
+        for order in orders {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("chunks").join("a.jsonl");
+            let share = |index| all.run_share(Shard { index, of: 3 }, &path, &mut go);
+            for index in &order[..2] {
+                let outcome = share(*index).expect("measures");
+                assert!(matches!(outcome, MeasureOutcome::Partial { .. }), "{order:?} {outcome:?}");
+            }
+            assert_eq!(finished(share(order[2])), expected, "{order:?}");
+            assert_eq!(finished(share(order[0])), expected, "any share has it now");
+            assert_eq!(finished(all.run(Some(&path), &mut go)), expected, "as has the whole");
+            assert!(!path.exists(), "which measured nothing itself");
+        }
+    }
+}
+
+#[test]
+fn a_share_says_what_is_missing_and_resumes() {
     let (model, corpus) = (CountModel::exact(256), corpus(1950));
     let folder = tempfile::tempdir().expect("a folder");
-    for coding in [false, true] {
-        let all = Measurement { coding, ..measurement(&model, &ByteTokenizer, &corpus) };
-        let expected = finished(all.run(None, &mut go));
-        let groups = all.corpus.len().div_ceil(400) as u64;
-        let path = folder.path().join(format!("{coding}.jsonl"));
-        let share = |index, progress: &mut ProgressCallback<'_>| {
-            all.run_share(Shard { index, of: 3 }, &path, progress).expect("measures")
-        };
-        assert_eq!(share(2, &mut go), MeasureOutcome::Partial { missing: groups - 2, of: groups });
-        // A share that is stopped goes on from where it was.
-        let mut stop = |progress: MeasureProgress| match progress.raw_bytes_done {
-            0 => ControlFlow::Continue(()),
-            _ => ControlFlow::Break(()),
-        };
-        assert_eq!(share(1, &mut stop), MeasureOutcome::Stopped);
-        assert_eq!(share(3, &mut go), MeasureOutcome::Partial { missing: 1, of: groups });
-        let mut last = MeasureProgress::default();
-        let mut see = |progress: MeasureProgress| {
-            last = progress;
-            ControlFlow::Continue(())
-        };
-        assert_eq!(finished(Ok(share(1, &mut see))), expected);
-        assert_eq!((last.raw_bytes_done, last.raw_bytes_resumed), (1950, 1950));
-        assert_eq!(finished(Ok(share(3, &mut go))), expected, "any share has it now");
+    let path = folder.path().join("a.jsonl");
+    let all = Measurement { coding: true, ..measurement(&model, &ByteTokenizer, &corpus) };
+    let expected = finished(all.run(None, &mut go));
+    let share = |index, of, progress: &mut ProgressCallback<'_>| {
+        all.run_share(Shard { index, of }, &path, progress).expect("measures")
+    };
+    let partial = |missing, shares: &[usize]| {
+        let shares = shares.iter().map(|&index| Shard { index, of: 3 }).collect();
+        MeasureOutcome::Partial { missing, of: 5, shares }
+    };
+    // Of five groups the shares have two, two and one.
+    let mut last = MeasureProgress::default();
+    let mut see = |progress: MeasureProgress| {
+        last = progress;
+        ControlFlow::Continue(())
+    };
+    assert_eq!(share(2, 3, &mut see), partial(3, &[1, 3]));
+    assert_eq!((last.raw_bytes, last.raw_bytes_done, last.position), (800, 800, 1600));
+    // One that is killed in the middle of its second line.
+    let mut stop = |progress: MeasureProgress| match progress.raw_bytes_done {
+        0 => ControlFlow::Continue(()),
+        _ => ControlFlow::Break(()),
+    };
+    assert_eq!(share(1, 3, &mut stop), MeasureOutcome::Stopped);
+    let own = folder.path().join("a.1-of-3.jsonl");
+    let mut text = fs::read(&own).expect("one group");
+    text.extend(b"{\"measurement\":\"half a li");
+    fs::write(&own, text).expect("written");
+    assert_eq!(share(3, 3, &mut go), partial(1, &[1]));
+    let mut first = None;
+    let mut see = |progress: MeasureProgress| {
+        first = first.or(Some(progress).filter(|it| it.raw_bytes_done > 0));
+        ControlFlow::Continue(())
+    };
+    assert_eq!(finished(Ok(share(1, 3, &mut see))), expected);
+    let first = first.expect("progress");
+    assert_eq!((first.raw_bytes, first.raw_bytes_resumed), (800, 400), "its first group is kept");
+    // Whatever the shares are, a group that is measured counts.
+    fs::remove_file(folder.path().join("a.3-of-3.jsonl")).expect("removed");
+    let missing =
+        MeasureOutcome::Partial { missing: 1, of: 5, shares: vec![Shard { index: 4, of: 4 }] };
+    assert_eq!(share(1, 4, &mut go), missing);
+    assert!(!folder.path().join("a.1-of-4.jsonl").exists(), "it had nothing to measure");
+    assert_eq!(finished(all.run(Some(&path), &mut go)), expected, "the whole measures the rest");
+    // More shares than groups: some have none.
+    forget(&path).expect("removed");
+    for index in 1..9 {
+        assert!(matches!(share(index, 9, &mut go), MeasureOutcome::Partial { .. }) == (index < 5));
     }
+}
+
+#[test]
+fn shares_of_another_measurement_or_damaged_ones_are_refused() {
+    let (model, corpus) = (CountModel::exact(256), corpus(1950));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.jsonl");
+    let one = measurement(&model, &ByteTokenizer, &corpus);
+    let other = Measurement { span: 0..1900, ..one.clone() };
+    let [first, second] = [1, 2].map(|index| Shard { index, of: 2 });
+    other.run_share(first, &path, &mut go).expect("measures");
+    let message = one.run_share(second, &path, &mut go).expect_err("refused").to_string();
+    assert!(message.contains("a.1-of-2.jsonl") && message.contains("remove it"), "{message}");
+    let own = folder.path().join("a.1-of-2.jsonl");
+    let text = fs::read_to_string(&own).expect("two groups");
+    fs::write(&own, text.replacen("\"tokens\":400", "\"tokens\":401", 1)).expect("written");
+    let message = other.run_share(second, &path, &mut go).expect_err("damaged").to_string();
+    assert!(message.contains("a.1-of-2.jsonl is damaged"), "{message}");
 }
 
 #[test]

@@ -36,17 +36,44 @@ pub struct Lines<T> {
 /// If it cannot be written.
 pub fn append_line<T: Serialize>(path: &Path, record: &T) -> Result<(), FileError> {
     let line = line_of(path, record)?;
+    let mut file = open_alone(path)?;
+    append(&mut file, &line).map_err(FileError::io("write", path))
+}
+
+/// The same, unless `found` finds something in the records that are there, which is given instead. If several processes
+/// have the same thing to append, one of them does.
+///
+/// # Errors
+/// If it cannot be written, or the records that are there cannot be read.
+pub fn append_line_unless<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    record: &T,
+    found: impl FnOnce(Vec<T>) -> Option<T>,
+) -> Result<Option<T>, FileError> {
+    let line = line_of(path, record)?;
+    let mut file = open_alone(path)?;
+    if let Some(there) = found(read_lines(path)?.records) {
+        return Ok(Some(there));
+    }
+    append(&mut file, &line).map_err(FileError::io("write", path))?;
+    Ok(None)
+}
+
+/// Opens a file to append to, and makes other processes that append to it wait until it is closed.
+fn open_alone(path: &Path) -> Result<File, FileError> {
     let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(FileError::io("create", folder))?;
-    let append = || -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-        // A file system without locks is used by one process at a time. Closing the file unlocks it.
-        let _ = file.lock();
-        cut_unfinished_line(&mut file)?;
-        file.write_all(&line)?;
-        file.sync_data()
-    };
-    append().map_err(FileError::io("write", path))
+    let file = OpenOptions::new().create(true).read(true).append(true).open(path);
+    let file = file.map_err(FileError::io("write", path))?;
+    // A file system without locks is used by one process at a time.
+    let _ = file.lock();
+    Ok(file)
+}
+
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    cut_unfinished_line(file)?;
+    file.write_all(line)?;
+    file.sync_data()
 }
 
 /// Reads a file of lines; no records if it is not there. A last line without its end was being written
@@ -167,6 +194,23 @@ mod tests {
         append_line(&path, &json!({ "a": 2 })).expect("written");
         let lines = read_lines::<Value>(&path).expect("whole");
         assert_eq!((lines.records.len(), lines.unchecked), (3, 2));
+    }
+
+    #[test]
+    fn of_many_who_append_the_same_one_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lines.jsonl");
+        let record = json!({ "name": "a" });
+        let same = |there: Vec<Value>| there.into_iter().find(|it| it["name"] == "a");
+        let once = || append_line_unless(&path, &record, same).expect("written").is_none();
+        let wrote = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(once)).collect();
+            all.into_iter().filter_map(|one| one.join().ok()).filter(|wrote| *wrote).count()
+        });
+        assert_eq!((wrote, records(&path).expect("whole")), (1, vec![record.clone()]));
+        let other = |there: Vec<Value>| there.into_iter().find(|it| it["name"] == "b");
+        assert_eq!(append_line_unless(&path, &record, other).expect("written"), None);
+        assert_eq!(records(&path).expect("whole").len(), 2);
     }
 
     #[test]

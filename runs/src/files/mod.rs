@@ -20,7 +20,7 @@ use serde::{Serialize, Serializer};
 
 use crate::git_lfs::{GIT_LFS_POINTER, is_git_lfs_pointer};
 pub(crate) use lines::line_of;
-pub use lines::{Lines, append_line, read_lines};
+pub use lines::{Lines, append_line, append_line_unless, read_lines};
 pub use output::{Input, Output};
 pub use unfinished::{Unfinished, remove_leftovers};
 

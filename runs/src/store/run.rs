@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::error::StoreError;
 use crate::curve::CurveRecord;
 use crate::drawn::SampleRecord;
-use crate::files::{FileError, append_line, line_of, read_if_there, read_lines, write_atomic};
+use crate::files::{
+    FileError, append_line, append_line_unless, line_of, read_if_there, read_lines, write_atomic,
+};
 use crate::plan::Plan;
 use crate::record::{Kind, RateRecord, StepRecord};
 
@@ -148,11 +150,15 @@ impl Run {
     /// # Errors
     /// If the file is damaged or cannot be read.
     pub fn rates(&self) -> Result<Vec<RateRecord>, StoreError> {
-        let mut rates: Vec<RateRecord> = read_lines(&self.rates_path())?.records;
+        Ok(self.named(read_lines(&self.rates_path())?.records))
+    }
+
+    /// A run's own rates under its name.
+    fn named(&self, mut rates: Vec<RateRecord>) -> Vec<RateRecord> {
         for rate in rates.iter_mut().filter(|rate| rate.kind() == Kind::Run) {
             rate.name.clone_from(&self.name);
         }
-        Ok(rates)
+        rates
     }
 
     /// Appends a rate.
@@ -161,6 +167,20 @@ impl Run {
     /// If it cannot be written.
     pub fn append_rate(&self, record: &RateRecord) -> Result<(), StoreError> {
         Ok(append_line(&self.rates_path(), record)?)
+    }
+
+    /// Appends a rate, unless one that is there already stands for it, which is given then: the last of these. Of
+    /// several processes that come to the same rate, one records it.
+    ///
+    /// # Errors
+    /// If it cannot be written, or the file is damaged.
+    pub fn append_rate_unless(
+        &self,
+        record: &RateRecord,
+        stands: impl Fn(&RateRecord) -> bool,
+    ) -> Result<Option<RateRecord>, StoreError> {
+        let found = |rates| self.named(rates).into_iter().rfind(|rate| stands(rate));
+        Ok(append_line_unless(&self.rates_path(), record, found)?)
     }
 
     /// The recorded samples; a run's own under its name.

@@ -45,6 +45,19 @@ fn a_run_is_what_its_folder_is_called() {
 }
 
 #[test]
+fn a_rate_that_stands_for_another_is_kept_alone() {
+    let (_folder, store) = store();
+    let (run, rate) = (store.run("after"), record::tests::example());
+    let wanted = record::RateRecord { name: "after".to_owned(), ..rate.clone() };
+    let append = || run.append_rate_unless(&rate, |there| there.stands_for(&wanted));
+    assert_eq!(append().expect("appended"), None);
+    assert_eq!(append().expect("read"), Some(wanted.clone()), "under the run's name");
+    assert_eq!(run.rates().expect("one").len(), 1);
+    assert_eq!(run.append_rate_unless(&rate, |_| false).expect("appended"), None);
+    assert_eq!(run.rates().expect("two").len(), 2);
+}
+
+#[test]
 fn an_unfinished_line_is_cut_and_a_damaged_one_named() {
     let (_folder, store) = store();
     let run = store.run("a");

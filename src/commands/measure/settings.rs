@@ -20,7 +20,7 @@ pub(in crate::commands) struct Settings {
     /// Whether bytes are masked as in the paper.
     pub(in crate::commands) masked: bool,
     pub(in crate::commands) again: bool,
-    /// Which share of each network's groups of chunks.
+    /// Which share of each network's groups of chunks, and of the compressors.
     pub(in crate::commands) share: Shard,
     /// Whether the rate against context is kept too.
     pub(in crate::commands) curve: bool,

@@ -82,8 +82,8 @@ impl Task<'_> {
     /// Where the values of chunks are kept; measuring again starts from nothing.
     pub(super) fn journal(&self, store: &Run, fingerprint: &str) -> Result<PathBuf> {
         let journal = store.chunks_path(&format!("{fingerprint}.jsonl"));
-        if self.settings.again && journal.exists() {
-            std::fs::remove_file(&journal)?;
+        if self.settings.again {
+            lmtrain_eval::measure::forget(&journal)?;
         }
         Ok(journal)
     }

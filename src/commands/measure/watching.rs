@@ -12,16 +12,15 @@ use crate::progress::ShownProgress;
 /// Bytes of a corpus whose memory is released together.
 const GIVEN_BACK_AT_ONCE: u64 = 16 << 20;
 
-/// Releases the memory of a corpus's bytes that have been measured, up to this many of the span; not if chunks are
-/// drawn from all over it.
+/// Releases the memory of a corpus's bytes that have been measured, up to this one; not if chunks are drawn from all
+/// over it.
 pub(super) fn giving_back(
     corpus: &Corpus,
     span: Span,
     sample: Option<Draw>,
 ) -> impl FnMut(u64) + '_ {
     let mut given_back = span.start;
-    move |done| {
-        let end = span.start + done;
+    move |end| {
         if sample.is_none() && end >= given_back + GIVEN_BACK_AT_ONCE {
             corpus.release(Span { start: given_back, end });
             given_back = end;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use lmtrain_corpora::Mixture;
 use lmtrain_runs::sweep::Sweep;
-use lmtrain_runs::{Plan, RateRecord, Run};
+use lmtrain_runs::{Plan, Run};
 use serde::Serialize;
 
 use super::super::corpora::open_mixture;
+use super::super::measure::Results;
 use super::super::select::has_records_alone;
 use super::super::{eval, fit, resume};
 use super::line::{Line, draft_of};
@@ -48,7 +49,7 @@ pub(super) enum State {
 
 impl Job {
     /// Trains what is left to train, and measures what is not recorded.
-    pub(super) fn run(&self, evals: &[Eval], context: &Context) -> Result<Vec<RateRecord>> {
+    pub(super) fn run(&self, evals: &[Eval], context: &Context) -> Result<Results> {
         let run = context.store.run(&self.plan.name);
         match self.state {
             State::Other => bail!("{}", self.other.as_deref().unwrap_or_default()),
@@ -60,18 +61,18 @@ impl Job {
                 context.say(
                     "its records are here without its weights: nothing is trained or measured anew",
                 );
-                return Ok(run.rates()?);
+                return Ok(Results { records: run.rates()?, ..Results::default() });
             }
         }
-        let mut records = Vec::new();
+        let mut results = Results::default();
         for eval in evals {
             if context.is_stopping() {
                 break;
             }
             let eval = Eval { run: vec![self.plan.name.clone()], ..eval.clone() };
-            records.extend(eval::measure(&eval, Some(&self.corpus), context)?);
+            results.add(eval::measure(&eval, Some(&self.corpus), context)?);
         }
-        Ok(records)
+        Ok(results)
     }
 }
 

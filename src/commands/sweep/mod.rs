@@ -8,10 +8,10 @@ mod plans;
 mod show;
 
 use anyhow::{Result, bail};
-use lmtrain_runs::RateRecord;
 
 use super::eval;
-use super::output::{print_json, print_rates};
+use super::measure::Results;
+use super::output::{print_json, print_results};
 use crate::cli::{self, Eval};
 use crate::context::Context;
 use crate::device::Device;
@@ -70,15 +70,15 @@ pub(super) fn run(arguments: &cli::Sweep, context: &Context) -> Result<()> {
 /// What came of the jobs.
 #[derive(Default)]
 struct Done {
-    records: Vec<RateRecord>,
+    results: Results,
     failed: Vec<String>,
 }
 
 impl Done {
-    /// Keeps a job's records, or why it failed.
-    fn keep(&mut self, name: &str, result: Result<Vec<RateRecord>>, context: &Context) {
+    /// Keeps what came of a job, or why it failed.
+    fn keep(&mut self, name: &str, result: Result<Results>, context: &Context) {
         match result {
-            Ok(records) => self.records.extend(records),
+            Ok(results) => self.results.add(results),
             Err(_) if context.is_stopping() => {}
             Err(error) => {
                 crate::progress::print_error(&error);
@@ -88,7 +88,7 @@ impl Done {
     }
 
     fn finish(self, context: &Context) -> Result<()> {
-        let printed = print_rates(&self.records, context.json);
+        let printed = print_results(&self.results, context.json);
         if context.is_stopping() {
             bail!("stopped; run the same command to continue");
         }
