@@ -10,7 +10,7 @@ default:
     @just --list
 
 # Everything that CI runs, in its order.
-ci: format clippy docs msrv deny test quickstart without-burn arm sanitize
+ci: format clippy docs msrv deny test quickstart any-gpu without-burn arm sanitize
 
 # Formatting.
 format:
@@ -18,12 +18,12 @@ format:
 
 # Lints: with every feature, and without burn.
 clippy:
-    cargo clippy --locked --workspace --all-targets --features cuda,hub -- -D warnings
+    cargo clippy --locked --workspace --all-targets --features cuda,hub,wgpu -- -D warnings
     cargo clippy --locked --all-targets --no-default-features -- -D warnings
 
 # Documentation, private items and every feature included.
 docs:
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --features cuda,hub
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --features cuda,hub,wgpu
 
 # The oldest toolchain that is promised builds the program. Where it is the one at hand, `clippy` has shown that.
 msrv:
@@ -33,7 +33,7 @@ msrv:
     case "$(rustc --version)" in
         "rustc $promised."*) ;;
         *) rustup toolchain install "$promised" --profile minimal &&
-            cargo "+$promised" check --locked --features cuda,hub ;;
+            cargo "+$promised" check --locked --features cuda,hub,wgpu ;;
     esac
 
 # Licences, sources and duplicate bans of the dependencies.
@@ -49,6 +49,10 @@ test:
 quickstart:
     cargo test --locked --features hub --no-run
     "{{ target }}/debug/lmtrain" quickstart --offline --minutes 0.5 --runs-dir "$(mktemp -d)" --data-dir "$(mktemp -d)"
+
+# Training and scoring on a GPU of any vendor, for which Mesa's llvmpipe stands in, a Vulkan device on the processor.
+any-gpu:
+    cargo test --locked --workspace --lib --features hub,wgpu any_gpu -- --ignored
 
 # The program without burn: it builds, restores every golden archive, and compresses with the networks that are built in.
 without-burn:

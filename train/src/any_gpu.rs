@@ -36,14 +36,16 @@ pub(crate) fn gpu() -> Result<&'static AnyGpu, String> {
     GPU.get_or_init(find).as_ref().map_err(Clone::clone)
 }
 
-/// burn's handle of it.
+/// burn's handle of it. Whatever is computed there comes after [`gpu`], which sets the device up.
 pub(crate) fn device() -> WgpuDevice {
+    let _ = gpu();
     WgpuDevice::default()
 }
 
 fn find() -> Result<AnyGpu, String> {
-    // The first use of the device sets it up, and panics where there is none.
-    let setup = quietly(|| init_setup::<AutoGraphicsApi>(&device(), RuntimeOptions::default()));
+    // It panics where there is none.
+    let options = RuntimeOptions::default();
+    let setup = quietly(|| init_setup::<AutoGraphicsApi>(&WgpuDevice::default(), options));
     let setup = setup.map_err(|_| {
         "no GPU is found by Vulkan, Metal or DirectX; on Linux its Vulkan driver may be missing (Debian's package \
          `mesa-vulkan-drivers` has those of AMD and Intel)"

@@ -229,6 +229,7 @@ mod any {
     #[test]
     #[ignore = "needs a GPU, or a program that stands in for one"]
     fn any_gpu_gradients_are_the_processors() {
+        let _ = any_gpu::device();
         for (name, plan) in variants() {
             check_gradients::<Wgpu>(&name, &plan, Precision::F32, 1e-3);
         }

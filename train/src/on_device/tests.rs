@@ -60,6 +60,7 @@ fn gpu_scores_pretrained_models_as_the_processor_does() {
 #[test]
 #[ignore = "needs a GPU, or a program that stands in for one"]
 fn any_gpu_scores_pretrained_models_as_the_processor_does() {
+    let _ = crate::any_gpu::device();
     for name in FIXTURES {
         let (most, mean) = errors::<crate::any_gpu::Wgpu>(name, Precision::F32);
         println!("{name}: {most:.1e} bits at most, {mean:.1e} in the mean");
