@@ -53,7 +53,6 @@ pub type ProgressCallback<'a> = dyn FnMut(MeasureProgress) -> ControlFlow<()> + 
 
 /// How a measurement ended.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each measurement")]
 pub enum MeasureOutcome {
     /// All is measured.
     Finished(Measured),
