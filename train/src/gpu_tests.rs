@@ -94,12 +94,17 @@ fn check_gradients<B: Kernels>(name: &str, exact: &Plan, precision: Precision, t
     let plan = Plan { precision, ..exact.clone() };
     let expected = gradients(&network::<Flex>(exact), batch(exact, 0));
     let got = gradients(&network::<B>(&plan), batch(&plan, 0));
+    let mut worst = (0.0, String::new());
     for (path, expected) in expected {
         let difference = got[&path].iter().zip(&expected).map(|(a, b)| (a - b).powi(2));
         let error = difference.sum::<f32>() / expected.iter().map(|b| b * b).sum::<f32>();
         let error = error.sqrt();
         assert!(error < tolerance, "{name} {precision} {path}: off by {error:.1e}");
+        if error > worst.0 {
+            worst = (error, path);
+        }
     }
+    println!("{name} {precision}: at most {:.1e}, of {}", worst.0, worst.1);
 }
 
 #[cfg(feature = "cuda")]
@@ -226,12 +231,13 @@ mod any {
         assert!((found - exact).abs() < BITS_PER_BYTE_OF_F32, "{found} for {exact} bits a byte");
     }
 
+    /// Of most tensors within 1e-4. Those of convolutions were seen off by 3.0e-3, differently each time (`docs/gpu.md`).
     #[test]
     #[ignore = "needs a GPU, or a program that stands in for one"]
     fn any_gpu_gradients_are_the_processors() {
         let _ = any_gpu::device();
         for (name, plan) in variants() {
-            check_gradients::<Wgpu>(&name, &plan, Precision::F32, 1e-3);
+            check_gradients::<Wgpu>(&name, &plan, Precision::F32, 5e-3);
         }
     }
 
