@@ -52,6 +52,7 @@ fn find() -> Result<AnyGpu, String> {
             .to_owned()
     })?;
     let info = setup.adapter.get_info();
+    // By its name: wgpu's own types are not among burn's.
     let is_software = format!("{:?}", info.device_type) == "Cpu";
     Ok(AnyGpu { name: format!("{}, {:?}", info.name, info.backend), is_software })
 }
