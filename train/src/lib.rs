@@ -56,7 +56,8 @@ mod engine_tests;
 mod error;
 #[cfg(feature = "cuda")]
 mod gpu;
-#[cfg(all(any(feature = "cuda", feature = "wgpu"), test))]
+#[cfg(test)]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod gpu_tests;
 #[cfg(any(feature = "cuda", feature = "wgpu", test))]
 mod guard;
