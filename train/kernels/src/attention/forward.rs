@@ -76,7 +76,6 @@ impl<N: Numbers, const D: usize> Kernel for Forward<'_, N, D> {
                 queries: queries[first * (D / N::IN_PLACE)..].as_ptr(),
                 keys: keys.as_ptr(),
                 values: values.as_ptr(),
-                steps: std::ptr::null(),
                 powers: powers.as_mut_ptr(),
                 sums: sums.as_mut_ptr(),
                 first,

@@ -4,7 +4,6 @@ use super::super::factors::Numbers;
 use super::super::lanes::{LANES, Lanes};
 use super::super::math::{Exp2Below, exp2, nearest_even, soft_cap};
 use super::KEY_BLOCK;
-use super::heads::{probability_unit, round_probability};
 use std::marker::PhantomData;
 
 /// Queries of a tile: two vectors.
@@ -28,10 +27,8 @@ pub(super) struct Tile<N, const D: usize> {
     pub(super) queries: *const f32,
     /// [blocks, D, 16].
     pub(super) keys: *const f32,
-    /// [time, D]; whole numbers, where there are steps, which singles alone can have.
+    /// [time, D].
     pub(super) values: *const f32,
-    /// The powers of two that values held as bytes are multiples of: \[time\]. Else null.
-    pub(super) steps: *const f32,
     /// Scores, then powers, of a block of keys: [64, 32].
     pub(super) powers: *mut f32,
     /// The output before it is divided by its total: [D, 32].
@@ -83,12 +80,7 @@ impl<N: Numbers, const D: usize> Tile<N, D> {
                 for part in (0..count).step_by(LANES) {
                     self.powers(lanes, part, &top, &mut total);
                 }
-                if self.steps.is_null() {
-                    self.add_values(lanes, key, count, None);
-                } else {
-                    let units = self.probabilities(lanes, key, count);
-                    self.add_values(lanes, key, count, Some(units));
-                }
+                self.add_values(lanes, key, count);
             }
             (top, total)
         }
@@ -240,57 +232,19 @@ impl<N: Numbers, const D: usize> Tile<N, D> {
         }
     }
 
-    /// Turns the powers of `count` keys into attention probabilities: whole numbers, of which it gives the units.
+    /// Adds power·value over `count` keys to the sums.
     #[inline(always)]
-    unsafe fn probabilities<L: Lanes>(&self, lanes: L, key: usize, count: usize) -> [L::Vector; 2] {
-        let (mut largest, mut inverse) = ([lanes.zero(); 2], [lanes.zero(); 2]);
-        // SAFETY: granted by the caller of `attend`.
-        unsafe {
-            for k in 0..count {
-                let step = lanes.splat(*self.steps.add(key + k));
-                for v in 0..2 {
-                    let place = self.powers.add(k * QUERIES + v * LANES);
-                    let probability = lanes.mul(lanes.load(place), step);
-                    lanes.store(place, probability);
-                    largest[v] = lanes.max(probability, largest[v]);
-                }
-            }
-            for v in 0..2 {
-                let (mut units, mut inverses) = (lanes.array(largest[v]), [0.0; LANES]);
-                for i in 0..LANES {
-                    [units[i], inverses[i]] = probability_unit(units[i]);
-                }
-                (largest[v], inverse[v]) = (lanes.vector(&units), lanes.vector(&inverses));
-            }
-            for k in 0..count {
-                for v in 0..2 {
-                    let place = self.powers.add(k * QUERIES + v * LANES);
-                    lanes.store(place, round_probability(lanes, lanes.load(place), inverse[v]));
-                }
-            }
-        }
-        largest
-    }
-
-    /// Adds power·value over `count` keys to the sums; or unit·(Σ probability·value), where that sum is exact.
-    #[inline(always)]
-    unsafe fn add_values<L: Lanes>(
-        &self,
-        lanes: L,
-        key: usize,
-        count: usize,
-        units: Option<[L::Vector; 2]>,
-    ) {
+    unsafe fn add_values<L: Lanes>(&self, lanes: L, key: usize, count: usize) {
         // SAFETY: granted by the caller of `attend`.
         unsafe {
             if L::WIDE {
                 for d in (0..self.dims()).step_by(8) {
-                    self.value_tile::<L, 8, 2>(lanes, key, count, [d, 0], units);
+                    self.value_tile::<L, 8, 2>(lanes, key, count, [d, 0]);
                 }
             } else {
                 for d in (0..self.dims()).step_by(4) {
-                    self.value_tile::<L, 4, 1>(lanes, key, count, [d, 0], units);
-                    self.value_tile::<L, 4, 1>(lanes, key, count, [d, 1], units);
+                    self.value_tile::<L, 4, 1>(lanes, key, count, [d, 0]);
+                    self.value_tile::<L, 4, 1>(lanes, key, count, [d, 1]);
                 }
             }
         }
@@ -304,17 +258,14 @@ impl<N: Numbers, const D: usize> Tile<N, D> {
         key: usize,
         count: usize,
         [d, vector]: [usize; 2],
-        units: Option<[L::Vector; 2]>,
     ) {
         // SAFETY: granted by the caller of `attend`; `d + DIMS` is at most the dimensions.
         unsafe {
             let to = self.sums.add(d * QUERIES + vector * LANES);
             let mut sums = [[lanes.zero(); VECTORS]; DIMS];
-            if units.is_none() {
-                for i in 0..DIMS {
-                    for v in 0..VECTORS {
-                        sums[i][v] = lanes.load(to.add(i * QUERIES + v * LANES));
-                    }
+            for i in 0..DIMS {
+                for v in 0..VECTORS {
+                    sums[i][v] = lanes.load(to.add(i * QUERIES + v * LANES));
                 }
             }
             let mut values = self.values.add(key / N::IN_PLACE * self.dims() + d);
@@ -335,11 +286,7 @@ impl<N: Numbers, const D: usize> Tile<N, D> {
             }
             for i in 0..DIMS {
                 for v in 0..VECTORS {
-                    let to = to.add(i * QUERIES + v * LANES);
-                    if let Some(units) = units {
-                        sums[i][v] = lanes.fma(sums[i][v], units[vector + v], lanes.load(to));
-                    }
-                    lanes.store(to, sums[i][v]);
+                    lanes.store(to.add(i * QUERIES + v * LANES), sums[i][v]);
                 }
             }
         }
@@ -348,7 +295,7 @@ impl<N: Numbers, const D: usize> Tile<N, D> {
 
 /// Scores of one key for 16 queries from `query` on, with −∞ where the key comes after the query.
 #[inline(always)]
-fn mask<L: Lanes>(lanes: L, key: usize, query: usize, scores: L::Vector) -> L::Vector {
+pub(super) fn mask<L: Lanes>(lanes: L, key: usize, query: usize, scores: L::Vector) -> L::Vector {
     // Small whole numbers: exact in `f32`.
     let ahead = lanes.splat(key as f32 - query as f32);
     lanes.select_greater(ahead, numbered(lanes), lanes.splat(f32::NEG_INFINITY), scores)
@@ -356,7 +303,12 @@ fn mask<L: Lanes>(lanes: L, key: usize, query: usize, scores: L::Vector) -> L::V
 
 /// The scores of one key, with −∞ where the query's number is `end` or more: the key has left its window.
 #[inline(always)]
-fn mask_behind<L: Lanes>(lanes: L, end: usize, query: usize, scores: L::Vector) -> L::Vector {
+pub(super) fn mask_behind<L: Lanes>(
+    lanes: L,
+    end: usize,
+    query: usize,
+    scores: L::Vector,
+) -> L::Vector {
     let left = lanes.splat(end as f32 - query as f32);
     lanes.select_greater(left, numbered(lanes), scores, lanes.splat(f32::NEG_INFINITY))
 }

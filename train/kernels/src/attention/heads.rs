@@ -26,12 +26,12 @@ pub enum HeldAs {
     /// largest of the block.
     ///
     /// A score is then an integer below 2²² (for up to 256 dimensions) times a power of two, and a block's sum of
-    /// values is an integer below 2²¹ times the unit. Both are exact in any order, so a cached step can use integers
-    /// and a whole-chunk pass fused multiply-adds. A cached step may multiply by the powers of two at any point and
-    /// still gets the bits of the whole-chunk pass, because nothing else is rounded: nothing is subnormal or too
-    /// large. For this, queries and keys are limited to ±2⁷, their powers are at least 2⁻²⁴, and values are multiplied
-    /// by 2²⁴ until the end, so that their powers are at least 1. This format is for networks that normalise queries
-    /// and keys, whose numbers are far from these limits.
+    /// values is an integer below 2²¹ times the unit. Both are exact in any order, so a cached step and a whole-chunk
+    /// pass each add the integers in their own. They may multiply by the powers of two at any point and still get the
+    /// same bits, because nothing else is rounded: nothing is subnormal or too large. For this, queries and keys are
+    /// limited to ±2⁷, their powers are at least 2⁻²⁴, and values are multiplied by 2²⁴ until the end, so that their
+    /// powers are at least 1. This format is for networks that normalise queries and keys, whose numbers are far from
+    /// these limits.
     Bytes,
 }
 
@@ -222,13 +222,24 @@ pub(super) fn round_bytes<L: Lanes>(lanes: L, least: u32, head: &mut [f32]) {
 /// The exponent, as `f32` counts them, of the least power of two of which a head's largest number is at most 127.
 #[inline(always)]
 fn byte_exponent<L: Lanes>(lanes: L, head: &[f32]) -> u32 {
+    exponent_below(lanes.largest(sizes(lanes, head)))
+}
+
+/// The largest sizes of a head's numbers, over those that lie sixteen apart.
+#[inline(always)]
+fn sizes<L: Lanes>(lanes: L, head: &[f32]) -> L::Vector {
     let mut largest = lanes.zero();
     for part in head.chunks_exact(LANES) {
         let x = lanes.load_slice(part, 0.0);
         largest = lanes.max(lanes.max(x, lanes.sub(lanes.zero(), x)), largest);
     }
-    let ratio = lanes.largest(largest) * (1.0 / 127.0);
-    (ratio.to_bits() + 0x7f_ffff) >> 23
+    largest
+}
+
+/// `byte_exponent` by the size of the largest number.
+#[inline(always)]
+fn exponent_below(largest: f32) -> u32 {
+    ((largest * (1.0 / 127.0)).to_bits() + 0x7f_ffff) >> 23
 }
 
 /// A head's numbers, rounded before, as bytes; and the exponent of the power of two that they are multiples of.
@@ -259,23 +270,44 @@ pub(super) unsafe fn whole_bytes<L: Lanes>(lanes: L, numbers: L::Vector) -> [u8;
     bytes
 }
 
-/// Divides a head's values, rounded before, by the power of two that they are multiples of: whole numbers. Gives that.
-#[inline(always)]
-pub(super) fn to_whole<L: Lanes>(lanes: L, head: &mut [f32]) -> f32 {
-    let [exponent, inverse] = rounded_exponents(lanes, head, LEAST_EXPONENTS[1]);
-    let inverse = lanes.splat(f32::from_bits(inverse << 23));
-    for part in head.chunks_exact_mut(LANES) {
-        lanes.store_slice(part, lanes.mul(lanes.load_slice(part, 0.0), inverse));
-    }
-    f32::from_bits(exponent << 23)
-}
-
 /// `byte_exponent` of numbers rounded before, and that of the inverse. Where rounding made the largest number smaller,
 /// a lower exponent than it had may come out, and is as exact.
 #[inline(always)]
 fn rounded_exponents<L: Lanes>(lanes: L, head: &[f32], least: u32) -> [u32; 2] {
-    let exponent = byte_exponent(lanes, head).clamp(least, 200);
+    bounded_exponents(byte_exponent(lanes, head), least)
+}
+
+/// An exponent of numbers rounded before, and that of the inverse.
+#[inline(always)]
+fn bounded_exponents(exponent: u32, least: u32) -> [u32; 2] {
+    let exponent = exponent.clamp(least, 200);
     [exponent, 254 - exponent]
+}
+
+/// The powers of two that `count` heads' numbers, rounded before, are multiples of, and their inverses. The heads are
+/// `stride` apart, and at most sixteen.
+#[inline(always)]
+pub(super) fn powers_of<L: Lanes>(
+    lanes: L,
+    heads: &[f32],
+    [count, stride, dims]: [usize; 3],
+    least: u32,
+) -> [[f32; LANES]; 2] {
+    let mut square = [lanes.zero(); LANES];
+    for i in 0..count {
+        square[i] = sizes(lanes, &heads[i * stride..][..dims]);
+    }
+    lanes.transpose(&mut square);
+    let mut largest = lanes.zero();
+    for sizes in square {
+        largest = lanes.max(sizes, largest);
+    }
+    let (mut powers, mut inverses) = (lanes.array(largest), [0.0; LANES]);
+    for i in 0..LANES {
+        let [exponent, inverse] = bounded_exponents(exponent_below(powers[i]), least);
+        (powers[i], inverses[i]) = (f32::from_bits(exponent << 23), f32::from_bits(inverse << 23));
+    }
+    [powers, inverses]
 }
 
 /// The unit of a block's attention probabilities, of which the largest is this, and its inverse: they are at most 255 of it.

@@ -14,6 +14,7 @@
 mod backward;
 mod backward_tile;
 mod blocks;
+mod byte_tile;
 mod cached;
 mod cached_bytes;
 mod forward;
@@ -24,6 +25,7 @@ mod prepare_rows;
 mod rotary;
 mod stores;
 mod whole;
+mod whole_bytes;
 
 pub use backward::attention_backward;
 pub use cached::{KeyValueCache, attention_cached};

@@ -1,6 +1,7 @@
 //! The whole-chunk pass of inference: prepared rows in, mixed values out; no [time, time] tensor, no log-sums.
 //!
-//! It runs the tiles of the training pass (`forward_tile`), so its bits are those of the cached step (`cached`).
+//! It runs the tiles of the training pass (`forward_tile`), or where keys and values are held as bytes its own
+//! (`whole_bytes`); its bits are those of the cached step (`cached`).
 
 use super::super::aligned::with_scratch;
 use super::super::factors::Singles;
@@ -9,7 +10,8 @@ use super::super::level::Level;
 use super::super::parallel::{self, Shared};
 use super::KEY_BLOCK;
 use super::forward_tile::{QUERIES, Tile};
-use super::heads::{AttentionHeads, HeldAs, to_whole};
+use super::heads::{AttentionHeads, HeldAs};
+use super::whole_bytes::WholeBytes;
 use std::marker::PhantomData;
 
 /// mixed [time, heads, dims] from one sequence's prepared rows [time, heads.row()]; over the threads, unless
@@ -22,58 +24,55 @@ pub fn attention_whole(level: Level, heads: &AttentionHeads, rows: &[f32], mixed
     let mixed = Shared::new(mixed);
     let work = time * (time + 1) * heads.width();
     parallel::for_each(heads.key_heads, work, |key_head| {
+        let call = Call { heads, rows, mixed, time, key_head };
         let (dims, padded) = (heads.dims, time.next_multiple_of(QUERIES));
-        let tile = dims * QUERIES;
-        let lengths = [padded * dims, padded * dims, padded, tile, KEY_BLOCK * QUERIES, tile];
-        with_scratch(lengths, |scratch| {
-            let call = Call { heads, rows, mixed, time, key_head };
-            match dims {
+        let (tile, block) = (dims * QUERIES, KEY_BLOCK * QUERIES);
+        if heads.held == HeldAs::Bytes {
+            // A pair takes the place of an `f32`.
+            let pairs = padded * dims / 2;
+            let lengths = [pairs, padded, pairs, padded, tile / 2, QUERIES, block, block / 2, tile];
+            with_scratch(lengths, |scratch| dispatch(level, WholeBytes(call, scratch)));
+        } else {
+            let lengths = [padded * dims, padded * dims, tile, block, tile];
+            with_scratch(lengths, |scratch| match dims {
                 16 => dispatch(level, Whole::<'_, 16>(call, scratch)),
                 32 => dispatch(level, Whole::<'_, 32>(call, scratch)),
                 48 => dispatch(level, Whole::<'_, 48>(call, scratch)),
                 _ => dispatch(level, Whole::<'_, 0>(call, scratch)),
-            }
-        });
+            });
+        }
     });
 }
 
 /// One head of keys, and the heads of queries that share it.
-struct Call<'a> {
-    heads: &'a AttentionHeads,
-    rows: &'a [f32],
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) heads: &'a AttentionHeads,
+    pub(super) rows: &'a [f32],
     mixed: Shared,
-    time: usize,
+    pub(super) time: usize,
     key_head: usize,
 }
 
-/// The same for D dimensions, or any number if D is 0, with scratch: keys, values, their steps,
-/// queries, powers and sums.
-struct Whole<'a, const D: usize>(Call<'a>, [&'a mut [f32]; 6]);
+/// The same for D dimensions, or any number if D is 0, with scratch: keys, values, queries, powers and sums.
+struct Whole<'a, const D: usize>(Call<'a>, [&'a mut [f32]; 5]);
 
 impl<const D: usize> Kernel for Whole<'_, D> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) {
-        let Whole(call, [keys, values, steps, queries, powers, sums]) = self;
-        let heads = call.heads;
-        let dims = if D == 0 { heads.dims } else { D };
-        let group = heads.heads / heads.key_heads;
-        let key_column = (heads.heads + call.key_head) * dims;
-        let value_column = key_column + heads.key_heads * dims;
+        let Whole(call, [keys, values, queries, powers, sums]) = self;
+        let dims = if D == 0 { call.heads.dims } else { D };
         let padded = call.time.next_multiple_of(QUERIES);
+        let [key_column, value_column] = call.key_columns(dims);
         call.columns(lanes, dims, key_column, 0, &mut keys[..padded * dims]);
-        let rows = call.rows.chunks_exact(heads.row());
-        let bytes = heads.held == HeldAs::Bytes;
-        for ((value, step), row) in values.chunks_exact_mut(dims).zip(&mut *steps).zip(rows) {
+        let rows = call.rows.chunks_exact(call.heads.row());
+        for (value, row) in values.chunks_exact_mut(dims).zip(rows) {
             value.copy_from_slice(&row[value_column..][..dims]);
-            if bytes {
-                *step = to_whole(lanes, value);
-            }
         }
         values[call.time * dims..].fill(0.0);
-        steps[call.time..].fill(1.0);
-        for head in call.key_head * group..(call.key_head + 1) * group {
+        for head in call.query_heads() {
             for first in (0..padded).step_by(QUERIES) {
                 call.columns(lanes, dims, head * dims, first, &mut queries[..QUERIES * dims]);
                 let tile = Tile::<Singles, D> {
@@ -82,12 +81,11 @@ impl<const D: usize> Kernel for Whole<'_, D> {
                     queries: queries.as_ptr(),
                     keys: keys.as_ptr(),
                     values: values.as_ptr(),
-                    steps: if bytes { steps.as_ptr() } else { std::ptr::null() },
                     powers: powers.as_mut_ptr(),
                     sums: sums.as_mut_ptr(),
                     first,
-                    window: heads.window,
-                    soft_cap: heads.score_cap(),
+                    window: call.heads.window,
+                    soft_cap: call.heads.score_cap(),
                 };
                 // SAFETY: the scratch holds the padded rows, a whole number of tiles, all written above.
                 let (_, total) = unsafe { tile.attend(lanes) };
@@ -98,6 +96,20 @@ impl<const D: usize> Kernel for Whole<'_, D> {
 }
 
 impl Call<'_> {
+    /// The first columns of the keys and of the values.
+    #[inline(always)]
+    pub(super) fn key_columns(&self, dims: usize) -> [usize; 2] {
+        let column = (self.heads.heads + self.key_head) * dims;
+        [column, column + self.heads.key_heads * dims]
+    }
+
+    /// The heads of queries.
+    #[inline(always)]
+    pub(super) fn query_heads(&self) -> std::ops::Range<usize> {
+        let group = self.heads.heads / self.heads.key_heads;
+        self.key_head * group..(self.key_head + 1) * group
+    }
+
     /// Some columns of tokens from `first` on, as [block of 16 tokens, dims, 16]; zeros behind the end.
     #[inline(always)]
     fn columns<L: Lanes>(
@@ -128,7 +140,7 @@ impl Call<'_> {
 
     /// Divides a tile's sums [dims, 32] by the totals and writes the rows that are there.
     #[inline(always)]
-    fn finish<L: Lanes>(
+    pub(super) fn finish<L: Lanes>(
         &self,
         lanes: L,
         dims: usize,

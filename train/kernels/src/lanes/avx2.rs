@@ -1,6 +1,6 @@
 //! Sixteen lanes as two AVX registers, with FMA and F16C.
 
-use super::operations::{Int8Panel, Kernel, LANES, Lanes};
+use super::operations::{self, Int8Panel, Kernel, LANES, Lanes, PairLines};
 use std::arch::x86_64::*;
 
 /// The token of the AVX2 level: it exists only inside `run`.
@@ -113,6 +113,59 @@ impl Lanes for Avx2 {
             } else {
                 multiply_int8(x, fours, weights, sums);
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_pairs<const R: usize, const V: usize>(
+        self,
+        lines: usize,
+        left: PairLines,
+        right: PairLines,
+    ) -> [[Pair; V]; R] {
+        // Not in a function of its own, which the compiler would not put into every loop that uses it.
+        // SAFETY: see the impl; the caller grants R and 16·V pairs of each line.
+        unsafe {
+            let mut sums = [[[_mm256_setzero_si256(); 2]; V]; R];
+            for line in (0..lines).step_by(2) {
+                for line in line..line + 2 {
+                    let left = left.first.add(line * left.stride);
+                    let right = right.first.add(line * right.stride);
+                    let mut eights = [[_mm256_setzero_si256(); 2]; V];
+                    for v in 0..V {
+                        for half in 0..2 {
+                            let eight = right.add(v * LANES + half * 8);
+                            eights[v][half] = _mm256_loadu_si256(eight.cast());
+                        }
+                    }
+                    for r in 0..R {
+                        let left = _mm256_set1_epi32(left.add(r).cast::<i32>().read_unaligned());
+                        for v in 0..V {
+                            for half in 0..2 {
+                                let products = _mm256_madd_epi16(left, eights[v][half]);
+                                sums[r][v][half] = _mm256_add_epi32(sums[r][v][half], products);
+                            }
+                        }
+                    }
+                }
+            }
+            let mut floats = [[self.zero(); V]; R];
+            for r in 0..R {
+                for v in 0..V {
+                    let [low, high] = sums[r][v];
+                    floats[r][v] = Pair(_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high));
+                }
+            }
+            floats
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(self, to: *mut operations::Pair, first: Pair, second: Pair) {
+        // SAFETY: see the impl.
+        unsafe {
+            store_eight_pairs(to, first.0, second.0);
+            store_eight_pairs(to.add(8), first.1, second.1);
         }
     }
 
@@ -243,10 +296,8 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     fn transpose(self, rows: &mut [Pair; LANES]) {
-        let old = rows.map(|row| self.array(row));
-        for (i, row) in rows.iter_mut().enumerate() {
-            *row = self.vector(&std::array::from_fn(|j| old[j][i]));
-        }
+        // SAFETY: see the impl.
+        unsafe { transpose(rows) }
     }
 }
 
@@ -423,6 +474,20 @@ unsafe fn multiply_int4<const R: usize>(
     }
 }
 
+/// `Lanes::store_pairs` of eight lanes.
+///
+/// # Safety
+/// `to` must be valid for writing 8 pairs.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn store_eight_pairs(to: *mut operations::Pair, first: __m256, second: __m256) {
+    // Conversions round to the nearest, ties to even: Rust leaves the mode at that.
+    let (first, second) = (_mm256_cvtps_epi32(first), _mm256_cvtps_epi32(second));
+    let pairs = _mm256_blend_epi16::<0b1010_1010>(first, _mm256_slli_epi32::<16>(second));
+    // SAFETY: granted by the caller.
+    unsafe { _mm256_storeu_si256(to.cast(), pairs) }
+}
+
 /// Writes sixteen sums of each row, 64 places apart.
 ///
 /// # Safety
@@ -438,6 +503,47 @@ unsafe fn store_totals<const R: usize>(totals: [[__m256i; 2]; R], to: *mut f32) 
                 _mm256_storeu_ps(to, _mm256_cvtepi32_ps(total));
             }
         }
+    }
+}
+
+/// The 16×16 transposition by its four 8×8 squares.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn transpose(rows: &mut [Pair; LANES]) {
+    let mut squares = [[_mm256_setzero_ps(); 8]; 4];
+    for i in 0..8 {
+        (squares[0][i], squares[2][i]) = (rows[i].0, rows[i].1);
+        (squares[1][i], squares[3][i]) = (rows[8 + i].0, rows[8 + i].1);
+    }
+    for square in &mut squares {
+        transpose_square(square);
+    }
+    for i in 0..8 {
+        rows[i] = Pair(squares[0][i], squares[1][i]);
+        rows[8 + i] = Pair(squares[2][i], squares[3][i]);
+    }
+}
+
+/// The 8×8 transposition in three rounds: pairs, quadruples, 128-bit blocks.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn transpose_square(rows: &mut [__m256; 8]) {
+    let (mut pairs, mut fours) = (*rows, *rows);
+    for i in 0..4 {
+        pairs[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        pairs[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+    // fours[4i + j], 128-bit block b: column 4b + j of rows 4i..4i+4.
+    for i in 0..2 {
+        for j in 0..2 {
+            let (low, high) = (pairs[4 * i + j], pairs[4 * i + 2 + j]);
+            fours[4 * i + 2 * j] = _mm256_shuffle_ps::<0b01_00_01_00>(low, high);
+            fours[4 * i + 2 * j + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(low, high);
+        }
+    }
+    for j in 0..4 {
+        rows[j] = _mm256_permute2f128_ps::<0x20>(fours[j], fours[4 + j]);
+        rows[4 + j] = _mm256_permute2f128_ps::<0x31>(fours[j], fours[4 + j]);
     }
 }
 

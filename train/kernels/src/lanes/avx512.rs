@@ -1,7 +1,7 @@
 //! Sixteen lanes as one AVX-512 register.
 
 use super::bfloat;
-use super::operations::{self, Int8Panel, Kernel, LANES, Lanes};
+use super::operations::{self, Int8Panel, Kernel, LANES, Lanes, Pair, PairLines};
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
@@ -108,6 +108,51 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     ) {
         // SAFETY: see the impl.
         unsafe { multiply_int8(x, fours, weights, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_pairs<const R: usize, const V: usize>(
+        self,
+        lines: usize,
+        left: PairLines,
+        right: PairLines,
+    ) -> [[__m512; V]; R] {
+        // Not in a function of its own, which the compiler would not put into every loop that uses it.
+        // SAFETY: see the impl; the caller grants R and 16·V pairs of each line.
+        unsafe {
+            let mut sums = [[_mm512_setzero_si512(); V]; R];
+            for line in 0..lines {
+                let left = left.first.add(line * left.stride);
+                let right = right.first.add(line * right.stride);
+                let mut sixteens = [_mm512_setzero_si512(); V];
+                for v in 0..V {
+                    sixteens[v] = _mm512_loadu_si512(right.add(v * LANES).cast());
+                }
+                for r in 0..R {
+                    let left = _mm512_set1_epi32(left.add(r).cast::<i32>().read_unaligned());
+                    for v in 0..V {
+                        sums[r][v] = _mm512_dpwssd_epi32(sums[r][v], left, sixteens[v]);
+                    }
+                }
+            }
+            let mut floats = [[self.zero(); V]; R];
+            for r in 0..R {
+                for v in 0..V {
+                    floats[r][v] = _mm512_cvtepi32_ps(sums[r][v]);
+                }
+            }
+            floats
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(self, to: *mut Pair, first: __m512, second: __m512) {
+        // SAFETY: see the impl. Conversions round to the nearest, ties to even: Rust leaves the mode at that.
+        unsafe {
+            let (first, second) = (_mm512_cvtps_epi32(first), _mm512_cvtps_epi32(second));
+            let second = _mm512_slli_epi32::<16>(second);
+            _mm512_storeu_si512(to.cast(), _mm512_mask_blend_epi16(0xaaaa_aaaa, first, second));
+        }
     }
 
     #[inline(always)]

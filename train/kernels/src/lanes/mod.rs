@@ -14,7 +14,7 @@ mod operations;
 mod scalar;
 
 use super::level::{Instructions, Level};
-pub(super) use operations::{Int8Panel, Kernel, LANES, Lanes, above_subnormal};
+pub(super) use operations::{Int8Panel, Kernel, LANES, Lanes, Pair, PairLines, above_subnormal};
 
 /// Asks for the cache line at an address, which need not be the program's, ahead of its use.
 #[inline(always)]
@@ -242,6 +242,83 @@ mod tests {
                     let weights = std::array::from_fn(weight);
                     let found = dispatch(level, Mix(&weights, &values, stride));
                     assert_eq!(found, expected, "{level} {stride}");
+                }
+            }
+        }
+    }
+
+    /// Numbers as pairs of neighbouring rows: left [lines, 2, left stride] and right [lines, 2, right stride].
+    struct Products<'a>(&'a [Vec<f32>; 2], [usize; 2]);
+
+    impl Kernel for Products<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Vec<f32> {
+            let Products(numbers, strides) = self;
+            assert!(strides[0] == LANES && strides[1] == 2 * LANES);
+            let count = numbers[0].len() / (2 * LANES);
+            let mut pairs = [vec![[0; 2]; count * LANES], vec![[0; 2]; count * 2 * LANES]];
+            for (side, stride) in strides.into_iter().enumerate() {
+                let rows = numbers[side].chunks_exact(2 * stride);
+                for (rows, to) in rows.zip(pairs[side].chunks_exact_mut(stride)) {
+                    let (first, second) = rows.split_at(stride);
+                    for at in (0..stride).step_by(LANES) {
+                        let first = lanes.load_slice(&first[at..], 0.0);
+                        let second = lanes.load_slice(&second[at..], 0.0);
+                        // SAFETY: a stride is a multiple of sixteen.
+                        unsafe { lanes.store_pairs(to[at..].as_mut_ptr(), first, second) };
+                    }
+                }
+            }
+            let lines =
+                |side: usize| PairLines { first: pairs[side].as_ptr(), stride: strides[side] };
+            let (left, right) = (lines(0), lines(1));
+            let mut found = Vec::new();
+            // SAFETY: all lines are there, of 16 and of 32 pairs.
+            unsafe {
+                for sums in lanes.multiply_pairs::<4, 1>(count, left, right) {
+                    found.extend(lanes.array(sums[0]));
+                }
+                for sums in lanes.multiply_pairs::<8, 2>(count, left, right).as_flattened() {
+                    found.extend(lanes.array(*sums));
+                }
+            }
+            found
+        }
+    }
+
+    #[test]
+    fn products_of_pairs_are_exact() {
+        for lines in [8, 32, 128] {
+            for large in [false, true] {
+                let number = |i: usize, most: i32| match large {
+                    true => [-most, most][i / 3 % 2],
+                    false => (i * 7919 % (2 * most as usize + 1)) as i32 - most,
+                };
+                let left = |row: usize, i: usize| number(row * 31 + i * 577, 127);
+                let right = |row: usize, i: usize| number(row * 13 + i * 131, 255).abs();
+                let sum = |i: usize, j: usize| {
+                    (0..2 * lines).map(|row| left(row, i) * right(row, j)).sum::<i32>() as f32
+                };
+                let row = |width: usize| {
+                    (0..2 * lines).flat_map(move |row| (0..width).map(move |i| (row, i)))
+                };
+                // Rounded to these, ties to even.
+                let numbers = [
+                    row(LANES).map(|(row, i)| left(row, i) as f32 + 0.375).collect(),
+                    row(2 * LANES)
+                        .map(|(row, i)| right(row, i))
+                        .map(|whole| whole as f32 + [0.5, -0.25][(whole % 2) as usize])
+                        .collect(),
+                ];
+                let mut expected = Vec::new();
+                for (rows, columns) in [(4, LANES), (8, 2 * LANES)] {
+                    expected.extend((0..rows).flat_map(|i| (0..columns).map(move |j| sum(i, j))));
+                }
+                for level in Level::all_available() {
+                    let found = dispatch(level, Products(&numbers, [LANES, 2 * LANES]));
+                    assert_eq!(found, expected, "{level} {lines}");
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Sixteen lanes as four NEON registers. Every 64-bit ARM processor has them.
 
-use super::operations::{Int8Panel, LANES, Lanes};
+use super::operations::{Int8Panel, LANES, Lanes, Pair, PairLines};
 use std::arch::aarch64::*;
 
 /// The token of the NEON level.
@@ -144,6 +144,41 @@ impl Lanes for Neon {
                     let totals = multiply_sixteen(x, fours, weights);
                     self.store(sums.add(row * 4 * LANES + column), totals);
                 }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_pairs<const R: usize, const V: usize>(
+        self,
+        lines: usize,
+        left: PairLines,
+        right: PairLines,
+    ) -> [[Vector; V]; R] {
+        let mut sums = [[self.zero(); V]; R];
+        for v in 0..V {
+            for half in 0..2 {
+                // SAFETY: granted by the caller.
+                let eights: [_; R] = unsafe {
+                    let first = right.first.add(v * LANES + half * 8);
+                    multiply_eight(lines, left, PairLines { first, ..right })
+                };
+                for r in 0..R {
+                    [sums[r][v][2 * half], sums[r][v][2 * half + 1]] = eights[r];
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(self, to: *mut Pair, first: Vector, second: Vector) {
+        for i in 0..4 {
+            // SAFETY: see the impl.
+            unsafe {
+                let (first, second) = (vcvtnq_s32_f32(first[i]), vcvtnq_s32_f32(second[i]));
+                // The second number's bits over the upper half of the first's.
+                vst1q_s32(to.add(4 * i).cast(), vsliq_n_s32::<16>(first, second));
             }
         }
     }
@@ -332,6 +367,38 @@ unsafe fn mix_sixteen(weights: &[u8; 64], values: *const i8, stride: usize) -> V
             let [a, b, c, d] = [0, 1, 2, 3].map(|j| sums[4 * i + j]);
             vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d)))
         })
+    }
+}
+
+/// `Lanes::multiply_pairs` for the first eight pairs of each line of `right`.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn multiply_eight<const R: usize>(
+    lines: usize,
+    left: PairLines,
+    right: PairLines,
+) -> [[float32x4_t; 2]; R] {
+    // SAFETY: granted by the caller, and see the impl.
+    unsafe {
+        // Two sums for each of two lanes.
+        let mut sums = [[vdupq_n_s32(0); 4]; R];
+        for line in 0..lines {
+            let left = left.first.add(line * left.stride);
+            let right = right.first.add(line * right.stride).cast::<i16>();
+            let fours = [vld1q_s16(right), vld1q_s16(right.add(8))];
+            for r in 0..R {
+                let left = left.add(r).cast::<i32>().read_unaligned();
+                let left = vreinterpretq_s16_s32(vdupq_n_s32(left));
+                for i in 0..2 {
+                    let sums = &mut sums[r][2 * i..];
+                    sums[0] = vmlal_s16(sums[0], vget_low_s16(left), vget_low_s16(fours[i]));
+                    sums[1] = vmlal_high_s16(sums[1], left, fours[i]);
+                }
+            }
+        }
+        sums.map(|[a, b, c, d]| [vcvtq_f32_s32(vpaddq_s32(a, b)), vcvtq_f32_s32(vpaddq_s32(c, d))])
     }
 }
 

@@ -18,6 +18,16 @@ pub(crate) struct Int8Panel {
     pub(crate) int4: bool,
 }
 
+/// Two whole numbers, whose products with those of another pair are added up.
+pub(crate) type Pair = [i16; 2];
+
+/// Lines of pairs, each `stride` pairs behind the last.
+#[derive(Clone, Copy)]
+pub(crate) struct PairLines {
+    pub(crate) first: *const Pair,
+    pub(crate) stride: usize,
+}
+
 /// The operations of one level on vectors of 16 `f32`.
 pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// Sixteen `f32`.
@@ -78,6 +88,20 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         weights: Int8Panel,
         sums: *mut f32,
     );
+    /// Σ left·right, over lines of pairs and both numbers of a pair, for the first R pairs of a left line and the first
+    /// 16·V of a right one: exact, if it is within ±2²⁴. Numbers are within ±255, and the lines are even in number.
+    /// # Safety
+    /// The lines must be valid for reading so many pairs.
+    unsafe fn multiply_pairs<const R: usize, const V: usize>(
+        self,
+        lines: usize,
+        left: PairLines,
+        right: PairLines,
+    ) -> [[Self::Vector; V]; R];
+    /// Writes sixteen pairs of numbers, rounded to whole ones (ties to even) that fit into 16 bits.
+    /// # Safety
+    /// `to` must be valid for writing 16 pairs.
+    unsafe fn store_pairs(self, to: *mut Pair, first: Self::Vector, second: Self::Vector);
     /// Lanes 8 to 15, then lanes 0 to 7.
     fn swap_halves(self, a: Self::Vector) -> Self::Vector;
 

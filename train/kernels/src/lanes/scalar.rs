@@ -1,6 +1,6 @@
 //! Sixteen lanes in plain Rust: the reference for all other levels.
 
-use super::operations::{Int8Panel, LANES, Lanes};
+use super::operations::{Int8Panel, LANES, Lanes, Pair, PairLines};
 use half::{bf16, f16};
 
 /// The token of the scalar level.
@@ -135,6 +135,42 @@ impl Lanes for Scalar {
             // SAFETY: as above.
             unsafe { places.write(totals.map(|total| total as f32)) };
         }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_pairs<const R: usize, const V: usize>(
+        self,
+        lines: usize,
+        left: PairLines,
+        right: PairLines,
+    ) -> [[Vector; V]; R] {
+        let mut sums = [[[0_i32; LANES]; V]; R];
+        for line in 0..lines {
+            // SAFETY: the caller grants R and 16·V readable pairs in each line.
+            let (left, right) = unsafe {
+                let left = left.first.add(line * left.stride).cast::<[Pair; R]>().read();
+                let right = right.first.add(line * right.stride).cast::<[[Pair; LANES]; V]>();
+                (left, right.read())
+            };
+            for r in 0..R {
+                for v in 0..V {
+                    for i in 0..LANES {
+                        let products =
+                            [0, 1].map(|j| i32::from(left[r][j]) * i32::from(right[v][i][j]));
+                        sums[r][v][i] += products[0] + products[1];
+                    }
+                }
+            }
+        }
+        sums.map(|row| row.map(|sums| sums.map(|sum| sum as f32)))
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(self, to: *mut Pair, first: Vector, second: Vector) {
+        let whole = |number: f32| number.round_ties_even() as i16;
+        let pairs: [Pair; LANES] = std::array::from_fn(|i| [whole(first[i]), whole(second[i])]);
+        // SAFETY: the caller grants 16 writable pairs.
+        unsafe { to.cast::<[Pair; LANES]>().write(pairs) }
     }
 
     #[inline(always)]
