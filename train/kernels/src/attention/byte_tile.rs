@@ -208,8 +208,8 @@ impl ByteTile {
         *total = lanes.add(*total, tree[0]);
     }
 
-    /// Rounds what `powers` left of `count` keys to attention probabilities: whole numbers, of which it gives the units.
-    /// That is `round_probability`, for none is more than 255 units where the largest is known.
+    /// Rounds what `powers` left of `count` keys to attention probabilities: whole numbers, whose units it gives. That
+    /// is what `round_probability` does, since none is more than 255 units of its block.
     #[inline(always)]
     unsafe fn round<L: Lanes>(
         &self,

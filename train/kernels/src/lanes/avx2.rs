@@ -127,24 +127,22 @@ impl Lanes for Avx2 {
         // SAFETY: see the impl; the caller grants R and 16·V pairs of each line.
         unsafe {
             let mut sums = [[[_mm256_setzero_si256(); 2]; V]; R];
-            for line in (0..lines).step_by(2) {
-                for line in line..line + 2 {
-                    let left = left.first.add(line * left.stride);
-                    let right = right.first.add(line * right.stride);
-                    let mut eights = [[_mm256_setzero_si256(); 2]; V];
+            for line in 0..lines {
+                let left = left.first.add(line * left.stride);
+                let right = right.first.add(line * right.stride);
+                let mut eights = [[_mm256_setzero_si256(); 2]; V];
+                for v in 0..V {
+                    for half in 0..2 {
+                        let eight = right.add(v * LANES + half * 8);
+                        eights[v][half] = _mm256_loadu_si256(eight.cast());
+                    }
+                }
+                for r in 0..R {
+                    let left = _mm256_set1_epi32(left.add(r).cast::<i32>().read_unaligned());
                     for v in 0..V {
                         for half in 0..2 {
-                            let eight = right.add(v * LANES + half * 8);
-                            eights[v][half] = _mm256_loadu_si256(eight.cast());
-                        }
-                    }
-                    for r in 0..R {
-                        let left = _mm256_set1_epi32(left.add(r).cast::<i32>().read_unaligned());
-                        for v in 0..V {
-                            for half in 0..2 {
-                                let products = _mm256_madd_epi16(left, eights[v][half]);
-                                sums[r][v][half] = _mm256_add_epi32(sums[r][v][half], products);
-                            }
+                            let products = _mm256_madd_epi16(left, eights[v][half]);
+                            sums[r][v][half] = _mm256_add_epi32(sums[r][v][half], products);
                         }
                     }
                 }

@@ -89,7 +89,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
         sums: *mut f32,
     );
     /// Σ left·right, over lines of pairs and both numbers of a pair, for the first R pairs of a left line and the first
-    /// 16·V of a right one: exact, if it is within ±2²⁴. Numbers are within ±255, and the lines are even in number.
+    /// 16·V of a right one: exact, if it is within ±2²⁴. Numbers are within ±255.
     /// # Safety
     /// The lines must be valid for reading so many pairs.
     unsafe fn multiply_pairs<const R: usize, const V: usize>(
