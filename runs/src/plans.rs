@@ -5,7 +5,7 @@
 pub const DEFAULT: &str = "pocket";
 
 /// Names and texts, short ones first.
-pub const PLANS: [(&str, &str); 12] = [
+pub const PLANS: [(&str, &str); 13] = [
     (DEFAULT, include_str!("../plans/pocket.toml")),
     ("study", include_str!("../plans/study.toml")),
     ("media", include_str!("../plans/media.toml")),
@@ -18,6 +18,7 @@ pub const PLANS: [(&str, &str); 12] = [
     ("recipe-2", include_str!("../plans/recipe-2.toml")),
     ("recipe-3", include_str!("../plans/recipe-3.toml")),
     ("recipe-4", include_str!("../plans/recipe-4.toml")),
+    ("weights", include_str!("../plans/weights.toml")),
 ];
 
 /// The text of the sweep of this name.
