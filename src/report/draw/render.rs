@@ -87,7 +87,20 @@ fn svg_marks(scene: &Scene) -> Result<String> {
     }
     let inner = document.split_once(">\n").and_then(|(_, rest)| rest.rsplit_once("</svg>"));
     let (inner, _) = inner.context("plotters' SVG backend wrote no root element")?;
-    Ok(inner.to_owned())
+    Ok(with_lengths(inner, &scene.texts))
+}
+
+/// The elements with the length of each text: a viewer whose font is wider than ours then squeezes it, where it would
+/// run out of the picture.
+fn with_lengths(elements: &str, texts: &[Text]) -> String {
+    let mut parts = elements.split("<text ");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for (part, text) in parts.zip(texts) {
+        let length = text::width(&text.text, text.em, text.weight) * SVG_SCALE;
+        result +=
+            &format!("<text textLength=\"{length:.0}\" lengthAdjust=\"spacingAndGlyphs\" {part}");
+    }
+    result
 }
 
 /// Draws the ground and every shape.
@@ -233,6 +246,8 @@ mod tests {
         assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"40\""), "{svg}");
         assert!(svg.contains("aria-label=\"shows &quot;a&quot; &lt; b\""), "{svg}");
         assert!(svg.contains("a &lt; b &amp; c") && svg.contains("font-size=\"80\""), "{svg}");
+        let length = text::width("a < b & c", 8.0, Weight::Regular) * SVG_SCALE;
+        assert!(svg.contains(&format!("<text textLength=\"{length:.0}\"")), "{svg}");
         assert_eq!(svg.matches("<svg").count(), 1);
         assert_eq!(svg.matches("</svg>").count(), 1);
     }
